@@ -1,0 +1,36 @@
+# Every target does its own set-up: a virtual environment in .venv, from the package registry configured for pip.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := core client server native tools
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo test lint types layers unit clean
+
+help:
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(STAMP): pyproject.toml constraints.txt requirements-dev.txt packages/*/pyproject.toml
+	$(PYTHON) tools/setup_venv.py $(VENV)
+	@touch $@
+
+setup: $(STAMP) ## make .venv with every package installed in place
+
+demo: $(STAMP) ## one traced operation through a Leader to its Followers, drawn in the terminal
+	$(BIN)/tango-telemetry demo $(ARGS)
+
+test: $(STAMP) lint types layers ## everything CI runs
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/python -m mypy packages/tango-telemetry-*/src
+
+layers: $(STAMP)
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
