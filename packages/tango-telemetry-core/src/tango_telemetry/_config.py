@@ -11,14 +11,17 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from tango_telemetry import environment_variables as env
+from tango_telemetry.pipeline import Endpoint, PipelineSettings
+from tango_telemetry.pipeline._redact import redact_url
 
-__all__ = ["Endpoint", "TelemetryConfig", "TelemetryWarning", "read_environment", "redact"]
+__all__ = ["Endpoint", "TelemetryConfig", "TelemetryWarning", "read_environment"]
 
 _T = TypeVar("_T")
 
 _TRUE = frozenset({"on", "1", "true", "yes", "y"})
 _FALSE = frozenset({"off", "0", "false", "no", "n", ""})
 EXPORTERS = ("console", "grpc", "http", "file", "none")
+_LOG_LEVELS = ("critical", "fatal", "error", "warning", "warn", "info", "debug", "notset")
 BRIDGES = ("auto", "pytango", "native", "giop", "noop")
 _OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
@@ -27,36 +30,9 @@ class TelemetryWarning(UserWarning):
     """Something in the settings or the installation keeps telemetry from doing what was asked for."""
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """Where spans go: an exporter (``grpc``, ``http``, ``file``, ``console``) and its target.
-
-    ``target`` is a URL for ``grpc`` and ``http``, a directory for ``file``, ``cout`` or ``cerr`` for ``console``; an
-    empty one leaves the choice to the exporter (``OTEL_EXPORTER_OTLP_ENDPOINT`` and its kin).
-    """
-
-    exporter: str
-    target: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.exporter} {redact(self.target)}".strip()
-
-
-def redact(url: str) -> str:
-    """Give ``url`` without user, password, query and fragment, for messages: credentials never reach a log."""
-    try:
-        parts = urlsplit(url)
-        if not (parts.username or parts.password or parts.query or parts.fragment):
-            return url
-        host = parts.netloc.rpartition("@")[2]
-    except ValueError:
-        return "(unreadable URL)"
-    return f"{parts.scheme}://***@{host}{parts.path}" if "@" in parts.netloc else f"{parts.scheme}://{host}{parts.path}"
-
-
 def _shown(value: str) -> str:
     """Give a value as it may stand in a message: bounded, without credentials."""
-    return repr(redact(value if len(value) <= 80 else f"{value[:77]}..."))
+    return repr(redact_url(value if len(value) <= 80 else f"{value[:77]}..."))
 
 
 class _Reader:
@@ -189,7 +165,6 @@ class TelemetryConfig:
     client_service_name: str = "pytango.client"
     span_processor: str | None = None
     patching_disabled: bool = False
-    sdk_log_level: str | None = None
     context_bridge: str = "auto"
     native_spans: bool = True
     capture_arguments: bool = False
@@ -197,8 +172,7 @@ class TelemetryConfig:
     polling: bool = True
     state_status: bool = True
     traces_per_second: float | None = None
-    shutdown_timeout: float = 1.0
-    spool_dir: str | None = None
+    pipeline: PipelineSettings = PipelineSettings()
     problems: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
@@ -230,11 +204,6 @@ class TelemetryConfig:
             client_service_name=(reader.text(env.PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME) or "pytango.client")[:256],
             span_processor=reader.choice(env.PYTANGO_TELEMETRY_SPAN_PROCESSOR_TYPE, ("simple", "batch"), None),
             patching_disabled=reader.switch(env.PYTANGO_DISABLE_TELEMETRY_PATCHING, False),
-            sdk_log_level=reader.choice(
-                env.PYTANGO_TELEMETRY_SDK_LOG_LEVEL,
-                ("critical", "fatal", "error", "warning", "warn", "info", "debug", "notset"),
-                None,
-            ),
             context_bridge=reader.choice(env.PYTANGO_TELEMETRY_CONTEXT_BRIDGE, BRIDGES, "auto"),
             native_spans=reader.switch(env.PYTANGO_TELEMETRY_NATIVE_SPANS, True),
             capture_arguments=reader.switch(env.PYTANGO_TELEMETRY_CAPTURE_ARGUMENTS, False),
@@ -246,10 +215,41 @@ class TelemetryConfig:
             polling=reader.switch(env.PYTANGO_TELEMETRY_POLLING, True),
             state_status=reader.switch(env.PYTANGO_TELEMETRY_STATE_STATUS, True),
             traces_per_second=reader.number(env.PYTANGO_TELEMETRY_TRACES_PER_SECOND, None),
-            shutdown_timeout=reader.number(env.PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT, 1.0),
-            spool_dir=reader.text(env.PYTANGO_TELEMETRY_SPOOL_DIR) or None,
+            pipeline=_read_pipeline_settings(reader),
             problems=tuple(reader.warnings),
         )
+
+
+def _read_pipeline_settings(reader: _Reader) -> PipelineSettings:
+    """The bounds of the span pipeline; those that OpenTelemetry's SDK defines are in milliseconds there."""
+    default = PipelineSettings()
+
+    def at_least_one(name: str, value: int) -> int:
+        return max(1, int(reader.number(name, value, int)))
+
+    def milliseconds(name: str, value: float) -> float:
+        return max(1e-3, float(reader.number(name, value * 1000)) / 1000)
+
+    timeout = "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"
+    return PipelineSettings(
+        max_queue_spans=at_least_one("OTEL_BSP_MAX_QUEUE_SIZE", default.max_queue_spans),
+        max_queue_bytes=at_least_one(env.PYTANGO_TELEMETRY_QUEUE_MAX_BYTES, default.max_queue_bytes),
+        max_batch_spans=at_least_one("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", default.max_batch_spans),
+        schedule_delay=milliseconds("OTEL_BSP_SCHEDULE_DELAY", default.schedule_delay),
+        # seconds in the Python SDK's exporters (1.45), milliseconds in the specification: the SDK's meaning is kept
+        export_timeout=max(
+            1e-3,
+            float(
+                reader.number(
+                    timeout if reader.text(timeout) else "OTEL_EXPORTER_OTLP_TIMEOUT", default.export_timeout
+                )
+            ),
+        ),
+        shutdown_timeout=reader.number(env.PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT, default.shutdown_timeout),
+        spool_dir=reader.text(env.PYTANGO_TELEMETRY_SPOOL_DIR) or "",
+        spool_max_bytes=at_least_one(env.PYTANGO_TELEMETRY_SPOOL_MAX_BYTES, default.spool_max_bytes),
+        sdk_log_level=reader.choice(env.PYTANGO_TELEMETRY_SDK_LOG_LEVEL, _LOG_LEVELS, ""),
+    )
 
 
 def _as_the_user_set_it(mapping: Mapping[str, str]) -> Mapping[str, str]:

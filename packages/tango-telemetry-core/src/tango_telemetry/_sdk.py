@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tango_telemetry import _otel_sdk, pipeline
 from tango_telemetry._config import Endpoint, TelemetryConfig
 from tango_telemetry._otel import TracerProvider
 
-__all__ = ["SdkMissingError", "create_tracer_provider"]
-
-
-class SdkMissingError(ImportError):
-    """OpenTelemetry's SDK is not installed; the message names the command that installs it."""
+__all__ = ["create_tracer_provider"]
 
 
 _base_resource: Any = None
@@ -20,8 +17,7 @@ _base_resource: Any = None
 
 def _create_resource(attributes: Mapping[str, Any]) -> Any:
     global _base_resource
-    from opentelemetry.sdk.resources import Resource
-
+    Resource = _otel_sdk.load("opentelemetry.sdk.resources", "recording spans").Resource  # noqa: N806
     if _base_resource is None:
         _base_resource = Resource.create({})  # runs the detectors and reads OTEL_RESOURCE_ATTRIBUTES once
     return _base_resource.merge(Resource(dict(attributes)))
@@ -32,18 +28,13 @@ def create_tracer_provider(
 ) -> TracerProvider:
     """Make a provider whose spans go to the shared pipelines of ``endpoints``.
 
-    :raises SdkMissingError: if the SDK is not installed
+    :raises MissingPackageError: if the SDK is not installed
     """
-    try:
-        from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
-    except ImportError:
-        raise SdkMissingError(
-            "OpenTelemetry's SDK is not installed: the trace context travels, but no span is emitted. "
-            'Type: pip install "tango-telemetry[full]"'
-        ) from None
-    provider = SdkTracerProvider(resource=_create_resource(resource_attributes), shutdown_on_exit=False)
-    from tango_telemetry import pipeline
-
+    sdk = _otel_sdk.load_sdk()
+    provider: TracerProvider = sdk.TracerProvider(
+        resource=_create_resource(resource_attributes), shutdown_on_exit=False
+    )
+    pipeline.configure_pipelines(config.pipeline)
     for endpoint in endpoints:
         processor = config.span_processor or ("simple" if endpoint.exporter == "console" else "batch")
         made = pipeline.get_pipeline(endpoint, processor).create_span_processor()

@@ -10,9 +10,10 @@ import warnings
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-from tango_telemetry import _otel
+from tango_telemetry import _otel, _sdk
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry._config import Endpoint, TelemetryWarning
+from tango_telemetry._otel_sdk import MissingPackageError
 from tango_telemetry._otel import NoOpTracerProvider, Tracer, TracerProvider
 from tango_telemetry._state import get_config, state
 
@@ -65,8 +66,6 @@ def create_tracer_provider(
         endpoints = state.config.endpoints
     if not _otel.API_AVAILABLE or not endpoints:
         return NoOpTracerProvider()
-    from tango_telemetry import _sdk
-
     try:
         return _sdk.create_tracer_provider(
             {
@@ -78,7 +77,7 @@ def create_tracer_provider(
             endpoints,
             state.config,
         )
-    except _sdk.SdkMissingError as error:
+    except MissingPackageError as error:
         _warn_once(str(error))
         return NoOpTracerProvider()
 

@@ -83,5 +83,11 @@ PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT: Final = "PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT"
 PYTANGO_TELEMETRY_SPOOL_DIR: Final = "PYTANGO_TELEMETRY_SPOOL_DIR"
 """A directory for spans that could not be delivered. Unset: no spool."""
 
+PYTANGO_TELEMETRY_SPOOL_MAX_BYTES: Final = "PYTANGO_TELEMETRY_SPOOL_MAX_BYTES"
+"""Bytes that the spool may take, all processes together, default 256 MiB."""
+
+PYTANGO_TELEMETRY_QUEUE_MAX_BYTES: Final = "PYTANGO_TELEMETRY_QUEUE_MAX_BYTES"
+"""Bytes that waiting spans may take in each pipeline, default 64 MiB."""
+
 PYTANGO_TELEMETRY_HANDED_ON: Final = "PYTANGO_TELEMETRY_HANDED_ON"
 """Written by us, not for users: what the user had set where we gave cppTango something else. Children read it."""
