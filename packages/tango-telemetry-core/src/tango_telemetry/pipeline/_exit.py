@@ -18,7 +18,7 @@ def install_exit_hooks() -> None:
         return
     _installed = True
     atexit.register(_at_exit)
-    os.register_at_fork(after_in_child=_after_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
     _install_sigterm()
 
 
@@ -26,6 +26,18 @@ def _at_exit() -> None:
     from tango_telemetry.pipeline._registry import registry
 
     registry.shutdown(registry.settings.shutdown_timeout * 0.8)
+
+
+def _before_fork() -> None:
+    from tango_telemetry.pipeline._registry import registry
+
+    registry.pause_for_fork(0.05)
+
+
+def _after_in_parent() -> None:
+    from tango_telemetry.pipeline._registry import registry
+
+    registry.resume_after_fork()
 
 
 def _after_in_child() -> None:

@@ -41,7 +41,8 @@ def parse_retry_after(value: str | None) -> float:
 class HttpExporter:
     """Sends OTLP protobuf over HTTP on one kept-alive connection."""
 
-    remote = True
+    spoolable = True
+    fork_sensitive = False
     chunk_spans = 32
 
     def __init__(self, url: str, wire: WireSettings) -> None:
@@ -101,6 +102,9 @@ class HttpExporter:
         if status in _RETRYABLE:
             return Outcome(Result.RETRY, reason, parse_retry_after(response.headers.get("Retry-After")))
         return Outcome(Result.REJECTED, reason)
+
+    def reset_after_fork(self) -> None:
+        self._session = None  # its sockets are shared with the parent: not one byte on them from here
 
     def close(self) -> None:
         session, self._session = self._session, None

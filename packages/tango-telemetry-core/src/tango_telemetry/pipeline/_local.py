@@ -27,7 +27,8 @@ def file_name(service: str) -> str:
 class FileExporter:
     """OTLP JSON lines in a directory, one file per process, written by the official file exporter."""
 
-    remote = False
+    spoolable = False
+    fork_sensitive = False
     chunk_spans = 32
 
     def __init__(self, directory: str) -> None:
@@ -72,6 +73,9 @@ class FileExporter:
             os.ftruncate(self._file, start)
             raise
 
+    def reset_after_fork(self) -> None:
+        self.close()  # the child's spans go to a file of its own
+
     def close(self) -> None:
         file, self._file = self._file, -1
         if file >= 0:
@@ -81,7 +85,8 @@ class FileExporter:
 class ConsoleExporter:
     """The SDK's console format on standard output or standard error."""
 
-    remote = False
+    spoolable = False
+    fork_sensitive = False
     chunk_spans = 16
 
     def __init__(self, target: str) -> None:
@@ -109,6 +114,9 @@ class ConsoleExporter:
         except (OSError, ValueError) as error:  # a closed or broken pipe
             return Outcome(Result.REJECTED, type(error).__name__)
         return DELIVERED
+
+    def reset_after_fork(self) -> None:
+        pass
 
     def close(self) -> None:
         pass

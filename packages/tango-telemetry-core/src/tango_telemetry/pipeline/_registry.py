@@ -23,6 +23,7 @@ class Registry:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._pipelines: dict[tuple[Endpoint, str], Pipeline] = {}
+        self._paused: list[Pipeline] = []
         self.settings = PipelineSettings()
 
     def configure(self, settings: PipelineSettings) -> None:
@@ -84,9 +85,25 @@ class Registry:
         left = [pipeline for pipeline in pipelines if not pipeline.finish_shutdown(deadline)]
         return not left
 
+    def pause_for_fork(self, timeout: float) -> None:
+        """Before a fork: let running gRPC calls end, for at most `timeout` seconds in all."""
+        deadline = time.monotonic() + timeout
+        self._paused = [
+            pipeline
+            for pipeline in self.all()
+            if pipeline.pause_for_fork(max(0.0, deadline - time.monotonic()))
+        ]
+
+    def resume_after_fork(self) -> None:
+        """In the parent, after a fork."""
+        paused, self._paused = self._paused, []
+        for pipeline in paused:
+            pipeline.resume_after_fork()
+
     def reset_after_fork(self) -> None:
         """In a forked child: every pipeline starts from nothing."""
         self._lock = threading.RLock()
+        self._paused = []
         for pipeline in self.all():
             pipeline.reset_after_fork()
 

@@ -20,7 +20,7 @@ class Worker:
 
     def __init__(
         self, spans: SpanQueue, exporter: Exporter, schedule_delay: float, max_batch_spans: int,
-        release: Callable[[], None], drain_sources: Callable[[], int],
+        release: Callable[[], None], drain_sources: Callable[[], None],
     ) -> None:  # fmt: skip
         self._spans = spans
         self._exporter = exporter
