@@ -68,12 +68,10 @@ class Exporter(Protocol):
     """The far end of a pipeline. Called from the pipeline's threads only, `encode` and `send` from different ones.
 
     spoolable: its payloads may wait in the spool: OTLP requests for another machine.
-    fork_sensitive: a fork should not come in the middle of `send`.
     chunk_spans: how many spans to encode at a time; other threads wait for the GIL meanwhile.
     """
 
     spoolable: bool
-    fork_sensitive: bool
     chunk_spans: int
 
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:

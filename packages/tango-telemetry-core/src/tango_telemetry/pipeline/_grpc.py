@@ -64,8 +64,6 @@ class GrpcExporter:
     """Sends OTLP protobuf over one gRPC channel."""
 
     spoolable = True
-    # gRPC's fork handlers give up where a call is running, and the child may then not be able to use gRPC at all.
-    fork_sensitive = True
     chunk_spans = 32
 
     def __init__(self, target: str, wire: WireSettings) -> None:

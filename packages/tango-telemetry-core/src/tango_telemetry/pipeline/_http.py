@@ -42,13 +42,14 @@ class HttpExporter:
     """Sends OTLP protobuf over HTTP on one kept-alive connection."""
 
     spoolable = True
-    fork_sensitive = False
     chunk_spans = 32
 
     def __init__(self, url: str, wire: WireSettings) -> None:
         encoder, self._requests = _otel_sdk.load_exporter("http")
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
             raise ValueError("not a URL of the form http://host:port/v1/traces")
+        # requests imports it at the first request; in a child forked just then its import lock would stay locked.
+        _otel_sdk.load("netrc", "the 'http' exporter")
         self.encode_protobuf = ProtobufEncoder(encoder).encode
         self._url = url
         self._compression = wire.compression

@@ -28,7 +28,6 @@ class FileExporter:
     """OTLP JSON lines in a directory, one file per process, written by the official file exporter."""
 
     spoolable = False
-    fork_sensitive = False
     chunk_spans = 32
 
     def __init__(self, directory: str) -> None:
@@ -86,7 +85,6 @@ class ConsoleExporter:
     """The SDK's console format on standard output or standard error."""
 
     spoolable = False
-    fork_sensitive = False
     chunk_spans = 16
 
     def __init__(self, target: str) -> None:

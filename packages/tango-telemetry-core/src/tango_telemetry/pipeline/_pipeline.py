@@ -16,6 +16,7 @@ from tango_telemetry.pipeline._sender import Sender
 from tango_telemetry.pipeline._settings import Endpoint, PipelineSettings
 from tango_telemetry.pipeline._spool import Spool
 from tango_telemetry.pipeline._stats import PipelineStats
+from tango_telemetry.pipeline._watchdog import Watchdog
 from tango_telemetry.pipeline._worker import Worker
 
 if TYPE_CHECKING:
@@ -31,12 +32,18 @@ class Pipeline:
     """
 
     def __init__(
-        self, endpoint: Endpoint, processor: str, settings: PipelineSettings, exporter: Exporter | None
+        self,
+        endpoint: Endpoint,
+        processor: str,
+        settings: PipelineSettings,
+        exporter: Exporter | None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.processor = processor
         self._settings = settings
         self._exporter = exporter
+        self._watchdog = watchdog
         self._spans = SpanQueue(settings.max_queue_spans, settings.max_queue_bytes, processor == "simple")
         self._spans.on_first_span = self._start
         self._spool: Spool | None = None
@@ -52,6 +59,7 @@ class Pipeline:
     def _prepare(self) -> None:
         self._bodies: list[tuple[str, Callable[[], None]]] = []
         self._next_start = 0.0
+        self._held: list[threading.Lock] = []
         # Re-entrant: a span may end in a finaliser while its thread is starting the threads.
         self._start_lock = threading.RLock()
         if self._exporter is None:
@@ -64,10 +72,13 @@ class Pipeline:
             self._spans,
             self._exporter,
             # With the spool, half a second and what is being written is the most that a SIGKILL may cost.
-            min(settings.schedule_delay, 0.5) if self._spool is not None else settings.schedule_delay,
-            1 if self.processor == "simple" else settings.max_batch_spans,
-            self._release,
-            self._drain_sources,
+            schedule_delay=min(settings.schedule_delay, 0.5)
+            if self._spool is not None
+            else settings.schedule_delay,
+            max_batch_spans=1 if self.processor == "simple" else settings.max_batch_spans,
+            release=self._release,
+            drain_sources=self._drain_sources,
+            watchdog=self._watchdog,
         )
         self._bodies = [("sender", self._sender.run), ("worker", self._worker.run)]
 
@@ -119,7 +130,7 @@ class Pipeline:
         self._drops.look(self._spans.stats())
         if self._spool is not None:
             self._spans.spool_out(self._spool, self._settings.spool_file_bytes)
-        self._sender.wake.put(None)
+        self._sender.signal()
 
     # --- waiting
 
@@ -195,17 +206,21 @@ class Pipeline:
         if self._spool is not None:
             self._spans.spool_out(self._spool, self._settings.spool_file_bytes)
 
-    def pause_for_fork(self, timeout: float) -> bool:
-        """Wait at most `timeout` seconds for the running attempt, and hold back the next one; False if it went on."""
-        return (
-            self._exporter is not None
-            and self._exporter.fork_sensitive
-            and self._sender.gate.acquire(timeout=timeout)
-        )
+    def pause_for_fork(self, deadline: float) -> None:
+        """Wait until `deadline` for the threads to be between two pieces of work, and hold them there.
+
+        A thread that does not exist in the child may leave it a lock that nobody opens: an import lock, say. And gRPC's
+        fork handlers give up where a call is running (grpcio 1.85), after which some children could not use gRPC.
+        """
+        if self._exporter is not None and not self._bodies:
+            for gate in (self._worker.gate, self._sender.gate):
+                if gate.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                    self._held.append(gate)
 
     def resume_after_fork(self) -> None:
-        """In the parent: sending may go on."""
-        self._sender.gate.release()
+        """In the parent: the threads may go on."""
+        while self._held:
+            self._held.pop().release()
 
     def reset_after_fork(self) -> None:
         """In a forked child: nothing queued, no threads, no connection."""
@@ -219,3 +234,13 @@ class Pipeline:
     def stats(self) -> PipelineStats:
         """The account of this pipeline."""
         return self._spans.stats()
+
+    @property
+    def in_flight(self) -> int:
+        """Spans of the request that is being sent, or of the spool file."""
+        return self._spans.in_flight
+
+    @property
+    def capacity(self) -> int:
+        """How many spans may wait in memory."""
+        return self._settings.max_queue_spans

@@ -275,9 +275,9 @@ class SpanQueue:
         return self._encoded_spans
 
     @property
-    def capacity(self) -> int:
-        """How many spans may wait in memory."""
-        return self._max_spans
+    def in_flight(self) -> int:
+        """How many spans are checked out."""
+        return sum(batch.spans for batch in list(self._in_flight))
 
     # --- the account
 

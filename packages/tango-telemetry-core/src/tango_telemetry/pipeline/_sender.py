@@ -9,6 +9,7 @@ import threading
 import time
 from queue import SimpleQueue
 
+from tango_telemetry import _otel_sdk
 from tango_telemetry._guard import log_internal_error
 from tango_telemetry.pipeline._delivery import Exporter, Outcome, Result
 from tango_telemetry.pipeline._queue import SpanQueue
@@ -38,16 +39,25 @@ class Sender:
         self.closing_deadline = 0.0
         self.gave_up = False
         self.hurry = False
+        self._signalled = False
         # Held during each attempt, so that a fork can wait for its end for a moment.
         self.gate = threading.Lock()
 
     def run(self) -> None:
         """The body of the thread; never returns."""
+        _otel_sdk.suppress_instrumentation()
         while True:
             with log_internal_error("sending spans"):
                 self.send_all()
             self.hurry = False
             self.wake.get()
+            self._signalled = False
+
+    def signal(self) -> None:
+        """Wake the thread, once until it looks."""
+        if not self._signalled:
+            self._signalled = True
+            self.wake.put(None)
 
     def send_all(self) -> None:
         """Send until nothing waits, or until a failure during shutdown."""
@@ -133,4 +143,5 @@ class Sender:
                 self.wake.get(timeout=left)
             except queue.Empty:
                 break
+            self._signalled = False
         self.hurry = False
