@@ -73,6 +73,28 @@ def _import_grpc_quietly() -> None:
         os.environ.pop(_GRPC_VERBOSITY, None)
 
 
+@lru_cache(maxsize=1)
+def _cheap_resource_class() -> Any:
+    resource_class: Any = load("opentelemetry.sdk.resources", "recording spans").Resource
+
+    class CheapResource(resource_class):  # type: ignore[misc]
+        """A resource that serialises itself to JSON once, not at each hash."""
+
+        _hash: int | None = None
+
+        def __hash__(self) -> int:
+            if self._hash is None:
+                self._hash = super().__hash__()
+            return self._hash
+
+    return CheapResource
+
+
+def create_resource(attributes: Any, schema_url: str = "") -> Any:
+    """An SDK resource whose hash is computed once. Exporters hash the resource of each span."""
+    return _cheap_resource_class()(dict(attributes), schema_url)
+
+
 def load_metrics_api() -> Any:
     """The module `opentelemetry.metrics`; None where it is not installed."""
     try:

@@ -64,7 +64,7 @@ class GrpcExporter:
     """Sends OTLP protobuf over one gRPC channel."""
 
     spoolable = True
-    chunk_spans = 32
+    chunk_spans = 16
 
     def __init__(self, target: str, wire: WireSettings) -> None:
         encoder, self._grpc = _otel_sdk.load_exporter("grpc")

@@ -42,7 +42,7 @@ class HttpExporter:
     """Sends OTLP protobuf over HTTP on one kept-alive connection."""
 
     spoolable = True
-    chunk_spans = 32
+    chunk_spans = 16
 
     def __init__(self, url: str, wire: WireSettings) -> None:
         encoder, self._requests = _otel_sdk.load_exporter("http")
