@@ -42,12 +42,24 @@ class RateLimit(logging.Filter):
         return True
 
 
+class OurRequests(logging.Filter):
+    """Holds back what HTTP libraries log about our own requests: their debug lines quote paths and queries."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.threadName or "").startswith("tango-telemetry")
+
+
+def _add_once(logger: logging.Logger, kind: type[logging.Filter]) -> None:
+    if not any(isinstance(present, kind) for present in logger.filters):
+        logger.addFilter(kind())
+
+
 def calm_sdk_loggers(level: str) -> None:
     """Rate-limit the loggers of the SDK and the exporters, and set their level if `level` names one."""
     for name in _LOGGERS:
-        logger = logging.getLogger(name)
-        if not any(isinstance(present, RateLimit) for present in logger.filters):
-            logger.addFilter(RateLimit())
+        _add_once(logging.getLogger(name), RateLimit)
+    for name in ("urllib3.connectionpool", "requests", "grpc"):
+        _add_once(logging.getLogger(name), OurRequests)
     number = logging.getLevelName(level.strip().upper()) if level else None
     if isinstance(number, int):
         for name in ("opentelemetry", "grpc", "urllib3"):
