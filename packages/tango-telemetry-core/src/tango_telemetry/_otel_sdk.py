@@ -7,6 +7,8 @@ OpenTelemetry is not installed.
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +43,7 @@ def load_sdk() -> Any:
     return load("opentelemetry.sdk.trace", "recording spans")
 
 
+_GRPC_VERBOSITY = "GRPC_VERBOSITY"
 _NEEDED = {
     "http": ("opentelemetry.exporter.otlp.proto.common.trace_encoder", "requests"),
     "grpc": ("opentelemetry.exporter.otlp.proto.common.trace_encoder", "grpc"),
@@ -51,7 +54,61 @@ _NEEDED = {
 
 def load_exporter(exporter: str) -> tuple[Any, ...]:
     """The modules that `exporter` ("http", "grpc", "file" or "console") is made of: encoder first, then transport."""
+    if exporter == "grpc":
+        _import_grpc_quietly()
     return tuple(load(module, f"the {exporter!r} exporter") for module in _NEEDED[exporter])
+
+
+def _import_grpc_quietly() -> None:
+    """gRPC's core writes to standard error at each fork that meets a running call (grpcio 1.85).
+
+    It reads the variable when it is imported; child processes must not inherit it.
+    """
+    if "grpc" in sys.modules or _GRPC_VERBOSITY in os.environ:
+        return
+    os.environ[_GRPC_VERBOSITY] = "NONE"
+    try:
+        load("grpc", "the 'grpc' exporter")
+    finally:
+        os.environ.pop(_GRPC_VERBOSITY, None)
+
+
+@lru_cache(maxsize=1)
+def _cheap_resource_class() -> Any:
+    resource_class: Any = load("opentelemetry.sdk.resources", "recording spans").Resource
+
+    class CheapResource(resource_class):  # type: ignore[misc]
+        """A resource that serialises itself to JSON once, not at each hash."""
+
+        _hash: int | None = None
+
+        def __hash__(self) -> int:
+            if self._hash is None:
+                self._hash = super().__hash__()
+            return self._hash
+
+    return CheapResource
+
+
+def create_resource(attributes: Any, schema_url: str = "") -> Any:
+    """An SDK resource whose hash is computed once. Exporters hash the resource of each span."""
+    return _cheap_resource_class()(dict(attributes), schema_url)
+
+
+def load_metrics_api() -> Any:
+    """The module `opentelemetry.metrics`; None where it is not installed."""
+    try:
+        return importlib.import_module("opentelemetry.metrics")
+    except ImportError:
+        return None
+
+
+def suppress_instrumentation() -> None:
+    """Mark this thread's context, so that instrumented HTTP and gRPC libraries make no spans of our own requests."""
+    context = importlib.import_module("opentelemetry.context")
+    for key in ("suppress_instrumentation", getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", "")):
+        if key:
+            context.attach(context.set_value(key, True))
 
 
 def load_trace_messages() -> Any:

@@ -15,7 +15,8 @@ a bounded number of spans and bytes, tries again while the collector is away, an
 Importing this package imports nothing of OpenTelemetry, starts no thread and reads no environment variable.
 """
 
-from tango_telemetry.pipeline._pipeline import EncodedSource, Pipeline
+from tango_telemetry.pipeline._delivery import EncodedSource
+from tango_telemetry.pipeline._pipeline import Pipeline
 from tango_telemetry.pipeline._registry import registry as _registry
 from tango_telemetry.pipeline._settings import Endpoint, PipelineSettings, WireSettings
 from tango_telemetry.pipeline._stats import PipelineStats

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -44,14 +44,34 @@ class Batch(NamedTuple):
     spans: int
 
 
+class EncodedSource(Protocol):
+    """Finished spans of another recorder, already encoded as OTLP protobuf."""
+
+    def drain(self, max_bytes: int) -> tuple[bytes, int]:
+        """The bytes of complete `ResourceSpans`, as field 1 of a request, tag included, and how many spans they hold."""
+        ...
+
+    def pending(self) -> tuple[int, int]:
+        """Spans and bytes that wait."""
+        ...
+
+    def dropped(self) -> int:
+        """How many spans were refused so far."""
+        ...
+
+    def set_wake(self, wake: Callable[[], None]) -> None:
+        """Called once; `wake()` is to be called when there is enough to drain."""
+        ...
+
+
 class Exporter(Protocol):
     """The far end of a pipeline. Called from the pipeline's threads only, `encode` and `send` from different ones.
 
-    remote: sending may block on the network, so it gets a thread of its own.
+    spoolable: its payloads may wait in the spool: OTLP requests for another machine.
     chunk_spans: how many spans to encode at a time; other threads wait for the GIL meanwhile.
     """
 
-    remote: bool
+    spoolable: bool
     chunk_spans: int
 
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
@@ -64,6 +84,10 @@ class Exporter(Protocol):
 
     def send(self, payload: bytes, timeout: float) -> Outcome:
         """One attempt, bounded by `timeout` seconds. May raise anything: the sender counts that as a retry."""
+        ...
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: forget the parent's connection or file without a word to the other side."""
         ...
 
     def close(self) -> None:

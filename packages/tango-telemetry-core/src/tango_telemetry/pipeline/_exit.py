@@ -1,48 +1,93 @@
-"""What happens at the end of a process, and at a fork."""
+"""What happens at the end of a process, and at a fork.
+
+normal exit, unhandled exception, SIGINT   atexit
+SIGTERM of a script                        our handler, where nobody has another one: deliver, then die of the signal
+SIGTERM or Kill of a device server         cppTango's handlers; `server_run` returns and the process ends normally
+                                           (seen on 10.3.1), so atexit
+a forked child that ends by `os._exit`     as multiprocessing's do: `os._exit` of the child delivers first
+`os._exit`, SIGKILL of any other process   nothing can run: the spool
+"""
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import threading
+import time
+from collections.abc import Callable
 from types import FrameType
+from typing import TYPE_CHECKING
 
-_installed = False
+from tango_telemetry.pipeline._watchdog import Watchdog
 
+if TYPE_CHECKING:
+    from tango_telemetry.pipeline._registry import Registry
 
-def install_exit_hooks() -> None:
-    """Flush at exit and on SIGTERM, start afresh in forked children. Idempotent; called with the first pipeline."""
-    global _installed
-    if _installed:
-        return
-    _installed = True
-    atexit.register(_at_exit)
-    os.register_at_fork(after_in_child=_after_in_child)
-    _install_sigterm()
+FORK_PAUSE = 0.05
+"""Seconds that a fork may wait for the pipelines' threads to be between two pieces of work."""
+# The rest of the shutdown's bound is for the interpreter's own end.
+_SHARE_OF_TIMEOUT = 0.8
 
 
-def _at_exit() -> None:
-    from tango_telemetry.pipeline._registry import registry
+class ExitHooks:
+    """Flush at exit and on SIGTERM, start afresh in forked children."""
 
-    registry.shutdown(registry.settings.shutdown_timeout * 0.8)
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._installed = False
+        self._exit_now: Callable[[int], None] = os._exit
+        self.watchdog = Watchdog(self._deliver)
 
+    def install(self) -> None:
+        """Idempotent; called with the first pipeline of the process."""
+        if self._installed:
+            return
+        self._installed = True
+        atexit.register(self._deliver)
+        os.register_at_fork(
+            before=lambda: self._registry.pause_for_fork(FORK_PAUSE),
+            after_in_parent=self._registry.resume_after_fork,
+            after_in_child=self._after_in_child,
+        )
+        self._install_sigterm()
 
-def _after_in_child() -> None:
-    from tango_telemetry.pipeline._registry import registry
+    def _deliver(self) -> None:
+        self._registry.shutdown(self._registry.settings.shutdown_timeout * _SHARE_OF_TIMEOUT)
 
-    registry.reset_after_fork()
+    # --- SIGTERM
 
+    def _install_sigterm(self) -> None:
+        """Only in the main thread can it be done, and only the default action is replaced.
 
-def _install_sigterm() -> None:
-    if threading.current_thread() is not threading.main_thread():
-        return
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _on_sigterm)
+        cppTango installs its own handler when a device server starts, which then takes the place of this one.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, self._on_sigterm)
+            self.watchdog.install()
 
+    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
+        """Deliver, then die of the signal as the process would have without us."""
+        self.watchdog.handled = True
+        try:
+            self._deliver()
+        finally:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            time.sleep(1)  # the signal may go to another thread; nothing of the program may run on meanwhile
 
-def _on_sigterm(number: int, frame: FrameType | None) -> None:
-    """Deliver, then die of the signal as the process would have without us."""
-    _at_exit()
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
+    # --- fork
+
+    def _after_in_child(self) -> None:
+        self._registry.reset_after_fork()
+        self.watchdog.reset_after_fork()
+        # A child that ends like this runs no exit handlers; without this its last spans would always be lost.
+        os._exit = self._deliver_and_exit  # type: ignore[assignment]
+
+    def _deliver_and_exit(self, status: int) -> None:
+        with contextlib.suppress(Exception):
+            self._deliver()
+        self._exit_now(status)

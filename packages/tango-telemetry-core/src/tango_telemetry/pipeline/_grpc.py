@@ -32,6 +32,9 @@ _RETRYABLE = frozenset(
 _PLAINTEXT = {"grpc": True, "http": True, "grpcs": False, "https": False}
 
 
+_parents_channels: list[Any] = []
+
+
 def parse_target(target: str, insecure: bool | None) -> tuple[str, bool]:
     """(`host:port`, without TLS?) of a gRPC endpoint; ValueError if it is none.
 
@@ -60,8 +63,8 @@ def _read(path: str) -> bytes | None:
 class GrpcExporter:
     """Sends OTLP protobuf over one gRPC channel."""
 
-    remote = True
-    chunk_spans = 32
+    spoolable = True
+    chunk_spans = 16
 
     def __init__(self, target: str, wire: WireSettings) -> None:
         encoder, self._grpc = _otel_sdk.load_exporter("grpc")
@@ -119,6 +122,11 @@ class GrpcExporter:
                 seconds: float = info.retry_delay.seconds + info.retry_delay.nanos / 1e9
                 return min(max(seconds, 0.0), 3600.0)
         return 0.0
+
+    def reset_after_fork(self) -> None:
+        # Never finalised: what a parent's channel does in its destructor in a child has changed between gRPC versions.
+        _parents_channels.append((self._channel, self._call))
+        self._channel = self._call = None
 
     def close(self) -> None:
         channel, self._channel, self._call = self._channel, None, None

@@ -41,13 +41,15 @@ def parse_retry_after(value: str | None) -> float:
 class HttpExporter:
     """Sends OTLP protobuf over HTTP on one kept-alive connection."""
 
-    remote = True
-    chunk_spans = 32
+    spoolable = True
+    chunk_spans = 16
 
     def __init__(self, url: str, wire: WireSettings) -> None:
         encoder, self._requests = _otel_sdk.load_exporter("http")
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
             raise ValueError("not a URL of the form http://host:port/v1/traces")
+        # requests imports it at the first request; in a child forked just then its import lock would stay locked.
+        _otel_sdk.load("netrc", "the 'http' exporter")
         self.encode_protobuf = ProtobufEncoder(encoder).encode
         self._url = url
         self._compression = wire.compression
@@ -101,6 +103,9 @@ class HttpExporter:
         if status in _RETRYABLE:
             return Outcome(Result.RETRY, reason, parse_retry_after(response.headers.get("Retry-After")))
         return Outcome(Result.REJECTED, reason)
+
+    def reset_after_fork(self) -> None:
+        self._session = None  # its sockets are shared with the parent: not one byte on them from here
 
     def close(self) -> None:
         session, self._session = self._session, None

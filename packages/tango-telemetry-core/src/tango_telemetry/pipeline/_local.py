@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tango_telemetry import _otel_sdk
 from tango_telemetry.pipeline._delivery import DELIVERED, Outcome, Result
-from tango_telemetry.pipeline._otlp import to_json_line
+from tango_telemetry.pipeline._otlp import Grouping, to_json_line
 
 if TYPE_CHECKING:
     from tango_telemetry._otel_sdk import ReadableSpan
@@ -27,12 +27,13 @@ def file_name(service: str) -> str:
 class FileExporter:
     """OTLP JSON lines in a directory, one file per process, written by the official file exporter."""
 
-    remote = False
-    chunk_spans = 32
+    spoolable = False
+    chunk_spans = 16
 
     def __init__(self, directory: str) -> None:
         (module,) = _otel_sdk.load_exporter("file")
         self._span_exporter = module.FileSpanExporter
+        self._grouping = Grouping()
         self._directory = os.path.abspath(directory.removeprefix("file://"))
         # Tried here and now, so that an unwritable folder is a warning at start and not a loss later.
         os.makedirs(self._directory, exist_ok=True)
@@ -45,7 +46,7 @@ class FileExporter:
         if self._file < 0 and spans:
             self._service = str(spans[0].resource.attributes.get("service.name", "service"))
         text = io.StringIO()
-        self._span_exporter(stream=text).export(spans)
+        self._span_exporter(stream=text).export(self._grouping.cheaper(spans))
         return text.getvalue().encode("utf-8", "backslashreplace")
 
     def transcode(self, resource_spans: bytes) -> bytes:
@@ -72,6 +73,9 @@ class FileExporter:
             os.ftruncate(self._file, start)
             raise
 
+    def reset_after_fork(self) -> None:
+        self.close()  # the child's spans go to a file of its own
+
     def close(self) -> None:
         file, self._file = self._file, -1
         if file >= 0:
@@ -81,7 +85,7 @@ class FileExporter:
 class ConsoleExporter:
     """The SDK's console format on standard output or standard error."""
 
-    remote = False
+    spoolable = False
     chunk_spans = 16
 
     def __init__(self, target: str) -> None:
@@ -109,6 +113,9 @@ class ConsoleExporter:
         except (OSError, ValueError) as error:  # a closed or broken pipe
             return Outcome(Result.REJECTED, type(error).__name__)
         return DELIVERED
+
+    def reset_after_fork(self) -> None:
+        pass
 
     def close(self) -> None:
         pass

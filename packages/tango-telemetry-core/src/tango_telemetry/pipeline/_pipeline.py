@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from tango_telemetry._guard import log_internal_error
-from tango_telemetry.pipeline._delivery import Exporter
+from tango_telemetry.pipeline._delivery import EncodedSource, Exporter
+from tango_telemetry.pipeline._drops import DropLog
 from tango_telemetry.pipeline._queue import SpanQueue
 from tango_telemetry.pipeline._sender import Sender
 from tango_telemetry.pipeline._settings import Endpoint, PipelineSettings
+from tango_telemetry.pipeline._spool import Spool
 from tango_telemetry.pipeline._stats import PipelineStats
+from tango_telemetry.pipeline._watchdog import Watchdog
 from tango_telemetry.pipeline._worker import Worker
 
 if TYPE_CHECKING:
     from tango_telemetry._otel_sdk import SpanProcessor
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
-
-
-class EncodedSource(Protocol):
-    """Finished spans of another recorder, already encoded as OTLP protobuf."""
-
-    def drain(self, max_bytes: int) -> tuple[bytes, int]:
-        """The bytes of complete `ResourceSpans`, as field 1 of a request, tag included, and how many spans they hold."""
-        ...
-
-    def pending(self) -> tuple[int, int]:
-        """Spans and bytes that wait."""
-        ...
-
-    def dropped(self) -> int:
-        """How many spans were refused so far."""
-        ...
-
-    def set_wake(self, wake: Callable[[], None]) -> None:
-        """Called once; `wake()` is to be called when there is enough to drain."""
-        ...
 
 
 class Pipeline:
@@ -49,36 +32,55 @@ class Pipeline:
     """
 
     def __init__(
-        self, endpoint: Endpoint, processor: str, settings: PipelineSettings, exporter: Exporter | None
+        self,
+        endpoint: Endpoint,
+        processor: str,
+        settings: PipelineSettings,
+        exporter: Exporter | None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.processor = processor
         self._settings = settings
         self._exporter = exporter
-        self._sources: list[EncodedSource] = []
+        self._watchdog = watchdog
         self._spans = SpanQueue(settings.max_queue_spans, settings.max_queue_bytes, processor == "simple")
-        self._spans.on_first_span = self.start
+        self._spans.on_first_span = self._start
+        self._spool: Spool | None = None
+        if settings.spool_dir and exporter is not None and exporter.spoolable:
+            self._spool = Spool(
+                settings.spool_dir, str((endpoint.exporter, endpoint.target)), settings.spool_max_bytes
+            )
         self._prepare()
 
     def __repr__(self) -> str:
         return f"<Pipeline {self.endpoint} {self.processor}>"
 
     def _prepare(self) -> None:
-        self._started = False
-        self._start_lock = threading.Lock()
+        self._bodies: list[tuple[str, Callable[[], None]]] = []
+        self._next_start = 0.0
+        self._held: list[threading.Lock] = []
+        # Re-entrant: a span may end in a finaliser while its thread is starting the threads.
+        self._start_lock = threading.RLock()
         if self._exporter is None:
             self._spans.refuse("no_exporter")
             return
         settings = self._settings
-        self._sender = Sender(str(self.endpoint), self._spans, self._exporter, settings)
+        self._drops = DropLog(str(self.endpoint))
+        self._sender = Sender(str(self.endpoint), self._spans, self._exporter, settings, self._spool)
         self._worker = Worker(
             self._spans,
             self._exporter,
-            settings.schedule_delay,
-            1 if self.processor == "simple" else settings.max_batch_spans,
-            self._release,
-            self._drain_sources,
+            # With the spool, half a second and what is being written is the most that a SIGKILL may cost.
+            schedule_delay=min(settings.schedule_delay, 0.5)
+            if self._spool is not None
+            else settings.schedule_delay,
+            max_batch_spans=1 if self.processor == "simple" else settings.max_batch_spans,
+            release=self._release,
+            drain_sources=self._drain_sources,
+            watchdog=self._watchdog,
         )
+        self._bodies = [("sender", self._sender.run), ("worker", self._worker.run)]
 
     # --- coming in
 
@@ -94,38 +96,41 @@ class Pipeline:
 
     def accept_encoded(self, source: EncodedSource) -> None:
         """Deliver what `source` holds, from now on."""
-        self._sources.append(source)
-        source.set_wake(self._spans.signal)
-        self._spans.set_running(self.start())
+        self._spans.sources.append(source)
+        source.set_wake(self._wake)
 
-    def _drain_sources(self) -> int:
-        return sum(self._spans.put_encoded(source.drain) for source in self._sources)
+    def _wake(self) -> None:
+        self._start()
+        self._spans.signal()
+
+    def _drain_sources(self) -> None:
+        if self._exporter is None:
+            return
+        for source in self._spans.sources:
+            while self._spans.drain(source, self._settings.max_batch_bytes, self._exporter.transcode):
+                pass
 
     # --- the threads
 
-    def start(self) -> bool:
-        """Start the threads, if they are not running; False where the process can have no more threads."""
-        if self._exporter is None:
-            return False
+    def _start(self) -> None:
+        """Start the threads that do not run yet. A process that can have no more threads keeps its spans for later."""
+        if not self._bodies or time.monotonic() < self._next_start:
+            return
         with self._start_lock:
-            if self._started:
-                return True
-            bodies = [("worker", self._worker.run)]
-            if self._exporter.remote:
-                bodies.append(("sender", self._sender.run))
-            try:
-                for name, body in bodies:
+            self._next_start = time.monotonic() + 1.0
+            with contextlib.suppress(RuntimeError):
+                while self._bodies:
+                    name, body = self._bodies[-1]
                     threading.Thread(target=body, name=f"tango-telemetry-{name}", daemon=True).start()
-            except RuntimeError:
-                return False
-            self._started = True
-            return True
+                    self._bodies.pop()
+                self._spans.set_running(True)
 
     def _release(self) -> None:
-        if self._exporter is not None and self._exporter.remote:
-            self._sender.wake.put(None)
-        else:
-            self._sender.send_all()
+        """The worker's hand-over: to the disk, if there is a spool, and to the sender."""
+        self._drops.look(self._spans.stats())
+        if self._spool is not None:
+            self._spans.spool_out(self._spool, self._settings.spool_file_bytes)
+        self._sender.signal()
 
     # --- waiting
 
@@ -135,26 +140,32 @@ class Pipeline:
         target = before.made
         self.hurry()
 
+        def gone(now: PipelineStats) -> bool:
+            return now.delivered + now.spooled + now.dropped >= target
+
         def settled() -> bool:
             now = self._spans.stats()
-            return now.delivered + now.spooled + now.dropped >= target or (
-                now.failed_attempts > before.failed_attempts
+            # A file of the spool is safe, but a flush is a wish to see the spans: it waits for an attempt.
+            return now.delivered + now.dropped >= target or (
+                now.failed_attempts > before.failed_attempts and (gone(now) or self._spool is None)
             )
 
         def wait(timeout: float) -> bool:
             self._spans.wait(settled, timeout)
-            now = self._spans.stats()
-            return now.delivered + now.spooled + now.dropped >= target
+            return gone(self._spans.stats())
 
         return wait
 
     def hurry(self) -> None:
         """Ask for everything that waits to be sent now, and do not wait."""
-        if self._exporter is None or not self._started:
+        if self._exporter is None:
             return
+        if self._spans.sources:
+            self._start()
         self._worker.urgent = True
         self._sender.hurry = True
         self._spans.wake.put(None)
+        self._sender.wake.put(None)
 
     def flush(self, timeout: float) -> bool:
         """Send what waits; True if all of it left within `timeout` seconds. One attempt: a failure ends the wait."""
@@ -169,25 +180,67 @@ class Pipeline:
     def finish_shutdown(self, deadline: float) -> bool:
         """Wait for it and count what is left as dropped; True if nothing was."""
         if self._exporter is not None:
-            self._spans.wait(
-                lambda: not self._spans.stats().queued or self._sender.gave_up, deadline - time.monotonic()
-            )
+            if self._bodies:
+                self._work_without_threads()
+            else:
+                self._spans.wait(self._finished, deadline - time.monotonic())
         left = self._spans.stats().queued
         self._spans.refuse("shutdown")
         if left:
             _logger.warning(
                 "tango-telemetry: %d spans for %s were not delivered before exit", left, self.endpoint
             )
-        with log_internal_error("closing an exporter"):
-            if self._exporter is not None and not left:
-                self._exporter.close()
+        if self._spool is not None:
+            self._spool.close()
         return not left
+
+    def _finished(self) -> bool:
+        now = self._spans.stats()
+        if self._sender.gave_up:
+            return not now.queued or self._spool is None  # the worker may be writing to the spool
+        return not now.queued and not now.spooled
+
+    def _work_without_threads(self) -> None:
+        """The process could not start ours: save what can be saved without the network."""
+        self._worker.work()
+        if self._spool is not None:
+            self._spans.spool_out(self._spool, self._settings.spool_file_bytes)
+
+    def pause_for_fork(self, deadline: float) -> None:
+        """Wait until `deadline` for the threads to be between two pieces of work, and hold them there.
+
+        A thread that does not exist in the child may leave it a lock that nobody opens: an import lock, say. And gRPC's
+        fork handlers give up where a call is running (grpcio 1.85), after which some children could not use gRPC.
+        """
+        if self._exporter is not None and not self._bodies:
+            for gate in (self._worker.gate, self._sender.gate):
+                if gate.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                    self._held.append(gate)
+
+    def resume_after_fork(self) -> None:
+        """In the parent: the threads may go on."""
+        while self._held:
+            self._held.pop().release()
 
     def reset_after_fork(self) -> None:
         """In a forked child: nothing queued, no threads, no connection."""
         self._spans.reset()
+        if self._spool is not None:
+            self._spool.after_fork()
+        if self._exporter is not None:
+            self._exporter.reset_after_fork()
         self._prepare()
 
     def stats(self) -> PipelineStats:
         """The account of this pipeline."""
         return self._spans.stats()
+
+    @property
+    def in_flight(self) -> int:
+        """Spans of the request that is being sent, or of the spool file."""
+        return self._spans.in_flight
+
+    @property
+    def capacity(self) -> int:
+        """How many spans may wait in memory."""
+        return self._settings.max_queue_spans

@@ -13,11 +13,13 @@ from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from tango_telemetry.pipeline._delivery import Batch
+from tango_telemetry._guard import log_internal_error
+from tango_telemetry.pipeline._delivery import Batch, EncodedSource
 from tango_telemetry.pipeline._stats import PipelineStats
 
 if TYPE_CHECKING:
     from tango_telemetry._otel_sdk import ReadableSpan
+    from tango_telemetry.pipeline._spool import Spool
 
 # How many spans may wait unweighed: weighing costs several microseconds per span, so it starts when a queue builds up.
 UNWEIGHED_SPANS = 256
@@ -51,8 +53,7 @@ class SpanQueue:
         self._max_spans = max_spans
         self._max_bytes = max_bytes
         self._wake_every_span = wake_every_span
-        self.on_drop: Callable[[str, int], None] = lambda reason, spans: None
-        self.on_first_span: Callable[[], bool] = lambda: True
+        self.on_first_span: Callable[[], None] = lambda: None
         self.reset()
 
     def reset(self) -> None:
@@ -65,13 +66,19 @@ class SpanQueue:
         self._raw: deque[ReadableSpan | tuple[ReadableSpan, int]] = deque()
         self._raw_bytes = 0
         self._encoding = 0
+        self._encoding_encoded = 0
         self._encoded: deque[Batch] = deque()
         self._encoded_spans = 0
         self._encoded_bytes = 0
+        self._in_flight: list[Batch] = []
+        self._spooling: list[Batch] = []
+        self._spooled = 0
+        self._adopted = 0
         self._delivered = 0
         self._dropped: dict[str, int] = {}
         self._failed_attempts = 0
         self._refuse = ""
+        self.sources: list[EncodedSource] = []
         # Until the threads run every span takes the slow way, which starts them: the fast one need not ask.
         self._running = False
         self._set_soft_limit()
@@ -108,7 +115,7 @@ class SpanQueue:
                 self._raw_bytes += size
                 self._raw.append((span, size))
         if not self._running and not self._refuse:
-            self.set_running(self.on_first_span())
+            self.on_first_span()
         if self._wake_every_span or len(self._raw) >= WAKE_SPANS:
             self.signal()
 
@@ -144,7 +151,8 @@ class SpanQueue:
         """The spans last taken, encoded."""
         with self._lock:
             spans, self._encoding = self._encoding, 0
-            self._add(Batch(payload, spans))
+            if spans:
+                self._add(Batch(payload, spans))
 
     def drop_encoding(self, reason: str) -> None:
         """The spans last taken could not be encoded."""
@@ -152,16 +160,31 @@ class SpanQueue:
             spans, self._encoding = self._encoding, 0
             self.drop(reason, spans)
 
-    def put_encoded(self, produce: Callable[[int], tuple[bytes, int]]) -> int:
-        """Let `produce(max_bytes)` move spans from elsewhere into the queue, in one step of the account."""
+    def drain(self, source: EncodedSource, max_bytes: int, transcode: Callable[[bytes], bytes]) -> bool:
+        """Move some spans of `source` into the queue, in one step of the account; False if there are none, or no room."""
         with self._lock:
-            room = self._max_bytes - self._encoded_bytes
-            if room <= 0 or self._encoded_spans >= self._max_spans or self._refuse:
-                return 0
-            payload, spans = produce(room)
-            if spans:
+            if (
+                self._encoded_bytes >= self._max_bytes
+                or self._encoded_spans >= self._max_spans
+                or self._refuse
+            ):
+                return False
+            payload, spans = source.drain(max_bytes)
+            self._encoding_encoded = spans
+        if not spans:
+            return False
+        with log_internal_error("converting encoded spans") as guard:
+            payload = transcode(payload)
+        with self._lock:
+            spans, self._encoding_encoded = (
+                self._encoding_encoded,
+                0,
+            )  # 0 if refuse() has counted them meanwhile
+            if guard.failed:
+                self.drop("encoding", spans)
+            elif spans:
                 self._add(Batch(payload, spans))
-            return spans
+        return True
 
     def _add(self, batch: Batch) -> None:
         if self._refuse:
@@ -174,49 +197,87 @@ class SpanQueue:
             self._encoded_bytes += len(batch.payload)
         self._set_soft_limit()
 
+    def spool_out(self, spool: Spool, max_bytes: int) -> None:
+        """Move what waits to the disk, in files of at most `max_bytes`, until there is no more or that fails."""
+        while batches := self._take_batches(self._max_spans, max_bytes, self._spooling):
+            spans = sum(batch.spans for batch in batches)
+            file = spool.write(b"".join(batch.payload for batch in batches), spans)
+            with self._lock:
+                if file is None:
+                    self._give_back(self._spooling)
+                    return
+                self._forget(self._spooling)
+                self._spooled += spans
+                self._settled.notify_all()
+            spool.add(file)  # after it is counted: the sender may deliver it at once
+
     # --- the sender's side
 
-    def peek(self, max_spans: int, max_bytes: int) -> tuple[bytes, int]:
-        """(joined payload, number of batches in it) of the oldest batches; they stay queued until `settle`."""
+    def check_out(self, max_spans: int, max_bytes: int) -> bytes:
+        """The oldest batches as one payload, empty if there are none, until `settle` or `put_back`."""
+        batches = self._take_batches(max_spans, max_bytes, self._in_flight)
+        return b"".join(batch.payload for batch in batches)
+
+    def put_back(self) -> None:
+        """What was checked out was not sent."""
         with self._lock:
-            chosen: list[bytes] = []
-            spans = size = 0
-            for batch in self._encoded:
+            self._give_back(self._in_flight)
+
+    def settle(self, drop_reason: str = "", rejected: int = 0) -> None:
+        """What was checked out is delivered, except `rejected` spans of it, or is dropped for `drop_reason`."""
+        with self._lock:
+            self._count(self._forget(self._in_flight), drop_reason, rejected)
+
+    def settle_spooled(self, spans: int, own: bool, drop_reason: str = "", rejected: int = 0) -> None:
+        """A spool file with so many spans, our own or another process's, is delivered or dropped."""
+        with self._lock:
+            if own:
+                self._spooled -= spans
+                self._count(spans, drop_reason, rejected)
+            elif not drop_reason:
+                self._adopted += spans
+
+    def _count(self, spans: int, drop_reason: str, rejected: int) -> None:
+        rejected = spans if drop_reason else min(rejected, spans)
+        self._delivered += spans - rejected
+        self.drop(drop_reason or "rejected", rejected)
+        self._settled.notify_all()
+
+    # Batches that somebody is busy with are not in `_encoded`, so nobody else takes them; they still count as queued.
+
+    def _take_batches(self, max_spans: int, max_bytes: int, into: list[Batch]) -> list[Batch]:
+        spans = size = 0
+        with self._lock:
+            while self._encoded:
+                batch = self._encoded[0]
                 spans += batch.spans
                 size += len(batch.payload)
-                if chosen and (spans > max_spans or size > max_bytes):
+                if into and (spans > max_spans or size > max_bytes):
                     break
-                chosen.append(batch.payload)
-        return b"".join(chosen), len(chosen)
+                into.append(self._encoded.popleft())
+            return list(into)
 
-    def settle(self, batches: int, drop_reason: str = "", rejected: int = 0) -> int:
-        """The oldest `batches` are delivered, or dropped for `drop_reason`; gives the number of spans."""
-        with self._lock:
-            spans = self._remove(batches)
-            if drop_reason:
-                self.drop(drop_reason, spans)
-            else:
-                rejected = min(rejected, spans)
-                self._delivered += spans - rejected
-                if rejected:
-                    self.drop("rejected", rejected)
-            self._settled.notify_all()
-        return spans
+    def _give_back(self, batches: list[Batch]) -> None:
+        self._encoded.extendleft(reversed(batches))
+        batches.clear()
 
-    def _remove(self, batches: int) -> int:
-        spans = 0
-        for _ in range(min(batches, len(self._encoded))):
-            batch = self._encoded.popleft()
-            spans += batch.spans
-            self._encoded_bytes -= len(batch.payload)
+    def _forget(self, batches: list[Batch]) -> int:
+        spans = sum(batch.spans for batch in batches)
         self._encoded_spans -= spans
+        self._encoded_bytes -= sum(len(batch.payload) for batch in batches)
+        batches.clear()
         self._set_soft_limit()
         return spans
 
     @property
     def encoded_spans(self) -> int:
-        """How many encoded spans wait to be sent."""
+        """How many encoded spans wait in memory."""
         return self._encoded_spans
+
+    @property
+    def in_flight(self) -> int:
+        """How many spans are checked out."""
+        return sum(batch.spans for batch in list(self._in_flight))
 
     # --- the account
 
@@ -227,7 +288,6 @@ class SpanQueue:
         with self._lock:
             self._dropped[reason] = self._dropped.get(reason, 0) + spans
             self._settled.notify_all()
-        self.on_drop(reason, spans)
 
     def attempt_failed(self) -> None:
         """A request did not succeed; whoever waits for a flush may want to know."""
@@ -239,8 +299,17 @@ class SpanQueue:
         """Drop everything that waits and everything that comes from now on, for `reason`."""
         with self._lock:
             self._refuse = reason
-            spans = len(self._raw) + self._remove(len(self._encoded))
+            spans = len(self._raw) + self._encoding + self._encoding_encoded
             self._raw.clear()
+            self._encoding = self._encoding_encoded = 0
+            for source in self.sources:
+                while (left := source.drain(self._max_bytes)[1]) > 0:
+                    spans += left
+            for batches in (self._in_flight, self._spooling):
+                self._give_back(batches)
+            self._in_flight.extend(self._encoded)
+            self._encoded.clear()
+            spans += self._forget(self._in_flight)
             self._raw_bytes = 0
             self._set_soft_limit()
             self.drop(reason, spans)
@@ -253,14 +322,22 @@ class SpanQueue:
     def stats(self) -> PipelineStats:
         """The account, in one consistent step."""
         with self._lock:
-            dropped = sum(self._dropped.values())
-            queued = len(self._raw) + self._encoding + self._encoded_spans
+            reasons = dict(self._dropped)
+            pending = [source.pending() for source in self.sources]
+            refused = sum(source.dropped() for source in self.sources)
+            if refused:
+                reasons["queue_full"] = reasons.get("queue_full", 0) + refused
+            dropped = sum(reasons.values())
+            queued = len(self._raw) + self._encoding + self._encoding_encoded + self._encoded_spans
+            queued += sum(spans for spans, _ in pending)
             return PipelineStats(
-                made=self._delivered + queued + dropped,
+                made=self._delivered + queued + self._spooled + dropped,
                 queued=queued,
                 delivered=self._delivered,
+                spooled=self._spooled,
+                adopted=self._adopted,
                 dropped=dropped,
-                dropped_by_reason=MappingProxyType(dict(self._dropped)),
-                queued_bytes=self._raw_bytes + self._encoded_bytes,
+                dropped_by_reason=MappingProxyType(reasons),
+                queued_bytes=self._raw_bytes + self._encoded_bytes + sum(size for _, size in pending),
                 failed_attempts=self._failed_attempts,
             )

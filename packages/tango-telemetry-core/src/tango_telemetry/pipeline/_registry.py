@@ -7,9 +7,11 @@ import threading
 import time
 
 from tango_telemetry._otel_sdk import MissingPackageError
-from tango_telemetry.pipeline import _exit
+from tango_telemetry.pipeline import _metrics
 from tango_telemetry.pipeline._delivery import Exporter
+from tango_telemetry.pipeline._exit import ExitHooks
 from tango_telemetry.pipeline._exporters import create_exporter
+from tango_telemetry.pipeline._noise import calm_sdk_loggers
 from tango_telemetry.pipeline._pipeline import Pipeline
 from tango_telemetry.pipeline._settings import EXPORTERS, PROCESSORS, Endpoint, PipelineSettings
 from tango_telemetry.pipeline._stats import PipelineStats, sum_stats
@@ -24,6 +26,8 @@ class Registry:
         self._lock = threading.RLock()
         self._pipelines: dict[tuple[Endpoint, str], Pipeline] = {}
         self.settings = PipelineSettings()
+        self._exit_hooks = ExitHooks(self)
+        self._has_metrics = False
 
     def configure(self, settings: PipelineSettings) -> None:
         """Bounds for the pipelines made from now on."""
@@ -41,10 +45,21 @@ class Registry:
                 processor = "batch"
             pipeline = self._pipelines.get((endpoint, processor))
             if pipeline is None:
-                pipeline = Pipeline(endpoint, processor, self.settings, self._create_exporter(endpoint))
+                pipeline = self._create(endpoint, processor)
                 self._pipelines[endpoint, processor] = pipeline
-                _exit.install_exit_hooks()
             return pipeline
+
+    def _create(self, endpoint: Endpoint, processor: str) -> Pipeline:
+        if not self._pipelines:
+            self.install_exit_hooks()
+            calm_sdk_loggers(self.settings.sdk_log_level)
+            self._has_metrics = _metrics.register(self.all)
+        exporter = self._create_exporter(endpoint)
+        return Pipeline(endpoint, processor, self.settings, exporter, self._exit_hooks.watchdog)
+
+    def install_exit_hooks(self) -> None:
+        """Flush at exit and on SIGTERM, start afresh in forked children. Idempotent; done with the first pipeline."""
+        self._exit_hooks.install()
 
     def _create_exporter(self, endpoint: Endpoint) -> Exporter | None:
         try:
@@ -83,6 +98,17 @@ class Registry:
             pipeline.begin_shutdown(deadline)
         left = [pipeline for pipeline in pipelines if not pipeline.finish_shutdown(deadline)]
         return not left
+
+    def pause_for_fork(self, timeout: float) -> None:
+        """Before a fork: hold the threads where nothing is half done, waiting at most `timeout` seconds in all."""
+        deadline = time.monotonic() + timeout
+        for pipeline in self.all():
+            pipeline.pause_for_fork(deadline)
+
+    def resume_after_fork(self) -> None:
+        """In the parent, after a fork."""
+        for pipeline in self.all():
+            pipeline.resume_after_fork()
 
     def reset_after_fork(self) -> None:
         """In a forked child: every pipeline starts from nothing."""

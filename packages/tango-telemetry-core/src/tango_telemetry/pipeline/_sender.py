@@ -5,77 +5,123 @@ from __future__ import annotations
 import logging
 import queue
 import random
+import threading
 import time
 from queue import SimpleQueue
 
+from tango_telemetry import _otel_sdk
 from tango_telemetry._guard import log_internal_error
 from tango_telemetry.pipeline._delivery import Exporter, Outcome, Result
 from tango_telemetry.pipeline._queue import SpanQueue
 from tango_telemetry.pipeline._settings import PipelineSettings
+from tango_telemetry.pipeline._spool import Spool
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
 
 
 class Sender:
-    """Sends the oldest batches until there are none, one request at a time, each kept until it is delivered.
+    """Sends the oldest payloads until there are none, one request at a time, each kept until it is delivered.
 
     The wait between attempts grows with jitter up to `retry_max`; what a collector asks for by Retry-After comes first.
     A flush or a shutdown cuts the wait short. During a shutdown there is one attempt: its failure ends the sending.
     """
 
-    def __init__(self, name: str, spans: SpanQueue, exporter: Exporter, settings: PipelineSettings) -> None:
+    def __init__(
+        self, name: str, spans: SpanQueue, exporter: Exporter, settings: PipelineSettings, spool: Spool | None
+    ) -> None:
         self._name = name
         self._spans = spans
         self._exporter = exporter
         self._settings = settings
+        self._spool = spool
         self._failures = 0
         self.wake: SimpleQueue[None] = SimpleQueue()
         self.closing_deadline = 0.0
         self.gave_up = False
+        self.hurry = False
+        self._signalled = False
+        # Held during each attempt, so that a fork can wait for its end for a moment.
+        self.gate = threading.Lock()
 
     def run(self) -> None:
         """The body of the thread; never returns."""
+        _otel_sdk.suppress_instrumentation()
         while True:
+            with log_internal_error("sending spans"):
+                self.send_all()
+            self.hurry = False
             self.wake.get()
-            self.send_all()
+            self._signalled = False
+
+    def signal(self) -> None:
+        """Wake the thread, once until it looks."""
+        if not self._signalled:
+            self._signalled = True
+            self.wake.put(None)
 
     def send_all(self) -> None:
         """Send until nothing waits, or until a failure during shutdown."""
         while not self.gave_up:
-            payload, batches = self._spans.peek(
-                self._settings.max_batch_spans, self._settings.max_batch_bytes
+            outcome = self._send_file() or self._send_from_memory()
+            if outcome is None:
+                return
+            if outcome.result is Result.RETRY:
+                self._failed(outcome)
+            elif outcome.result is Result.DELIVERED:
+                self._worked()
+
+    def _send_file(self) -> Outcome | None:
+        """Send the oldest file of the spool; None if there is none."""
+        if self._spool is None:
+            return None
+        self._spool.adopt()
+        file = self._spool.oldest()
+        if file is None:
+            return None
+        payload = self._spool.read(file)
+        outcome = self._attempt(payload) if payload is not None else Outcome(Result.REJECTED, "damaged file")
+        if outcome.result is not Result.RETRY:
+            reason = (
+                ""
+                if outcome.result is Result.DELIVERED
+                else "rejected"
+                if payload is not None
+                else "spool_damaged"
             )
-            if not batches:
-                return
-            outcome = self._attempt(payload)
-            if outcome.result is not Result.RETRY:
-                self._settle(batches, outcome)
-                continue
-            self._spans.attempt_failed()
-            if self.closing_deadline:
-                self.gave_up = True
-                self._spans.attempt_failed()
-                return
-            self._back_off(outcome)
+            self._spool.remove(file)
+            self._spans.settle_spooled(file.spans, file.own, reason, outcome.rejected_spans)
+        return outcome
+
+    def _send_from_memory(self) -> Outcome | None:
+        """Send the oldest batches that wait in memory; None if there are none."""
+        if self._spool is not None and self._spool.usable and not self.closing_deadline:
+            return None  # the worker is about to write them to the spool
+        payload = self._spans.check_out(self._settings.max_batch_spans, self._settings.max_batch_bytes)
+        if not payload:
+            self._spans.settle()  # batches without a byte, if any
+            return None
+        outcome = self._attempt(payload)
+        if outcome.result is Result.RETRY:
+            self._spans.put_back()
+        else:
+            reason = "rejected" if outcome.result is Result.REJECTED else ""
+            self._spans.settle(reason, outcome.rejected_spans)
+        return outcome
 
     def _attempt(self, payload: bytes) -> Outcome:
         timeout = self._settings.export_timeout
         if self.closing_deadline:
             timeout = min(timeout, max(0.01, self.closing_deadline - time.monotonic()))
-        with log_internal_error("sending spans"):
+        with self.gate, log_internal_error("sending spans"):
             return self._exporter.send(payload, timeout)
         return Outcome(Result.RETRY, "internal error")
 
-    def _settle(self, batches: int, outcome: Outcome) -> None:
-        if self._failures and outcome.result is Result.DELIVERED:
-            _logger.info("tango-telemetry: delivery to %s works again", self._name)
+    def _worked(self) -> None:
+        if self._failures:
+            _logger.warning("tango-telemetry: delivery to %s works again", self._name)
         self._failures = 0
-        if outcome.result is Result.REJECTED:
-            self._spans.settle(batches, drop_reason="rejected")
-        else:
-            self._spans.settle(batches, rejected=outcome.rejected_spans)
 
-    def _back_off(self, outcome: Outcome) -> None:
+    def _failed(self, outcome: Outcome) -> None:
         if not self._failures:
             _logger.warning(
                 "tango-telemetry: cannot deliver spans to %s (%s); keeping them and trying again",
@@ -83,14 +129,19 @@ class Sender:
                 outcome.reason,
             )
         self._failures += 1
+        if self.closing_deadline:
+            self.gave_up = True
+        self._spans.attempt_failed()
+        if not self.gave_up:
+            self._back_off(outcome.retry_after)
+
+    def _back_off(self, retry_after: float) -> None:
         wait = min(self._settings.retry_max, self._settings.retry_initial * 2 ** min(self._failures - 1, 16))
-        wait = max(wait * random.uniform(0.8, 1.2), outcome.retry_after)
-        until = time.monotonic() + wait
+        until = time.monotonic() + max(wait * random.uniform(0.8, 1.2), retry_after)
         while not self.hurry and (left := until - time.monotonic()) > 0:
             try:
                 self.wake.get(timeout=left)
             except queue.Empty:
                 break
+            self._signalled = False
         self.hurry = False
-
-    hurry = False

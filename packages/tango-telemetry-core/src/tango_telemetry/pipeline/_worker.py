@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
+import threading
 import time
 from collections.abc import Callable
 
+from tango_telemetry import _otel_sdk
 from tango_telemetry._guard import log_internal_error
 from tango_telemetry.pipeline._delivery import Exporter
 from tango_telemetry.pipeline._queue import SpanQueue
+from tango_telemetry.pipeline._watchdog import Watchdog
+
+_WATCH_INTERVAL = 0.25
 
 
 class Worker:
@@ -19,19 +25,30 @@ class Worker:
     """
 
     def __init__(
-        self, spans: SpanQueue, exporter: Exporter, schedule_delay: float, max_batch_spans: int,
-        release: Callable[[], None], drain_sources: Callable[[], int],
-    ) -> None:  # fmt: skip
+        self,
+        spans: SpanQueue,
+        exporter: Exporter,
+        *,
+        schedule_delay: float,
+        max_batch_spans: int,
+        release: Callable[[], None],
+        drain_sources: Callable[[], None],
+        watchdog: Watchdog | None,
+    ) -> None:
         self._spans = spans
         self._exporter = exporter
         self._delay = schedule_delay
         self._max_batch_spans = max_batch_spans
         self._release = release
         self._drain_sources = drain_sources
+        self._watchdog = watchdog
         self.urgent = False
+        # Held while encoding, so that a fork can wait for a moment when nothing is half done.
+        self.gate = threading.Lock()
 
     def run(self) -> None:
         """The body of the thread; never returns."""
+        _otel_sdk.suppress_instrumentation()
         due = time.monotonic() + self._delay
         while True:
             self._wait(due)
@@ -39,23 +56,35 @@ class Worker:
             urgent, self.urgent = self.urgent, False
             with log_internal_error("encoding spans"):
                 self.work()
-            now = time.monotonic()
-            if urgent or now >= due or self._spans.encoded_spans >= self._max_batch_spans:
-                due = now + self._delay
-                self._release()
+                now = time.monotonic()
+                if urgent or now >= due or self._spans.encoded_spans >= self._max_batch_spans:
+                    due = now + self._delay
+                    self._release()
 
     def _wait(self, due: float) -> None:
-        try:
-            self._spans.wake.get(timeout=max(0.0, due - time.monotonic()))
-        except queue.Empty:
-            pass
+        """Until somebody wakes us, or until `due`."""
+        while (left := due - time.monotonic()) > 0:
+            watching = self._watchdog is not None and self._watchdog.installed
+            with contextlib.suppress(queue.Empty):
+                self._spans.wake.get(timeout=min(left, _WATCH_INTERVAL) if watching else left)
+                return
+            if self._watchdog is not None:
+                self._watchdog.look()
 
     def work(self) -> None:
         """Encode everything that waits."""
-        while spans := self._spans.take(self._exporter.chunk_spans):
+        while self._encode_chunk():
+            time.sleep(0)  # lets a thread that waits for the GIL have it now, not after the switch interval
+        with self.gate:
+            self._drain_sources()
+
+    def _encode_chunk(self) -> bool:
+        with self.gate:
+            spans = self._spans.take(self._exporter.chunk_spans)
+            if not spans:
+                return False
             with log_internal_error("encoding spans") as guard:
                 self._spans.put(self._exporter.encode(spans))
             if guard.failed:
                 self._spans.drop_encoding("encoding")
-            time.sleep(0)  # lets a thread that waits for the GIL have it now, not after the switch interval
-        self._drain_sources()
+        return True

@@ -1,0 +1,72 @@
+"""Keeps the SDK's and the exporters' loggers from filling a log."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+INTERVAL = 60.0
+"""Seconds for which the same message of the same logger is not repeated."""
+_LOGGERS = (
+    "opentelemetry.attributes",
+    "opentelemetry.context",
+    "opentelemetry.sdk.trace",
+    "opentelemetry.sdk.resources",
+    "opentelemetry.exporter.otlp.json.file.trace_exporter",
+    "opentelemetry.exporter.otlp.json.file._internal",
+    "opentelemetry.exporter.otlp.proto.common._internal",
+    "opentelemetry.trace.span",
+    "opentelemetry.trace.status",
+)
+
+
+class RateLimit(logging.Filter):
+    """Lets a message through once per INTERVAL; the next one says how many were held back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        key = str(record.msg)[:200]
+        now = time.monotonic()
+        last, held_back = self._last.get(key, (-INTERVAL, 0))
+        if now - last < INTERVAL:
+            self._last[key] = (last, held_back + 1)
+            return False
+        if len(self._last) >= 256:
+            self._last.clear()
+        self._last[key] = (now, 0)
+        if held_back:
+            record.msg = f"{record.msg} [and {held_back} more of these in {now - last:.0f} s]"
+        return True
+
+
+class OurRequests(logging.Filter):
+    """Holds back what HTTP libraries log about our own requests: their debug lines quote paths and queries."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.threadName or "").startswith("tango-telemetry")
+
+
+def _add_once(logger: logging.Logger, kind: type[logging.Filter]) -> None:
+    if not any(isinstance(present, kind) for present in logger.filters):
+        logger.addFilter(kind())
+
+
+def calm_sdk_loggers(level: str) -> None:
+    """Rate-limit the loggers of the SDK and the exporters, and set their level if `level` names one."""
+    for name in _LOGGERS:
+        _add_once(logging.getLogger(name), RateLimit)
+    for name in ("urllib3.connectionpool", "requests", "grpc"):
+        _add_once(logging.getLogger(name), OurRequests)
+    number = logging.getLevelName(level.strip().upper()) if level else None
+    if isinstance(number, int):
+        for name in ("opentelemetry", "grpc", "urllib3"):
+            logging.getLogger(name).setLevel(number)
+    elif level:
+        logging.getLogger("tango_telemetry.pipeline").warning(
+            "tango-telemetry: PYTANGO_TELEMETRY_SDK_LOG_LEVEL=%.50r is not one of DEBUG, INFO, WARNING, ERROR, CRITICAL;"
+            " the level is left as it is",
+            level,
+        )

@@ -1,0 +1,88 @@
+"""Lets SIGTERM end a script whose main thread is stuck in C code.
+
+A Python signal handler runs in the main thread, between two of its bytecodes. Having one means that a script blocked in
+a C call would not die of SIGTERM any more, which it did before. Python writes the signal's number into a file
+descriptor at once, though; the worker looks there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+GRACE = 0.3
+"""Seconds that the main thread has to begin the Python handler."""
+
+
+class Watchdog:
+    """Ends the process by SIGTERM where the main thread cannot."""
+
+    def __init__(self, deliver: Callable[[], None]) -> None:
+        self._deliver = deliver
+        self._reader = -1
+        self._seen = 0.0
+        self.handled = False
+
+    @property
+    def installed(self) -> bool:
+        """Whether `look` is to be called now and then."""
+        return self._reader >= 0
+
+    def install(self) -> None:
+        """Only in the main thread, and only where nobody else uses the wake-up descriptor (asyncio may, later)."""
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        os.set_blocking(writer, False)
+        before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        if before == -1:
+            self._reader, self._writer = reader, writer
+            return
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)
+
+    def look(self) -> None:
+        """Called by a worker a few times a second."""
+        if self._reader < 0 or self.handled:
+            return
+        try:
+            signals = os.read(self._reader, 4096)
+        except OSError:  # nothing there
+            signals = b""
+        if signal.SIGTERM in signals:
+            self._seen = self._seen or time.monotonic()
+        if self._seen and time.monotonic() - self._seen >= GRACE:
+            self._seen = 0.0
+            if _is_ours():  # else the user has another handler by now, and it is late for reasons of its own
+                self.handled = True
+                # A thread of its own: the delivery needs the worker, on which this runs.
+                threading.Thread(target=self._die, name="tango-telemetry-exit", daemon=True).start()
+
+    def _die(self) -> None:
+        """signal.signal works in the main thread only; the C function anywhere."""
+        try:
+            self._deliver()
+        finally:
+            ctypes.CDLL(None).signal(int(signal.SIGTERM), None)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: a pipe of its own, since what the parent's signals write must not reach it."""
+        if self._reader >= 0:
+            os.close(self._reader)
+            os.close(self._writer)
+            self._reader = -1
+            if signal.set_wakeup_fd(-1) == self._writer:
+                self.install()
+        self._seen = 0.0
+        self.handled = False
+
+
+def _is_ours() -> bool:
+    """Whether the handler is still ours: a bound method of this package."""
+    handler = signal.getsignal(signal.SIGTERM)
+    return getattr(handler, "__module__", "").startswith("tango_telemetry.pipeline")
