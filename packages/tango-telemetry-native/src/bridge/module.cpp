@@ -337,7 +337,8 @@ PYBIND11_MODULE(_bridge, m) {
     m.def("idl6_set_prepare", &idl6_set_prepare, py::arg("callable"));
     m.def("after_fork_in_child", &after_fork_in_child);
 
-    py::class_<TraceContextScope>(m, "TraceContextScope",
+    // An ordinary class to Python: pybind11's own metaclass is for static properties, and the stub cannot name it.
+    py::class_<TraceContextScope>(m, "TraceContextScope", py::metaclass(reinterpret_cast<PyObject *>(&PyType_Type)),
                                   "Makes a trace context cppTango's own for the length of a with block.")
         .def(py::init<std::string, std::string, std::string>(), py::arg("name"), py::arg("traceparent"),
              py::arg("tracestate"))
