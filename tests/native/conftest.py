@@ -14,7 +14,7 @@ os.environ.setdefault("PYTANGO_DISABLE_TELEMETRY_PATCHING", "on")
 
 pytest.importorskip("tango_telemetry_native", reason="tango-telemetry-native is not built here")
 
-from native_support import Server, start_echo  # noqa: E402
+from native_support import Server, start_echo
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,8 @@ import os
 import resource
 
 import tango
-from tango.server import Device, attribute, command, run
-
 import tango_telemetry_native
+from tango.server import Device, attribute, command, run
 from tango_telemetry_native import giop
 
 giop.install()
@@ -56,7 +55,7 @@ class Echo(Device):
     def CallOn(self, device):
         """Calls another device; gives the incoming context before, there, and after."""
         seen = [show(giop.get_incoming())]
-        previous = giop.set_outgoing("00-{:032x}-{:016x}-01".format(0xCA11, 2), "on=1")
+        previous = giop.set_outgoing(f"00-{0xCA11:032x}-{2:016x}-01", "on=1")
         seen.append(tango.DeviceProxy(device).Incoming())
         giop.restore_outgoing(previous)
         seen.append(show(giop.get_incoming()))
@@ -75,7 +74,7 @@ class Echo(Device):
     @command(dtype_in=str, dtype_out=str)
     def CallOnAsynch(self, device):
         """Calls another device asynchronously and gives what it saw."""
-        previous = giop.set_outgoing("00-{:032x}-{:016x}-01".format(0xCA11, 3), "on=1")
+        previous = giop.set_outgoing(f"00-{0xCA11:032x}-{3:016x}-01", "on=1")
         proxy = tango.DeviceProxy(device)
         number = proxy.command_inout_asynch("Incoming")
         giop.restore_outgoing(previous)

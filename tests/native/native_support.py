@@ -126,7 +126,9 @@ def run_client(
     return result
 
 
-def run_json(script: str, *arguments: str, extra: Mapping[str, str] | None = None, timeout: float = 120.0) -> object:
+def run_json(
+    script: str, *arguments: str, extra: Mapping[str, str] | None = None, timeout: float = 120.0
+) -> object:
     """Run a client as `run_client` does and return the JSON of its last line."""
     output = run_client(script, *arguments, extra=extra, timeout=timeout).stdout.strip().splitlines()
     return json.loads(output[-1])

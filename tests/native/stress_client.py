@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import tango
-
 from tango_telemetry_native import giop
 
 THREADS = 8

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 import tango
+import tango_telemetry_native
 from native_support import IDL6_ON, Server, run_client, start_echo
 
-import tango_telemetry_native
-
 HAS_TELEMETRY = bool(getattr(tango.constants, "TELEMETRY_SUPPORTED", False))
-needs_telemetry = pytest.mark.skipif(not HAS_TELEMETRY, reason="this PyTango has no telemetry (10.0 and later do)")
+needs_telemetry = pytest.mark.skipif(
+    not HAS_TELEMETRY, reason="this PyTango has no telemetry (10.0 and later do)"
+)
 
 
 @pytest.fixture(scope="module")

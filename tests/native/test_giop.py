@@ -11,7 +11,6 @@ from contextlib import contextmanager
 import pytest
 import tango
 from native_support import Server, create_traceparent, free_port, start_echo
-
 from tango_telemetry_native import giop
 
 PARENT = create_traceparent(0xA1)
@@ -89,7 +88,7 @@ def test_what_set_outgoing_returns() -> None:
         ("\u00e9" * 55, ""),
     ],
 )
-def test_a_context_that_is_not_valid_is_not_sent(proxy: tango.DeviceProxy, traceparent: str, tracestate: str) -> None:
+def test_invalid_context_is_not_sent(proxy: tango.DeviceProxy, traceparent: str, tracestate: str) -> None:
     before = giop.status()["counters"]["outgoing_rejected"]
     with outgoing(traceparent, tracestate):
         assert proxy.Incoming() == "-"
@@ -120,7 +119,9 @@ def test_install_is_idempotent(proxy: tango.DeviceProxy) -> None:
 
 def test_status_of_both_sides(proxy: tango.DeviceProxy) -> None:
     for status in (giop.status(), json.loads(proxy.GiopStatus())):
-        assert status["installed"] and status["client"] and status["server"] and status["asynchronous"], status
+        assert [status[key] for key in ("installed", "client", "server", "asynchronous")] == [True] * 4, (
+            status
+        )
         assert status["reason"] == ""
         assert status["version"].startswith(("4.2", "4.3"))
         assert status["counters"]["failed_checks"] == 0
@@ -195,13 +196,15 @@ def test_failed_connections_leave_nothing_behind() -> None:
                 proxy.command_inout_reply(proxy.command_inout_asynch("Incoming"), 2000)
     with start_echo() as server:
         proxy = tango.DeviceProxy(server.url())
-        answers = {proxy.command_inout_reply(proxy.command_inout_asynch("Incoming"), 5000) for _ in range(100)}
+        answers = {
+            proxy.command_inout_reply(proxy.command_inout_asynch("Incoming"), 5000) for _ in range(100)
+        }
         assert answers == {"-"}
         with outgoing():
             assert proxy.command_inout_reply(proxy.command_inout_asynch("Incoming"), 5000) == SENT
         before = server_counters(proxy)["contexts_received"]
-        for _ in range(100):
-            proxy.command_inout_asynch("Incoming", tango.DeviceData(), True)  # sent on this thread, with an address from the same heap
+        for _ in range(100):  # a request that is not awaited is sent on this thread, from the same heap
+            proxy.command_inout_asynch("Incoming", tango.DeviceData(), True)
         proxy.command_inout_reply(proxy.command_inout_asynch("Incoming"), 5000)
         assert server_counters(proxy)["contexts_received"] == before
 
@@ -261,10 +264,11 @@ def test_call_inside_the_server_process(echo: Server, proxy: tango.DeviceProxy, 
     assert list(proxy.command_inout(how, echo.url("test/echo/2"))) == ["-", expected, "-"]
 
 
-def test_asynchronous_call_inside_the_server_process_sees_nothing_stale(echo: Server, proxy: tango.DeviceProxy) -> None:
+def test_asynchronous_call_inside_the_server_process(echo: Server, proxy: tango.DeviceProxy) -> None:
+    """It sees nothing: above all, nothing stale. omniORB's workers serve upcalls and such calls in turn."""
     with outgoing():
-        for _ in range(20):
-            assert proxy.CallOnAsynch(echo.url("test/echo/2")) in ("-", f"{create_traceparent(0xCA11, 3)}|on=1")
+        answers = {proxy.CallOnAsynch(echo.url("test/echo/2")) for _ in range(20)}
+    assert answers == {"-"}
 
 
 def test_alternating_traced_and_untraced_calls(echo: Server) -> None:

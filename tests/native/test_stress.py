@@ -7,7 +7,8 @@ from typing import Any
 from native_support import Server, run_json
 
 CALLS = 5000
-MAX_GROWTH = 6 * 1024  # KiB for 40,000 calls: less than 160 bytes a call, of which allocator noise is the most
+# KiB for 40,000 calls: less than 160 bytes a call, of which most is the allocator's noise.
+MAX_GROWTH = 6 * 1024
 
 
 def test_eight_threads(echo: Server) -> None:

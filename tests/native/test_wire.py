@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-
 from tango_telemetry_native import _bridge, giop
 
 FUZZ = Path(__file__).resolve().parent / "fuzz"
@@ -50,7 +49,9 @@ def test_any_bytes(data: bytes) -> None:
     check(_bridge.giop_parse(data))
 
 
-@given(st.sampled_from(sorted(CORPUS.values())), st.integers(0, 1200), st.binary(max_size=8), st.integers(0, 8))
+@given(
+    st.sampled_from(sorted(CORPUS.values())), st.integers(0, 1200), st.binary(max_size=8), st.integers(0, 8)
+)
 def test_damaged_payloads(data: bytes, at: int, put_in: bytes, leave_out: int) -> None:
     check(_bridge.giop_parse(data[:at] + put_in + data[at + leave_out :]))
 
@@ -126,7 +127,16 @@ def test_fuzz_with_sanitizers(tmp_path: Path) -> None:
     flags = ["-g", "-O1", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-DSTANDALONE"]
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     fuzzer = tmp_path / "fuzz_wire"
-    command = [compiler, *flags, *sanitizers, "-I", str(BRIDGE), str(FUZZ / "fuzz_wire.cpp"), "-o", str(fuzzer)]
+    command = [
+        compiler,
+        *flags,
+        *sanitizers,
+        "-I",
+        str(BRIDGE),
+        str(FUZZ / "fuzz_wire.cpp"),
+        "-o",
+        str(fuzzer),
+    ]
     subprocess.run(command, check=True)
     corpus = sorted(str(path) for path in (FUZZ / "corpus").iterdir())
     result = subprocess.run([str(fuzzer), "3", "1", *corpus], text=True, capture_output=True, check=False)

@@ -15,7 +15,9 @@ def string(text: bytes, at: int, order: str) -> bytes:
     return b"\0" * (-at % 4) + struct.pack(order + "I", len(text) + 1) + text + b"\0"
 
 
-def payload(parent: bytes = PARENT, state: bytes | None = STATE, little: bool = True, tail: bytes = b"") -> bytes:
+def payload(
+    parent: bytes = PARENT, state: bytes | None = STATE, little: bool = True, tail: bytes = b""
+) -> bytes:
     """Return one service context's data."""
     order = "<" if little else ">"
     data = bytes([little])

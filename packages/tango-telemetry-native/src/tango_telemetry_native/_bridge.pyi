@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Literal, final
+from typing import Final, Literal
 
 __version__: Final[str]
 ABI_VERSION: Final[int]
@@ -33,6 +33,7 @@ def restore_outgoing(previous: tuple[str, str] | None, /) -> None:
 def get_incoming() -> tuple[str, str] | None:
     """Return the context of the request whose upcall runs on this thread, None if it came without one."""
 
+# What the modules of the package are made of.
 def giop_install(path: str) -> bool: ...
 def giop_status() -> dict[str, object]: ...
 def giop_parse(payload: bytes) -> tuple[str, str] | None: ...

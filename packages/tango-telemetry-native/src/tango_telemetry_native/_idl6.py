@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from tango_telemetry_native import _bridge
 from tango_telemetry_native._tango import get_extension, get_extension_path
 
@@ -16,7 +18,14 @@ def register() -> None:
     _bridge.idl6_set_prepare(prepare_thread)
 
 
-def get_status() -> dict[str, object]:
+class Idl6Status(TypedDict):
+    """Whether cppTango's telemetry is bound, and the reason if it is not."""
+
+    bound: bool
+    reason: str
+
+
+def get_status() -> Idl6Status:
     """Return whether cppTango's telemetry is bound, and the reason if it is not."""
     return {"bound": not _reason, "reason": _reason}
 
@@ -63,6 +72,7 @@ def _give_up(reason: str) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    """Return the description of the first DevError, or the first line of any other exception."""
-    description = getattr(error.args[0], "desc", None) if error.args else None
-    return str(description or error).strip().splitlines()[0] if str(description or error).strip() else repr(error)
+    """Return the first line of what the first DevError says, or of any other exception."""
+    description = getattr(error.args[0], "desc", "") if error.args else ""
+    lines = str(description or error).strip().splitlines()
+    return lines[0] if lines else repr(error)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from tango_telemetry_native import _bridge, _idl6, giop
 
 
-def status() -> dict[str, object]:
-    """Return what works in this process.
+class Status(TypedDict):
+    """What works in this process."""
 
-    Returns:
-        ``version`` and ``abi_version`` of this package; ``idl6`` with ``bound`` and ``reason`` ("" while all is
-        well, or nothing was tried yet); ``giop`` as `giop.status` gives it.
-    """
+    version: str
+    abi_version: int
+    idl6: _idl6.Idl6Status
+    giop: giop.GiopStatus
+
+
+def status() -> Status:
+    """Return what works in this process, and where something does not, the reason."""
     return {
         "version": _bridge.__version__,
         "abi_version": _bridge.ABI_VERSION,

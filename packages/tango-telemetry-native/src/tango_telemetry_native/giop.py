@@ -19,14 +19,43 @@ refuses.
 
 from __future__ import annotations
 
+from typing import TypedDict, cast
+
 from tango_telemetry_native import _bridge
 from tango_telemetry_native._bridge import get_incoming, restore_outgoing, set_outgoing
 from tango_telemetry_native._tango import get_extension_path
 
-__all__ = ["CONTEXT_ID", "get_incoming", "install", "restore_outgoing", "set_outgoing", "status"]
+__all__ = [
+    "CONTEXT_ID",
+    "GiopStatus",
+    "get_incoming",
+    "install",
+    "restore_outgoing",
+    "set_outgoing",
+    "status",
+]
 
 CONTEXT_ID: int = _bridge.GIOP_CONTEXT_ID
 """The service context's identifier, "TTRC"."""
+
+
+class GiopStatus(TypedDict):
+    """What is registered and what was counted."""
+
+    installed: bool
+    client: bool
+    """Whether requests are given a context. A check that fails disables it."""
+    server: bool
+    """Whether contexts are read from requests. A check that fails disables it."""
+    asynchronous: bool
+    """Whether asynchronous requests are given the context of the thread that submits them."""
+    reason: str
+    """Why something of the above is not so; "" while all is well."""
+    library: str
+    """The file of the omniORB in use."""
+    version: str
+    counters: dict[str, int]
+    """Numbers since the process started."""
 
 
 def install() -> bool:
@@ -44,15 +73,9 @@ def install() -> bool:
     return bool(path) and _bridge.giop_install(path)
 
 
-def status() -> dict[str, object]:
-    """Return what is registered and what was counted.
-
-    Returns:
-        ``installed``; ``client``, ``server`` and ``asynchronous``, whether that side is enabled: a check that fails
-        disables it; ``reason``, "" while all is well; ``library`` and ``version`` of omniORB; ``counters``, a
-        dictionary of numbers since the process started.
-    """
-    result = _bridge.giop_status()
+def status() -> GiopStatus:
+    """Return what is registered and what was counted."""
+    result = cast(GiopStatus, _bridge.giop_status())
     if not result["installed"] and not get_extension_path():
         result["reason"] = "PyTango is not imported"
     return result
