@@ -18,13 +18,18 @@ class TraceSummary:
     root: Span | None = None
     first: Span | None = None
     errors: int = 0
-    services: dict[str, None] = field(default_factory=dict)
+    first_seen: dict[str, int] = field(default_factory=dict)
     span_ids: set[str] = field(default_factory=set)
 
     @property
     def spans(self) -> int:
         """How many different spans the trace has."""
         return len(self.span_ids)
+
+    @property
+    def services(self) -> list[str]:
+        """Service names, the one that started first before the others."""
+        return sorted(self.first_seen, key=lambda service: (self.first_seen[service], service))
 
     @property
     def duration(self) -> int:
@@ -46,7 +51,7 @@ class TraceSummary:
         self.start = min(self.start, span.start)
         self.end = max(self.end, span.end)
         self.errors += span.is_error
-        self.services[span.service] = None
+        self.first_seen[span.service] = min(span.start, self.first_seen.get(span.service, span.start))
         if not span.parent_id and (self.root is None or span.start < self.root.start):
             self.root = span
         if self.first is None or span.start < self.first.start:
