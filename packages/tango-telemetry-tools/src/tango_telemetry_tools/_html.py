@@ -68,7 +68,7 @@ def render_page(forest: Forest) -> str:
         errors_hidden="" if forest.errors else " hidden",
         ticks="".join(_tick(forest, number) for number in range(_TICKS + 1)),
         rows="\n".join(_row(row, forest, index) for row in forest.rows),
-        details=_json([_details(row.span, forest) for row in forest.rows]),
+        details=_json(_details(forest)),
         script=script,
     )
 
@@ -129,9 +129,23 @@ def _row(row: Row, forest: Forest, index: dict[str, int]) -> str:
     )
 
 
-def _details(span: Span | None, forest: Forest) -> dict[str, Any] | None:
-    if span is None:
-        return None
+def _details(forest: Forest) -> dict[str, Any]:
+    """What a click on a row opens. Resources stand once each: they are most of what a span carries."""
+    resources: dict[int, int] = {}
+    distinct: list[Attributes] = []
+    spans: list[dict[str, Any] | None] = []
+    for row in forest.rows:
+        if row.span is None:
+            spans.append(None)
+            continue
+        number = resources.setdefault(id(row.span.resource), len(distinct))
+        if number == len(distinct):
+            distinct.append(row.span.resource.attributes)
+        spans.append({**_detail(row.span, forest), "resource": number})
+    return {"spans": spans, "resources": [_pairs(attributes) for attributes in distinct]}
+
+
+def _detail(span: Span, forest: Forest) -> dict[str, Any]:
     facts = [
         ("service", span.service),
         ("kind", span.kind),
@@ -157,7 +171,6 @@ def _details(span: Span | None, forest: Forest) -> dict[str, Any] | None:
             {"title": "Link", "attributes": [("trace id", link.trace_id), ("span id", link.span_id), *_pairs(link.attributes)]}
             for link in span.links
         ],
-        "resource": _pairs(span.resource.attributes),
     }
 
 

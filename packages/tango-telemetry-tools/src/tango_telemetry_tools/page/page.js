@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const rows = [...document.querySelectorAll(".row")];
-  const details = JSON.parse(document.getElementById("details").textContent);
+  const { spans, resources } = JSON.parse(document.getElementById("details").textContent);
   const depth = rows.map((row) => Number(row.getAttribute("aria-level")));
   const byId = (id) => document.getElementById(id);
 
@@ -35,7 +35,7 @@
       row.classList.remove("open");
       return;
     }
-    const data = details[index];
+    const data = spans[index];
     if (!data) return;
     const panel = element("div", undefined, "detail");
     if (data.error) panel.append(element("p", data.error, "reason"));
@@ -44,7 +44,7 @@
     panel.append(columns);
     for (const event of data.events) panel.append(section(event.title, event.attributes.length ? event.attributes : [["", ""]]));
     for (const link of data.links) panel.append(section(link.title, link.attributes));
-    panel.append(section("Resource", data.resource));
+    panel.append(section("Resource", resources[data.resource]));
     row.append(panel);
     row.classList.add("open");
   }
