@@ -1,0 +1,37 @@
+"""tango-telemetry's core: settings, tracer providers and tracers, and what goes with them.
+
+A script needs ``import tango_telemetry_client``, a device server ``import tango_telemetry_server``. This package is
+for spans of your own and for settings at run time; everything a user may import is listed in ``__all__``.
+"""
+
+from __future__ import annotations
+
+from tango_telemetry._config import Endpoint, TelemetryConfig, TelemetryWarning
+from tango_telemetry._setup import configure
+from tango_telemetry._state import get_config
+from tango_telemetry._tracing import (
+    VERSION as __version__,
+)
+from tango_telemetry._tracing import (
+    TracerProviderFactory,
+    create_tracer_provider,
+    get_client_tracer,
+    get_tracer,
+    get_tracer_provider_factory,
+    set_tracer_provider_factory,
+)
+
+__all__ = [
+    "Endpoint",
+    "TelemetryConfig",
+    "TelemetryWarning",
+    "TracerProviderFactory",
+    "__version__",
+    "configure",
+    "create_tracer_provider",
+    "get_client_tracer",
+    "get_config",
+    "get_tracer",
+    "get_tracer_provider_factory",
+    "set_tracer_provider_factory",
+]

@@ -1,0 +1,96 @@
+"""What cppTango is handed through the environment, which it reads when its first telemetry interface is created.
+
+A value that cppTango cannot parse ends the process (10.3.1: ``TANGO_TELEMETRY_LOGGING_EXPORTERS=none``, an empty
+``TANGO_TELEMETRY_TYPES``, an unknown exporter), so only validated values reach it. What the user had set is noted in
+``PYTANGO_TELEMETRY_HANDED_ON``, so that child processes, which inherit the environment, read the user's settings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, MutableMapping
+
+from tango_telemetry import environment_variables as env
+from tango_telemetry._config import TelemetryConfig
+
+__all__ = ["apply_cpptango_environment", "cpptango_environment"]
+
+_KNOWN = ("console", "grpc", "http")
+
+
+def cpptango_environment(
+    config: TelemetryConfig,
+    user: Mapping[str, str],
+    *,
+    tango_version: tuple[int, ...],
+    idl: bool,
+    kernel: bool,
+) -> dict[str, str | None]:
+    """Give the variables to set (None: to remove) before cppTango reads them. Pure.
+
+    :param user: the environment as the user set it, for the logging variables that are passed on
+    :param tango_version: PyTango's version; the names changed with 10.3
+    :param idl: whether the context travels by IDL v6, for which cppTango's telemetry must be on
+    :param kernel: whether cppTango's own spans go into the trace
+    """
+    if tango_version < (10,):
+        return {}
+    if not idl and not kernel and "logging" not in config.types:
+        return {env.TANGO_TELEMETRY_ENABLE: "off"}
+    endpoints = [(e.exporter, e.target) for e in config.endpoints if e.exporter in _KNOWN] if kernel else []
+    # cppTango cannot write files and loses the context with exporter `none` (10.0.3): its console stands in.
+    endpoints = endpoints or [("console", "cerr" if kernel else "cout")]
+    given: dict[str, str | None] = {env.TANGO_TELEMETRY_ENABLE: "on"}
+    if tango_version >= (10, 3):
+        given[env.TANGO_TELEMETRY_TRACING_EXPORTERS] = ",".join(exporter for exporter, _ in endpoints)
+        given[env.TANGO_TELEMETRY_TRACING_ENDPOINTS] = ",".join(target for _, target in endpoints)
+        given[env.TANGO_TELEMETRY_TRACES_EXPORTER] = given[env.TANGO_TELEMETRY_TRACES_ENDPOINT] = None
+        given[env.TANGO_TELEMETRY_TOPICS] = (",".join(config.topics) or "all") if kernel else "user"
+        logging = _logging_endpoints(user)
+        given[env.TANGO_TELEMETRY_TYPES] = "tracing,logging" if logging and "logging" in config.types else "tracing"
+        given[env.TANGO_TELEMETRY_LOGGING_EXPORTERS] = ",".join(e for e, _ in logging) or None
+        given[env.TANGO_TELEMETRY_LOGGING_ENDPOINTS] = ",".join(t for _, t in logging) or None
+        given[env.TANGO_TELEMETRY_LOGS_EXPORTER] = given[env.TANGO_TELEMETRY_LOGS_ENDPOINT] = None
+    else:
+        given[env.TANGO_TELEMETRY_TRACES_EXPORTER], given[env.TANGO_TELEMETRY_TRACES_ENDPOINT] = endpoints[0]
+        given[env.TANGO_TELEMETRY_KERNEL_ENABLE] = "on" if kernel else "off"
+        exporter, target = (_logging_endpoints(user) or [("none", "")])[0]
+        given[env.TANGO_TELEMETRY_LOGS_EXPORTER] = exporter
+        given[env.TANGO_TELEMETRY_LOGS_ENDPOINT] = target or None
+    return given
+
+
+def _logging_endpoints(user: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The user's log exporters that cppTango knows, with their endpoints, from either family of names."""
+    exporters = user.get(env.TANGO_TELEMETRY_LOGGING_EXPORTERS) or user.get(env.TANGO_TELEMETRY_LOGS_EXPORTER) or ""
+    targets = user.get(env.TANGO_TELEMETRY_LOGGING_ENDPOINTS) or user.get(env.TANGO_TELEMETRY_LOGS_ENDPOINT) or ""
+    listed = [item.strip().lower() for item in exporters[:4096].split(",")]
+    where = [item.strip() for item in targets[:4096].split(",")]
+    pairs = [(exporter, where[i] if i < len(where) else "") for i, exporter in enumerate(listed)]
+    return [(exporter, target) for exporter, target in pairs if exporter in _KNOWN and (target or exporter == "console")]
+
+
+def apply_cpptango_environment(
+    given: Mapping[str, str | None], user: Mapping[str, str], environment: MutableMapping[str, str] | None = None
+) -> None:
+    """Set ``given`` in the environment of the process and note what the user had, for child processes.
+
+    :param environment: ``os.environ`` unless a test gives another mapping
+    """
+    target = os.environ if environment is None else environment
+    note: dict[str, tuple[str, str | None]] = {}
+    for name, value in given.items():
+        if target.get(name) == value:
+            continue
+        note[name] = (value or "", user.get(name))
+        if value is None:
+            target.pop(name, None)
+        else:
+            target[name] = value
+    if note:
+        try:
+            earlier = json.loads(target.get(env.PYTANGO_TELEMETRY_HANDED_ON, "{}"))
+        except ValueError:
+            earlier = {}
+        target[env.PYTANGO_TELEMETRY_HANDED_ON] = json.dumps({**earlier, **note})

@@ -1,0 +1,175 @@
+"""The one module of core that imports OpenTelemetry's API; where that is missing, our stubs have the same names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tango_telemetry import noop
+
+if TYPE_CHECKING:
+    from opentelemetry.context import (
+        Context,
+        attach,
+        create_key,
+        detach,
+        get_current,
+        get_value,
+        set_value,
+    )
+    from opentelemetry.propagate import get_global_textmap
+    from opentelemetry.trace import (
+        INVALID_SPAN,
+        Link,
+        NonRecordingSpan,
+        NoOpTracerProvider,
+        Span,
+        SpanContext,
+        SpanKind,
+        Status,
+        StatusCode,
+        TraceFlags,
+        Tracer,
+        TracerProvider,
+        TraceState,
+        get_current_span,
+        get_tracer_provider,
+        set_span_in_context,
+    )
+
+    API_AVAILABLE: bool
+else:
+    try:
+        from opentelemetry.context import (
+            Context,
+            attach,
+            create_key,
+            detach,
+            get_current,
+            get_value,
+            set_value,
+        )
+        from opentelemetry.propagate import get_global_textmap
+        from opentelemetry.trace import (
+            INVALID_SPAN,
+            Link,
+            NonRecordingSpan,
+            NoOpTracerProvider,
+            Span,
+            SpanContext,
+            SpanKind,
+            Status,
+            StatusCode,
+            TraceFlags,
+            Tracer,
+            TracerProvider,
+            TraceState,
+            get_current_span,
+            get_tracer_provider,
+            set_span_in_context,
+        )
+
+        API_AVAILABLE = True
+    except ImportError:
+        from tango_telemetry.noop import (
+            INVALID_SPAN,
+            Link,
+            NoOpTracerProvider,
+            SpanContext,
+            SpanKind,
+            Status,
+            StatusCode,
+            TraceFlags,
+            TraceState,
+        )
+        from tango_telemetry.noop import NoOpSpan as Span
+        from tango_telemetry.noop import NoOpTracer as Tracer
+        from tango_telemetry.noop import NoOpTracerProvider as TracerProvider
+
+        class NonRecordingSpan(noop.NoOpSpan):
+            """A span that only carries a span context."""
+
+            def __init__(self, context):
+                self._context = context
+
+            def get_span_context(self):
+                return self._context
+
+        class Context(dict):
+            """An empty OpenTelemetry context."""
+
+        _EMPTY = Context()
+
+        def attach(context):
+            return None
+
+        def detach(token):
+            return None
+
+        def get_current():
+            return _EMPTY
+
+        def create_key(keyname):
+            return keyname
+
+        def get_value(key, context=None):
+            return None
+
+        def set_value(key, value, context=None):
+            return _EMPTY
+
+        def get_current_span(context=None):
+            return INVALID_SPAN
+
+        def set_span_in_context(span, context=None):
+            return _EMPTY
+
+        def get_tracer_provider():
+            return NoOpTracerProvider()
+
+        def get_global_textmap():
+            return None
+
+        API_AVAILABLE = False
+
+
+def suppress_key() -> Any:
+    """The context key under which OpenTelemetry's instrumentation packages look for ``suppress_instrumentation``.
+
+    Source: opentelemetry-api 1.45 ``opentelemetry.context._SUPPRESS_INSTRUMENTATION_KEY``, which every contrib
+    instrumentation reads; there is no public name for it.
+    """
+    if not API_AVAILABLE:
+        return None
+    import opentelemetry.context
+
+    return getattr(opentelemetry.context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
+
+
+__all__ = [
+    "API_AVAILABLE",
+    "INVALID_SPAN",
+    "Context",
+    "Link",
+    "NoOpTracerProvider",
+    "NonRecordingSpan",
+    "Span",
+    "SpanContext",
+    "SpanKind",
+    "Status",
+    "StatusCode",
+    "TraceFlags",
+    "TraceState",
+    "Tracer",
+    "TracerProvider",
+    "attach",
+    "create_key",
+    "detach",
+    "get_current",
+    "get_current_span",
+    "get_global_textmap",
+    "get_tracer_provider",
+    "get_value",
+    "set_span_in_context",
+    "set_value",
+    "suppress_key",
+]

@@ -1,0 +1,106 @@
+"""Activation: settings into force, cppTango's environment, the bridge. Called by the instrumentors and by the user."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import warnings
+from typing import Any
+
+from tango_telemetry import _otel
+from tango_telemetry._config import TelemetryConfig, TelemetryWarning, read_environment
+from tango_telemetry._cpptango import apply_cpptango_environment, cpptango_environment
+from tango_telemetry._guard import guarded
+from tango_telemetry._handover import patch_executors
+from tango_telemetry._state import get_config, set_config, state
+from tango_telemetry.bridge import NoOpBridge, create_context_bridge
+from tango_telemetry.patching import Patches
+
+__all__ = ["activate", "configure", "deactivate", "tango_version"]
+
+SUPPORTED = ((9, 3, 6), (11,))
+_patches = Patches()
+
+
+def tango_version() -> tuple[int, ...]:
+    """Give the version of the installed PyTango, empty if there is none. Does not import it."""
+    try:
+        text = importlib.metadata.version("pytango")
+    except importlib.metadata.PackageNotFoundError:
+        return ()
+    return tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
+
+
+def configure(config: TelemetryConfig | None = None, **changes: Any) -> TelemetryConfig:
+    """Change the settings of this process at run time; spans made from now on follow the new ones.
+
+    :param config: the new settings; None: those in force
+    :param changes: single fields of :class:`TelemetryConfig` to change
+    :returns: the settings now in force
+    :raises TypeError: for a field that :class:`TelemetryConfig` does not have
+    """
+    base = config if config is not None else get_config()
+    state.config = dataclasses.replace(base, **changes) if changes else base
+    state.configured = True
+    state.reset_tracers()
+    return state.config
+
+
+def activate(config: TelemetryConfig | None, tracer_provider: Any) -> bool:
+    """Make ready for one more instrumentor.
+
+    :returns: False if the settings, the installation or the version of PyTango forbid it; says why where the user
+        asked for telemetry
+    """
+    if config is not None:
+        set_config(config)
+    settings = get_config()
+    if settings.enabled is False or settings.patching_disabled:
+        return False
+    if not _otel.API_AVAILABLE:
+        warnings.warn(
+            "Telemetry was asked for, but OpenTelemetry is not installed: nothing is traced and no context travels. "
+            'Type: pip install "tango-telemetry[full]"',
+            TelemetryWarning,
+            stacklevel=3,
+        )
+        return False
+    version = tango_version()
+    if version and not SUPPORTED[0] <= version < SUPPORTED[1]:
+        warnings.warn(
+            f"PyTango {'.'.join(map(str, version))} is outside the range that tango-telemetry knows "
+            "(9.3.6 to 10.x); nothing is patched.",
+            TelemetryWarning,
+            stacklevel=3,
+        )
+        return False
+    if tracer_provider is not None:
+        state.tracer_provider = tracer_provider
+        state.reset_tracers()
+    if not state.active:
+        _prepare_context(settings, version)
+        if version:
+            guarded(patch_executors, _patches)
+    state.active += 1
+    return True
+
+
+def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> None:
+    state.bridge = create_context_bridge(settings.context_bridge, kernel=settings.kernel, tango_version=version)
+    idl = any(part in ("pytango", "native") for part in state.bridge.name.split("+"))
+    # On 10.0 and 10.1 the context travels by IDL v6 only together with cppTango's own spans.
+    kernel = bool(settings.kernel) or (idl and version < (10, 3) and settings.kernel is None)
+    user = read_environment()
+    apply_cpptango_environment(
+        cpptango_environment(settings, user, tango_version=version, idl=idl, kernel=kernel), user
+    )
+
+
+def deactivate() -> None:
+    """Take one instrumentor back; with the last one the bridge goes too."""
+    state.active = max(0, state.active - 1)
+    if not state.active:
+        _patches.undo()
+        state.bridge = NoOpBridge()
+        state.tracer_provider = None
+        state.reset_tracers()

@@ -1,0 +1,59 @@
+"""The telemetry state of this process: the settings in force, the bridge, and the tracers made so far."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from tango_telemetry._config import TelemetryConfig, TelemetryWarning, read_environment
+from tango_telemetry.bridge import ContextBridge, NoOpBridge
+
+if TYPE_CHECKING:
+    from tango_telemetry._otel import Tracer, TracerProvider
+
+__all__ = ["State", "get_config", "set_config", "state"]
+
+
+class State:
+    """One per process. Changed by ``instrument()``, ``uninstrument()`` and ``configure()`` only.
+
+    ``active`` says that at least one instrumentor is on. ``bridge`` is the no-op until then.
+    """
+
+    def __init__(self) -> None:
+        self.config = TelemetryConfig(enabled=None)
+        self.configured = False
+        self.active = 0
+        self.bridge: ContextBridge = NoOpBridge()
+        self.tracer_provider: TracerProvider | None = None
+        self.client_tracer: Tracer | None = None
+        self.tracers: dict[str, Tracer] = {}
+        self.generation = 0
+
+    def reset_tracers(self) -> None:
+        """Forget the tracers made so far: the next call of each service makes a new one."""
+        self.client_tracer = None
+        self.tracers = {}
+        self.generation += 1
+
+    def __repr__(self) -> str:
+        fields: dict[str, Any] = {"active": self.active, "bridge": self.bridge.name, "config": self.config}
+        return f"State({', '.join(f'{name}={value!r}' for name, value in fields.items())})"
+
+
+state = State()
+
+
+def get_config() -> TelemetryConfig:
+    """Give the settings in force; those of the environment if nothing has been switched on yet."""
+    if not state.configured:
+        set_config(TelemetryConfig.from_env(read_environment()))
+    return state.config
+
+
+def set_config(config: TelemetryConfig) -> None:
+    """Put settings into force and warn once of each that could not be used."""
+    state.config = config
+    state.configured = True
+    for problem in config.problems if config.enabled is not False else ():
+        warnings.warn(problem, TelemetryWarning, stacklevel=4)

@@ -1,0 +1,178 @@
+"""Tracer providers and tracers: who makes them, and which one a call belongs to."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import socket
+import sys
+import warnings
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from tango_telemetry import _otel, _sdk
+from tango_telemetry import semantic_conventions as names
+from tango_telemetry._config import Endpoint, TelemetryWarning
+from tango_telemetry._otel_sdk import MissingPackageError
+from tango_telemetry._otel import NoOpTracerProvider, Tracer, TracerProvider
+from tango_telemetry._state import get_config, state
+
+__all__ = [
+    "TracerProviderFactory",
+    "call_tracer_provider_factory",
+    "create_tracer_provider",
+    "current_tracer",
+    "get_client_tracer",
+    "get_tracer",
+    "get_tracer_provider_factory",
+    "set_tracer_provider_factory",
+]
+
+VERSION = "0.1.0"
+CLIENT_SCOPE = "tango_telemetry.client"
+SERVER_SCOPE = "tango_telemetry.server"
+
+current_tracer: ContextVar[Tracer | None] = ContextVar("tango_telemetry_current_tracer", default=None)
+"""The tracer of the device whose handler is running in this context, None outside devices."""
+
+
+class TracerProviderFactory(Protocol):
+    """What makes tracer providers (the signature of PyTango 10.3; 10.0's, without ``endpoints``, is accepted too)."""
+
+    def __call__(
+        self,
+        service_name: str,
+        service_instance_id: str | None = None,
+        extra_resource_attributes: dict[str, str] | None = None,
+        endpoints: tuple[Endpoint, ...] | None = None,
+    ) -> TracerProvider: ...
+
+
+def create_tracer_provider(
+    service_name: str,
+    service_instance_id: str | None = None,
+    extra_resource_attributes: dict[str, str] | None = None,
+    endpoints: tuple[Endpoint, ...] | None = None,
+) -> TracerProvider:
+    """Make a tracer provider for one service; all of a process share one pipeline per endpoint.
+
+    :param service_name: resource attribute ``service.name``; a device class, or a client's name
+    :param service_instance_id: ``service.instance.id``; a device name
+    :param extra_resource_attributes: further resource attributes
+    :param endpoints: where its spans go; None: where the settings say
+    :returns: the C++ provider or the SDK's; OpenTelemetry's no-op where its SDK is missing; our stub where the API is
+    """
+    if endpoints is None:
+        endpoints = state.config.endpoints
+    if not _otel.API_AVAILABLE or not endpoints:
+        return NoOpTracerProvider()
+    try:
+        return _sdk.create_tracer_provider(
+            {
+                **_resource_of_process(),
+                names.SERVICE_NAME: service_name,
+                **({names.SERVICE_INSTANCE_ID: service_instance_id} if service_instance_id else {}),
+                **(extra_resource_attributes or {}),
+            },
+            endpoints,
+            state.config,
+        )
+    except MissingPackageError as error:
+        _warn_once(str(error))
+        return NoOpTracerProvider()
+
+
+_warned: set[str] = set()
+
+
+def _warn_once(message: str) -> None:
+    if message not in _warned:
+        _warned.add(message)
+        warnings.warn(message, TelemetryWarning, stacklevel=4)
+
+
+def _resource_of_process() -> dict[str, Any]:
+    """The resource attributes that every service of this process has."""
+    attributes: dict[str, Any] = {
+        names.SERVICE_NAMESPACE: names.TANGO,
+        names.HOST_NAME: socket.gethostname(),
+        names.PROCESS_PID: os.getpid(),
+    }
+    if tango_host := os.environ.get("TANGO_HOST"):
+        attributes[names.TANGO_HOST] = tango_host
+    return attributes
+
+
+_factory: TracerProviderFactory | None = None
+
+
+def get_tracer_provider_factory() -> TracerProviderFactory:
+    """Give the factory that makes the tracer providers of devices and clients."""
+    return _factory or create_tracer_provider
+
+
+def set_tracer_provider_factory(factory: TracerProviderFactory | None) -> None:
+    """Register what makes the tracer providers of devices and clients from now on; None restores our own.
+
+    :param factory: called with ``(service_name, service_instance_id, extra_resource_attributes, endpoints=…)``;
+        ``endpoints`` is left out for a factory that does not take it
+    """
+    global _factory
+    _factory = factory
+    state.reset_tracers()
+
+
+def call_tracer_provider_factory(
+    service_name: str,
+    service_instance_id: str | None = None,
+    extra_resource_attributes: dict[str, str] | None = None,
+    endpoints: tuple[Endpoint, ...] | None = None,
+) -> TracerProvider:
+    """Make a provider as the user wants it: the one given to ``instrument()``, the factory's, OpenTelemetry's global."""
+    if state.tracer_provider is not None:
+        return state.tracer_provider
+    factory = _factory
+    if factory is None:
+        configured = _global_tracer_provider()
+        if configured is not None:
+            return configured
+        return create_tracer_provider(service_name, service_instance_id, extra_resource_attributes, endpoints)
+    parameters = inspect.signature(factory).parameters
+    takes_endpoints = "endpoints" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    if takes_endpoints:
+        return factory(service_name, service_instance_id, extra_resource_attributes, endpoints=endpoints)
+    return factory(service_name, service_instance_id, extra_resource_attributes)
+
+
+def _global_tracer_provider() -> TracerProvider | None:
+    """The provider that somebody set with ``opentelemetry.trace.set_tracer_provider``, else None."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None or not _otel.API_AVAILABLE:
+        return None
+    provider = _otel.get_tracer_provider()
+    return None if isinstance(provider, trace.ProxyTracerProvider) else provider
+
+
+def get_tracer(name: str, version: str | None = None) -> Tracer:
+    """Give a tracer for spans of your own, whatever is installed: ``with get_tracer("my.app").start_as_current_span("scan"):``.
+
+    :param name: the service name of its spans and the name of the tracer
+    :param version: the version of the instrumented code
+    :returns: a tracer of OpenTelemetry's API; our no-op where that is not installed or telemetry is off
+    """
+    if not state.active and not get_config().enabled:
+        return NoOpTracerProvider().get_tracer(name, version)
+    tracer = state.tracers.get(name)
+    if tracer is None:
+        tracer = call_tracer_provider_factory(name).get_tracer(name, version)
+        state.tracers[name] = tracer
+    return tracer
+
+
+def get_client_tracer() -> Tracer:
+    """Give the tracer of client calls made outside devices, named by ``PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME``."""
+    tracer = state.client_tracer
+    if tracer is None:
+        provider = call_tracer_provider_factory(state.config.client_service_name)
+        tracer = state.client_tracer = provider.get_tracer(CLIENT_SCOPE, VERSION)
+    return tracer

@@ -1,0 +1,204 @@
+"""How the trace context gets into cppTango and out of it: the ``ContextBridge`` protocol and its implementations.
+
+The module chooses one implementation per process (:func:`create_context_bridge`); ``PYTANGO_TELEMETRY_CONTEXT_BRIDGE``
+forces one. Every implementation passes ``tests/contract/test_bridge.py``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
+
+from tango_telemetry._config import TelemetryWarning
+
+__all__ = [
+    "NATIVE_ABI_VERSION",
+    "ContextBridge",
+    "GiopBridge",
+    "IdlBridge",
+    "NoOpBridge",
+    "StackedBridge",
+    "create_context_bridge",
+    "create_scope",
+    "import_native",
+]
+
+NATIVE_ABI_VERSION = 1
+"""The version of the native package's interface that this core works with."""
+
+
+@runtime_checkable
+class ContextBridge(Protocol):
+    """Carries the two W3C strings across one remote call. All methods are called on the thread of the call."""
+
+    name: str
+
+    def get_trace_context(self) -> tuple[str, str]:
+        """Give ``(traceparent, tracestate)`` of the request that the running upcall serves, ``("", "")`` if none."""
+
+    def enter(self, name: str, traceparent: str, tracestate: str) -> Any:
+        """Give the strings to the calls that this thread makes from now on; what it returns goes to :meth:`exit`."""
+
+    def exit(self, token: Any) -> None:
+        """Restore what was there before the matching :meth:`enter`."""
+
+
+@contextmanager
+def create_scope(bridge: ContextBridge, name: str, traceparent: str, tracestate: str) -> Iterator[None]:
+    """Carry the two strings through ``bridge`` for the calls in a ``with`` block."""
+    token = bridge.enter(name, traceparent, tracestate)
+    try:
+        yield
+    finally:
+        bridge.exit(token)
+
+
+class NoOpBridge:
+    """Carries nothing: no OpenTelemetry, or no way into this cppTango."""
+
+    name = "noop"
+
+    def get_trace_context(self) -> tuple[str, str]:
+        return "", ""
+
+    def enter(self, name: str, traceparent: str, tracestate: str) -> None:
+        return None
+
+    def exit(self, token: None) -> None:
+        return None
+
+
+class IdlBridge:
+    """IDL v6: the client identification of cppTango >= 10.0, whose telemetry must be enabled.
+
+    :param module: PyTango's internal ``tango._tango._telemetry`` or ``tango_telemetry_native``, which offer the same
+        ``get_trace_context`` and ``TraceContextScope``.
+    :param name: ``pytango`` or ``native``
+    """
+
+    def __init__(self, module: Any, name: str) -> None:
+        self.name = name
+        self._get = module.get_trace_context
+        self._scope = module.TraceContextScope
+        # PyTango >= 10.3 gives the scope's span a topic. `user` is the one that is on when the kernel's are off.
+        self._topic = ("user",) if "arg3" in (self._scope.__init__.__doc__ or "") else ()
+
+    def get_trace_context(self) -> tuple[str, str]:
+        carrier = self._get()
+        return carrier["traceparent"], carrier["tracestate"]
+
+    def enter(self, name: str, traceparent: str, tracestate: str) -> Any:
+        scope = self._scope(name, traceparent, tracestate, *self._topic)
+        scope.__enter__()
+        return scope
+
+    def exit(self, token: Any) -> None:
+        token.__exit__(None, None, None)
+
+
+class GiopBridge:
+    """GIOP service contexts through the native package: any omniORB 4.2 or 4.3, Tango 9 included."""
+
+    name = "giop"
+
+    def __init__(self, giop: Any) -> None:
+        self._get = giop.get_incoming
+        self._set = giop.set_outgoing
+        self._restore = giop.restore_outgoing
+
+    def get_trace_context(self) -> tuple[str, str]:
+        return self._get() or ("", "")
+
+    def enter(self, name: str, traceparent: str, tracestate: str) -> Any:
+        return self._set(traceparent, tracestate)
+
+    def exit(self, token: Any) -> None:
+        self._restore(token)
+
+
+class StackedBridge:
+    """IDL v6 and GIOP together: whichever the peer understands. IDL v6's is believed first (docs/context.md)."""
+
+    def __init__(self, idl: ContextBridge, giop: ContextBridge) -> None:
+        self.name = f"{idl.name}+{giop.name}"
+        self._idl = idl
+        self._giop = giop
+
+    def get_trace_context(self) -> tuple[str, str]:
+        traceparent, tracestate = self._idl.get_trace_context()
+        # cppTango's word counts if its spans are recorded (sampled) or if our entry came with it; otherwise it is a
+        # trace that cppTango began itself (10.3.1, topic `user`), and the peer may have spoken GIOP only.
+        if traceparent[-1:] in ("1", "3") or "tango=" in tracestate:
+            return traceparent, tracestate
+        incoming = self._giop.get_trace_context()
+        return incoming if incoming[0] else (traceparent, tracestate)
+
+    def enter(self, name: str, traceparent: str, tracestate: str) -> Any:
+        return self._giop.enter(name, traceparent, tracestate), self._idl.enter(name, traceparent, tracestate)
+
+    def exit(self, token: Any) -> None:
+        self._idl.exit(token[1])
+        self._giop.exit(token[0])
+
+
+def import_native() -> Any:
+    """Give the native package, or None. A version that this core does not know is refused with one warning."""
+    try:
+        native = importlib.import_module("tango_telemetry_native")
+    except ImportError:
+        return None
+    found = getattr(native, "ABI_VERSION", None)
+    if found != NATIVE_ABI_VERSION:
+        warnings.warn(
+            f"tango-telemetry-native has interface version {found}, this core needs {NATIVE_ABI_VERSION}; it is not "
+            'used. Type: pip install --upgrade "tango-telemetry[full]"',
+            TelemetryWarning,
+            stacklevel=2,
+        )
+        return None
+    return native
+
+
+def _pytango_telemetry() -> Any:
+    try:
+        return importlib.import_module("tango._tango")._telemetry
+    except (ImportError, AttributeError):
+        return None
+
+
+def create_context_bridge(choice: str, *, kernel: bool | None, tango_version: tuple[int, ...]) -> ContextBridge:
+    """Choose how the context travels in this process.
+
+    :param choice: ``auto``, ``pytango``, ``native``, ``giop`` or ``noop`` (``PYTANGO_TELEMETRY_CONTEXT_BRIDGE``)
+    :param kernel: whether cppTango's own spans are wanted; None if the user left it open
+    :param tango_version: PyTango's version; IDL v6 needs >= 10.0, and >= 10.3 to go without cppTango's spans
+    :returns: the bridge; a choice that this machine does not have gives the best one it has, with a warning
+    """
+    native = import_native() if choice != "pytango" else None
+    giop = GiopBridge(native.giop) if native is not None and native.giop.install() else None
+    pytango = _pytango_telemetry() if tango_version >= (10,) else None
+    idl = IdlBridge(pytango, "pytango") if pytango is not None else None
+    if native is not None and idl is not None and choice in ("auto", "native"):
+        idl = IdlBridge(native, "native") if choice == "native" else idl
+    available: dict[str, ContextBridge | None] = {
+        "noop": NoOpBridge(),
+        "pytango": IdlBridge(pytango, "pytango") if pytango is not None else None,
+        "giop": giop,
+    }
+    if choice in available:
+        chosen = available[choice]
+        if chosen is not None:
+            return chosen
+        warnings.warn(
+            f"PYTANGO_TELEMETRY_CONTEXT_BRIDGE={choice!r} is not available here; the best one that is, is used.",
+            TelemetryWarning,
+            stacklevel=2,
+        )
+    # On 10.0 and 10.1 IDL v6 only works with cppTango's own spans in the trace (FACTS: KERNEL_ENABLE has no effect).
+    idl_wanted = idl is not None and (kernel or giop is None or tango_version >= (10, 3))
+    if idl is not None and idl_wanted:
+        return StackedBridge(idl, giop) if giop is not None else idl
+    return giop if giop is not None else NoOpBridge()

@@ -1,0 +1,239 @@
+"""What the client and the server package are made with: a traced call, and the base of both instrumentors.
+
+The hot path is here. Everything a call needs is looked up, not computed: no environment reads, no ``contextlib``, no
+``inspect``. Every step runs under :func:`guarded`: if telemetry fails, the call goes on without it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, ClassVar
+
+from tango_telemetry import _otel
+from tango_telemetry import semantic_conventions as names
+from tango_telemetry._config import TelemetryConfig
+from tango_telemetry._failures import record_failure
+from tango_telemetry._guard import guarded, log_internal_error
+from tango_telemetry._handover import call_site, caller_of_tango
+from tango_telemetry._otel import (
+    Context,
+    Span,
+    SpanContext,
+    SpanKind,
+    Tracer,
+    attach,
+    detach,
+    get_current,
+    get_current_span,
+    get_value,
+    set_span_in_context,
+)
+from tango_telemetry._setup import activate, deactivate
+from tango_telemetry._state import get_config, state
+from tango_telemetry._tracing import current_tracer, get_client_tracer
+from tango_telemetry.propagation import extract, inject
+
+__all__ = [
+    "CallSites",
+    "Context",
+    "Instrumentor",
+    "Span",
+    "SpanContext",
+    "SpanKind",
+    "TracedCall",
+    "Tracer",
+    "active_client_span",
+    "auto_instrument",
+    "call_site",
+    "caller_of_tango",
+    "code_attributes",
+    "current_tracer",
+    "get_client_tracer",
+    "get_current",
+    "get_current_span",
+    "guarded",
+    "incoming_context",
+    "log_internal_error",
+    "pass_through_tracer",
+    "record_failure",
+    "state",
+    "suppressed",
+    "thread_attributes",
+]
+
+_SUPPRESS = _otel.suppress_key()
+_PASS_THROUGH = _otel.NoOpTracerProvider().get_tracer("tango_telemetry.pass_through")
+_get_ident = threading.get_ident
+
+active_client_span: ContextVar[Any] = ContextVar("tango_telemetry_active_client_span", default=None)
+"""The span of the client call that is being made in this context. A call made while it is current is part of it."""
+
+
+def suppressed(context: Context) -> bool:
+    """Whether the user is in a ``suppress_instrumentation`` block."""
+    return bool(get_value(_SUPPRESS, context))
+
+
+def pass_through_tracer() -> Tracer:
+    """Give the tracer that emits nothing and hands the parent on, so that a trace stays one through what is not traced."""
+    return _PASS_THROUGH
+
+
+class TracedCall:
+    """One span around one call: current in OpenTelemetry's context, and carried to the peer if ``carry`` says so."""
+
+    __slots__ = ("_active", "_bridged", "_token", "span")
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        name: str,
+        kind: SpanKind,
+        attributes: Mapping[str, Any],
+        context: Context,
+        carry: str | None = None,
+    ) -> None:
+        """Start the span and make it current.
+
+        :param carry: the name under which cppTango gets the context, None to keep it in the process
+        """
+        self.span = span = tracer.start_span(name, context, kind, attributes)
+        self._bridged = self._active = None
+        # What can fail comes before what would have to be undone.
+        inside = set_span_in_context(span, context)
+        if carry is not None:
+            span_context = span.get_span_context()
+            if span_context.is_valid:
+                self._bridged = state.bridge.enter(carry, *inject(span_context))
+            self._active = active_client_span.set(span)
+        self._token = attach(inside)
+
+    def leave(self) -> None:
+        """Make what was current before current again; the span stays open."""
+        if self._bridged is not None:
+            state.bridge.exit(self._bridged)
+        if self._active is not None:
+            active_client_span.reset(self._active)
+        detach(self._token)
+
+    def fail(self, error: BaseException) -> None:
+        """Record that the call failed."""
+        record_failure(self.span, error)
+
+    def end(self) -> None:
+        """Leave, and end the span."""
+        self.leave()
+        self.span.end()
+
+
+def incoming_context() -> SpanContext | None:
+    """Give the remote parent of the upcall that runs on this thread, None if the caller sent none."""
+    return extract(*state.bridge.get_trace_context())
+
+
+class CallSites:
+    """Span attributes of the places that calls come from, made once for each place and thread; bounded."""
+
+    __slots__ = ("_sites",)
+    LIMIT: ClassVar[int] = 512
+
+    def __init__(self) -> None:
+        self._sites: dict[Any, tuple[Mapping[str, Any], Any]] = {}
+
+    def get(self, key: Any) -> Mapping[str, Any] | None:
+        """Give the attributes kept under ``key``, None if they are not there."""
+        found = self._sites.get(key)
+        return None if found is None else found[0]
+
+    def put(self, key: Any, attributes: Mapping[str, Any], code: Any) -> None:
+        """Keep attributes; ``code`` is kept alive with them, because ``key`` holds its ``id``."""
+        if len(self._sites) >= self.LIMIT:
+            self._sites.clear()
+        self._sites[key] = (attributes, code)
+
+
+def code_attributes(code: Any, line: int) -> dict[str, Any]:
+    """Give the span attributes of a place in the source."""
+    return {
+        names.CODE_FUNCTION_NAME: getattr(code, "co_qualname", code.co_name),
+        names.CODE_FILE_PATH: code.co_filename,
+        names.CODE_LINE_NUMBER: line,
+    }
+
+
+def thread_attributes() -> dict[str, Any]:
+    """Give the span attributes of the running thread."""
+    return {names.THREAD_ID: _get_ident(), names.THREAD_NAME: threading.current_thread().name}
+
+
+class Instrumentor:
+    """The verbs of OpenTelemetry's ``BaseInstrumentor``, without its dependency: idempotent, exactly undone.
+
+    One object per class and process. Subclasses give :meth:`_instrument` and :meth:`_uninstrument`.
+    """
+
+    _instance: ClassVar[Instrumentor | None] = None
+    _instrumented = False
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Instrumentor:
+        if cls._instance is None or type(cls._instance) is not cls:
+            cls._instance = super().__new__(cls)
+        return cls._instance
+
+    @property
+    def is_instrumented_by_opentelemetry(self) -> bool:
+        """Whether it is on. The name is that of ``BaseInstrumentor`` (opentelemetry-instrumentation 0.66)."""
+        return self._instrumented
+
+    def instrumentation_dependencies(self) -> tuple[str, ...]:
+        """Give the packages that are instrumented, as ``opentelemetry-instrument`` asks for them."""
+        return ("pytango >= 9.3.6",)
+
+    def instrument(
+        self,
+        *,
+        tracer_provider: Any = None,
+        request_hook: Callable[..., None] | None = None,
+        response_hook: Callable[..., None] | None = None,
+        config: TelemetryConfig | None = None,
+        skip_dep_check: bool = False,
+        raise_exception_on_conflict: bool = False,
+    ) -> None:
+        """Switch tracing on in this process. Does nothing if it is on, or if the settings say off.
+
+        :param tracer_provider: makes every tracer, instead of our own providers
+        :param request_hook: called with ``(span, subject, operation)`` before a recorded call
+        :param response_hook: called with ``(span, subject, operation, error)`` after it; ``error`` is None or the
+            exception. What a hook raises is logged once and goes no further.
+        :param config: the settings; None: from the environment
+        :param skip_dep_check: accepted for ``opentelemetry-instrument``
+        :param raise_exception_on_conflict: accepted for ``opentelemetry-instrument``
+        """
+        if self._instrumented or not activate(config, tracer_provider):
+            return
+        self.request_hook = request_hook
+        self.response_hook = response_hook
+        self._instrumented = True
+        guarded(self._instrument)
+
+    def uninstrument(self) -> None:
+        """Switch tracing off and put back exactly what was there. Does nothing if it is off."""
+        if not self._instrumented:
+            return
+        self._instrumented = False
+        guarded(self._uninstrument)
+        deactivate()
+
+    def _instrument(self) -> None:
+        raise NotImplementedError
+
+    def _uninstrument(self) -> None:
+        raise NotImplementedError
+
+
+def auto_instrument(instrumentor: Instrumentor) -> None:
+    """Switch an instrumentor on if ``TANGO_TELEMETRY_ENABLE`` says so; otherwise touch nothing."""
+    if get_config().enabled:
+        instrumentor.instrument()

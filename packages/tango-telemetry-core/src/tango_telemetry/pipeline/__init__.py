@@ -1,0 +1,67 @@
+"""The span pipeline: spans of the SDK or of the C++ recorder in, OTLP payloads out.
+
+One pipeline per endpoint and process, shared by all tracer providers. It never blocks the code that ends a span, holds
+a bounded number of spans and bytes, tries again while the collector is away, and knows where every span is.
+
+    _registry.py   the pipelines of this process
+    _pipeline.py   one pipeline: its ends, its threads, its last moments
+    _processor.py  the SDK's end: a span processor for each tracer provider
+    _queue.py      the middle: what waits, the bounds, the account
+    _worker.py     the thread that encodes
+    _sender.py     the thread that sends and tries again
+    _exporters.py  the far ends: _http.py, _grpc.py, _local.py (file, console); _delivery.py says what they answer
+    _exit.py       exit, SIGTERM, fork
+
+Importing this package imports nothing of OpenTelemetry, starts no thread and reads no environment variable.
+"""
+
+from tango_telemetry.pipeline._pipeline import EncodedSource, Pipeline
+from tango_telemetry.pipeline._registry import registry as _registry
+from tango_telemetry.pipeline._settings import Endpoint, PipelineSettings, WireSettings
+from tango_telemetry.pipeline._stats import PipelineStats
+
+__all__ = [
+    "EncodedSource",
+    "Endpoint",
+    "Pipeline",
+    "PipelineSettings",
+    "PipelineStats",
+    "WireSettings",
+    "configure_pipelines",
+    "flush",
+    "get_pipeline",
+    "pipeline_stats",
+    "shutdown",
+]
+
+
+def configure_pipelines(settings: PipelineSettings) -> None:
+    """Set the bounds of the pipelines that are made from now on; those that exist keep theirs."""
+    _registry.configure(settings)
+
+
+def get_pipeline(endpoint: Endpoint, processor: str = "batch") -> Pipeline:
+    """The pipeline of this process for `endpoint`; `processor` is "simple" or "batch".
+
+    Never raises. Where the exporter's package is missing, the target is unusable or the folder cannot be written, one
+    warning says so and the pipeline that comes back discards spans and counts them as dropped for "no_exporter".
+    """
+    return _registry.get(endpoint, processor)
+
+
+def pipeline_stats() -> PipelineStats:
+    """Where every span of this process is: the sums over all pipelines."""
+    return _registry.stats()
+
+
+def flush(timeout: float) -> bool:
+    """Send what waits in all pipelines; True if it left within `timeout` seconds. Each gets one attempt."""
+    return _registry.flush(timeout)
+
+
+def shutdown(timeout: float) -> bool:
+    """Send what waits, within `timeout` seconds for all pipelines together, and count the rest as dropped.
+
+    Idempotent. Spans that end later are counted as dropped for "shutdown".
+    """
+    return _registry.shutdown(timeout)

@@ -1,0 +1,71 @@
+"""What the pipeline asks of an exporter, and what an exporter answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from tango_telemetry._otel_sdk import ReadableSpan
+
+
+class Result(Enum):
+    """How one attempt to send ended."""
+
+    DELIVERED = "delivered"
+    RETRY = "retry"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of one attempt to send a payload.
+
+    retry_after: seconds that the collector asked us to wait, 0 if it did not.
+    rejected_spans: spans that the collector took delivery of and refused (OTLP's partial success).
+    reason: a short text for the log, without secrets.
+    """
+
+    result: Result
+    reason: str = ""
+    retry_after: float = 0.0
+    rejected_spans: int = 0
+
+
+DELIVERED = Outcome(Result.DELIVERED)
+
+
+class Batch(NamedTuple):
+    """Spans that are encoded and wait to be sent."""
+
+    payload: bytes
+    spans: int
+
+
+class Exporter(Protocol):
+    """The far end of a pipeline. Called from the pipeline's threads only, `encode` and `send` from different ones.
+
+    remote: sending may block on the network, so it gets a thread of its own.
+    chunk_spans: how many spans to encode at a time; other threads wait for the GIL meanwhile.
+    """
+
+    remote: bool
+    chunk_spans: int
+
+    def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
+        """The payload for `spans`. Payloads can be joined by concatenation."""
+        ...
+
+    def transcode(self, resource_spans: bytes) -> bytes:
+        """The payload for an encoded OTLP request; it can be joined as well."""
+        ...
+
+    def send(self, payload: bytes, timeout: float) -> Outcome:
+        """One attempt, bounded by `timeout` seconds. May raise anything: the sender counts that as a retry."""
+        ...
+
+    def close(self) -> None:
+        """Release the connection or file."""
+        ...

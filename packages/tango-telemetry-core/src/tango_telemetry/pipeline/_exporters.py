@@ -1,0 +1,27 @@
+"""Which exporter an endpoint asks for."""
+
+from __future__ import annotations
+
+from tango_telemetry.pipeline._delivery import Exporter
+from tango_telemetry.pipeline._grpc import GrpcExporter
+from tango_telemetry.pipeline._http import HttpExporter
+from tango_telemetry.pipeline._local import ConsoleExporter, FileExporter
+from tango_telemetry.pipeline._settings import EXPORTERS, Endpoint, PipelineSettings, default_target
+
+
+def create_exporter(endpoint: Endpoint, settings: PipelineSettings) -> Exporter:
+    """The exporter for `endpoint`, not yet connected.
+
+    Raises ValueError for an unknown exporter or an unusable target, MissingPackageError where a package is not
+    installed, OSError for a folder that cannot be written.
+    """
+    if endpoint.exporter not in EXPORTERS:
+        raise ValueError(f"unknown exporter; choices: {', '.join(EXPORTERS)}")
+    target = endpoint.target or default_target(endpoint.exporter)
+    if endpoint.exporter == "http":
+        return HttpExporter(target, settings.wire)
+    if endpoint.exporter == "grpc":
+        return GrpcExporter(target, settings.wire)
+    if endpoint.exporter == "file":
+        return FileExporter(target)
+    return ConsoleExporter(target)

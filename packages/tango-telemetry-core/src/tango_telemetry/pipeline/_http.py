@@ -1,0 +1,108 @@
+"""OTLP over HTTP: one POST per attempt. The official exporter's own retry loop can neither be interrupted nor told a
+bound, so the payload of its encoder is sent from here, by the library that it uses itself."""
+
+from __future__ import annotations
+
+import gzip
+import time
+import zlib
+from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from tango_telemetry import _otel_sdk
+from tango_telemetry.pipeline._delivery import Outcome, Result
+from tango_telemetry.pipeline._otlp import ProtobufEncoder, rejected_spans
+from tango_telemetry.pipeline._settings import WireSettings
+
+if TYPE_CHECKING:
+    from tango_telemetry._otel_sdk import ReadableSpan
+
+# OTLP names 429, 502, 503 and 504 as retryable. 500 and 408 come from proxies and restarting collectors: the spans
+# are kept for those too.
+_RETRYABLE = frozenset((408, 429, 500, 502, 503, 504))
+
+
+def parse_retry_after(value: str | None) -> float:
+    """Seconds asked for by a Retry-After header (RFC 9110: a number or a date), at most one hour; 0 if none."""
+    if not value:
+        return 0.0
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except (TypeError, ValueError):
+            return 0.0
+    return min(max(seconds, 0.0), 3600.0) if seconds == seconds else 0.0
+
+
+class HttpExporter:
+    """Sends OTLP protobuf over HTTP on one kept-alive connection."""
+
+    remote = True
+    chunk_spans = 32
+
+    def __init__(self, url: str, wire: WireSettings) -> None:
+        encoder, self._requests = _otel_sdk.load_exporter("http")
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            raise ValueError("not a URL of the form http://host:port/v1/traces")
+        self.encode_protobuf = ProtobufEncoder(encoder).encode
+        self._url = url
+        self._compression = wire.compression
+        self._headers = {"Content-Type": "application/x-protobuf", **dict(wire.headers)}
+        if wire.compression in ("gzip", "deflate"):
+            self._headers["Content-Encoding"] = wire.compression
+        self._verify: str | bool = wire.certificate_file or True
+        self._certificate: Any = None
+        if wire.client_certificate_file:
+            self._certificate = (
+                (wire.client_certificate_file, wire.client_key_file)
+                if wire.client_key_file
+                else wire.client_certificate_file
+            )
+        self._session: Any = None
+
+    def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
+        return self.encode_protobuf(spans)
+
+    def transcode(self, resource_spans: bytes) -> bytes:
+        return resource_spans
+
+    def _compress(self, payload: bytes) -> bytes:
+        if self._compression == "gzip":
+            return gzip.compress(payload, 1)
+        if self._compression == "deflate":
+            return zlib.compress(payload, 1)
+        return payload
+
+    def send(self, payload: bytes, timeout: float) -> Outcome:
+        if self._session is None:
+            self._session = self._requests.Session()
+        try:
+            response = self._session.post(
+                self._url,
+                data=self._compress(payload),
+                headers=self._headers,
+                timeout=timeout,
+                verify=self._verify,
+                cert=self._certificate,
+                allow_redirects=False,
+            )
+        except (self._requests.RequestException, OSError) as error:
+            # The exception's text quotes the URL, which may hold credentials: its class says enough.
+            self.close()
+            return Outcome(Result.RETRY, type(error).__name__)
+        status = response.status_code
+        if 200 <= status < 300:
+            return Outcome(Result.DELIVERED, rejected_spans=rejected_spans(response.content))
+        reason = f"HTTP status {status}"
+        if status in _RETRYABLE:
+            return Outcome(Result.RETRY, reason, parse_retry_after(response.headers.get("Retry-After")))
+        return Outcome(Result.REJECTED, reason)
+
+    def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()

@@ -1,0 +1,100 @@
+"""The trace context as text: W3C Trace Context, and our own ``tracestate`` entry.
+
+cppTango replaces the span id in ``traceparent`` by that of a span of its own, so the real parent travels beside it as
+``tango=<span id>-<flags>`` in ``tracestate``, which every cppTango >= 10.0 passes on untouched. Where cppTango's spans
+are recorded (``traceparent`` arrives sampled) they are the parent; where not, the entry is.
+"""
+
+from __future__ import annotations
+
+from tango_telemetry._otel import SpanContext, TraceFlags, TraceState
+
+__all__ = ["KEY", "extract", "inject", "rejected"]
+
+KEY = "tango"
+_ENTRY_LENGTH = len("tango=") + 16 + 1 + 2
+_MAX_TRACESTATE = 512  # W3C Trace Context 3.3.1.5: what must be propagated at least; more is dropped
+_FLAGS = {f"{flags:02x}": TraceFlags(flags & 3) for flags in range(256)}
+_NO_STATE = TraceState()
+_HEX = frozenset("0123456789abcdef")
+
+_rejected = 0
+
+
+def rejected() -> int:
+    """Give how many incoming contexts were malformed or oversized, and dropped, in this process."""
+    return _rejected
+
+
+def inject(context: SpanContext) -> tuple[str, str]:
+    """Give ``(traceparent, tracestate)`` of a valid span context, our entry in front."""
+    span_id, flags, state = context.span_id, context.trace_flags & 3, context.trace_state
+    entry = f"tango={span_id:016x}-{flags:02x}"
+    if state:
+        rest = ",".join(item for item in state.to_header().split(",") if not item.startswith("tango="))
+        if rest and len(rest) + _ENTRY_LENGTH < _MAX_TRACESTATE:
+            entry = f"{entry},{rest}"
+    return f"00-{context.trace_id:032x}-{span_id:016x}-{flags:02x}", entry
+
+
+def extract(traceparent: str, tracestate: str) -> SpanContext | None:
+    """Give the remote parent that the two strings name, or None. Never raises: a peer may send anything.
+
+    Source: W3C Trace Context level 2; flags may arrive as ``02`` or ``03`` (random trace id), so bit 0 is masked out.
+    """
+    global _rejected
+    if not traceparent:
+        return None
+    if len(traceparent) != 55 or traceparent[:3] != "00-" or traceparent[35] != "-" or traceparent[52] != "-":
+        _rejected += 1
+        return None
+    try:
+        flags = _FLAGS[traceparent[53:]]
+        trace_id = int(traceparent[3:35], 16)
+        span_id = int(traceparent[36:52], 16)
+    except (ValueError, KeyError):
+        _rejected += 1
+        return None
+    if not trace_id or not span_id or not _HEX.issuperset(traceparent[3:35]) or not _HEX.issuperset(traceparent[36:52]):
+        _rejected += 1
+        return None
+    if len(tracestate) == _ENTRY_LENGTH and tracestate[:6] == "tango=":  # the common case: our entry alone
+        entry, state = tracestate, _NO_STATE
+    else:
+        entry, state = _split(tracestate)
+    if not flags & 1:
+        if not entry:
+            # cppTango's topic `user` starts an unsampled trace of its own for a caller without context (seen on
+            # 10.3.1: flags 02, empty tracestate), so an unsampled parent without our entry is no parent.
+            return None
+        try:
+            flags = _FLAGS[entry[23:]]
+            parent_id = int(entry[6:22], 16)
+        except (ValueError, KeyError):
+            _rejected += 1
+            return None
+        if not parent_id or entry[22] != "-":
+            _rejected += 1
+            return None
+        span_id = parent_id
+    return SpanContext(trace_id, span_id, True, flags, state)
+
+
+def _split(tracestate: str) -> tuple[str, TraceState]:
+    """Give our entry (``""`` if there is none) and the rest of a ``tracestate``."""
+    global _rejected
+    if not tracestate:
+        return "", _NO_STATE
+    if len(tracestate) > _MAX_TRACESTATE:
+        _rejected += 1
+        return "", _NO_STATE
+    entry = ""
+    rest = []
+    for item in tracestate.split(","):
+        member = item.strip()
+        if member.startswith("tango="):
+            entry = entry or (member if len(member) == _ENTRY_LENGTH else "")
+        elif member:
+            rest.append(member)
+    state = TraceState.from_header([",".join(rest)]) if rest and hasattr(TraceState, "from_header") else _NO_STATE
+    return entry, state
