@@ -39,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the arguments say; give the exit status."""
-    problems = Problems(report=_report)
+    problems = Problems(report=report_problem)
     files = find_files(arguments.places, problems)
     traces = summarise(read_spans(files, problems))
     if not traces:
@@ -91,7 +91,8 @@ def _choose(traces: list[TraceSummary], wanted: str | None) -> TraceSummary | No
     return None
 
 
-def _report(problem: Problem) -> None:
+def report_problem(problem: Problem) -> None:
+    """Say on stderr what could not be read."""
     print(f"tango-telemetry show: {problem}", file=sys.stderr)
 
 
