@@ -15,7 +15,9 @@ SUBCOMMANDS = (_demo, _show)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the subcommand that `argv` (default: the command line) names; give the exit status."""
-    parser = argparse.ArgumentParser(prog="tango-telemetry", description="Traces of Tango Controls, seen and shown.")
+    parser = argparse.ArgumentParser(
+        prog="tango-telemetry", description="Traces of Tango Controls, seen and shown."
+    )
     subparsers = parser.add_subparsers(title="subcommands", required=True, metavar="SUBCOMMAND")
     for subcommand in SUBCOMMANDS:
         subcommand.add_parser(subparsers)

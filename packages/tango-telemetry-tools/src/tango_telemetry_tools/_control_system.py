@@ -31,10 +31,14 @@ _NOT_INHERITED = (
 )
 
 
-def create_environment(inherited: Mapping[str, str], home: Path, telemetry: Mapping[str, str]) -> dict[str, str]:
+def create_environment(
+    inherited: Mapping[str, str], home: Path, telemetry: Mapping[str, str]
+) -> dict[str, str]:
     """Give what all programs of the demo share; `telemetry` is added as it stands."""
     environment = {
-        name: value for name, value in inherited.items() if not name.startswith("TANGO_") and name not in _NOT_INHERITED
+        name: value
+        for name, value in inherited.items()
+        if not name.startswith("TANGO_") and name not in _NOT_INHERITED
     }
     environment.update(telemetry)
     # Nothing is read from the user's ~/.tangorc, nor written to the home. Packages installed with `pip install --user`
@@ -48,7 +52,9 @@ def create_environment(inherited: Mapping[str, str], home: Path, telemetry: Mapp
 class ControlSystem:
     """Starts the programs one after the other; `programs` stops them."""
 
-    def __init__(self, programs: Programs, folder: Path, telemetry: Mapping[str, str], inherited: Mapping[str, str]) -> None:
+    def __init__(
+        self, programs: Programs, folder: Path, telemetry: Mapping[str, str], inherited: Mapping[str, str]
+    ) -> None:
         self.host = ""
         self._programs = programs
         self._folder = folder
@@ -83,7 +89,9 @@ class ControlSystem:
         """Tell the database which devices there are. Raises ProgramError."""
         untraced = {**self._environment, "TANGO_TELEMETRY_ENABLE": "off"}
         command = [sys.executable, str(DEMO / "register.py"), str(followers)]
-        self._programs.start("registration of the devices", command, untraced, self._folder).wait(_START_TIMEOUT)
+        self._programs.start("registration of the devices", command, untraced, self._folder).wait(
+            _START_TIMEOUT
+        )
 
     def start_servers(self) -> tuple[Program, ...]:
         """Start both device servers side by side. Raises ProgramError."""
@@ -100,9 +108,15 @@ class ControlSystem:
             server.wait_for(_READY, _START_TIMEOUT)
         return servers
 
-    def run_client(self, followers: int, report: Path, started: Callable[[Program], None] = lambda program: None) -> Program:
+    def run_client(
+        self, followers: int, report: Path, started: Callable[[Program], None] = lambda program: None
+    ) -> Program:
         """Run the client script to its end. Raises ProgramError."""
-        script = [str(DEMO / "client.py"), LEADER, *(f"demo/follower/{number}" for number in range(1, followers + 1))]
+        script = [
+            str(DEMO / "client.py"),
+            LEADER,
+            *(f"demo/follower/{number}" for number in range(1, followers + 1)),
+        ]
         command = [sys.executable, "-m", f"{__package__}._launch", str(report), *script]
         client = self._programs.start("client script", command, self._environment, self._folder)
         started(client)

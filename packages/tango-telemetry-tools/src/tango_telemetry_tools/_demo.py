@@ -40,14 +40,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "client script, stop everything, and draw the trace that it left.",
         epilog="Exit status: 0 the trace is whole, 1 it is not or something failed, 2 wrong usage.",
     )
-    parser.add_argument("--followers", type=_follower_count, default=2, metavar="N", help="how many Followers (default: 2)")
-    parser.add_argument("--exporter", choices=("file", "http", "grpc"), default="file", help="where spans go (default: file)")
+    parser.add_argument(
+        "--followers", type=_follower_count, default=2, metavar="N", help="how many Followers (default: 2)"
+    )
+    parser.add_argument(
+        "--exporter", choices=("file", "http", "grpc"), default="file", help="where spans go (default: file)"
+    )
     parser.add_argument(
         "--endpoint",
         metavar="URL|DIR",
         help="the collector (default: the usual port on this machine); with --exporter file a folder that keeps the spans",
     )
-    parser.add_argument("--html", type=Path, metavar="FILE", help=f"where the HTML page goes (default: ./{_DEFAULT_PAGE})")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help=f"where the HTML page goes (default: ./{_DEFAULT_PAGE})"
+    )
     parser.set_defaults(run=run)
 
 
@@ -55,7 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what the arguments say; give the exit status."""
     console = Console(highlight=False)
     try:
-        with tempfile.TemporaryDirectory(prefix="tango-telemetry-demo-", ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(
+            prefix="tango-telemetry-demo-", ignore_cleanup_errors=True
+        ) as folder:
             return _run(arguments, console, Path(folder))
     except ProgramError as error:
         print(f"tango-telemetry demo: {error}", file=sys.stderr)
@@ -66,7 +74,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, console: Console, folder: Path) -> int:
-    spans = Path(arguments.endpoint).resolve() if arguments.endpoint and arguments.exporter == "file" else folder / "spans"
+    spans = (
+        Path(arguments.endpoint).resolve()
+        if arguments.endpoint and arguments.exporter == "file"
+        else folder / "spans"
+    )
     page = arguments.html or _DEFAULT_PAGE
     if arguments.exporter == "file":
         _prepare_output(spans, page)
@@ -80,7 +92,9 @@ def _run(arguments: argparse.Namespace, console: Console, folder: Path) -> int:
     }
     operation = _operate(console, folder, telemetry, arguments.followers)
     if not operation.trace_id.strip("0"):
-        raise ProgramError('nothing was traced: OpenTelemetry is not installed. pip install "tango-telemetry[full]"')
+        raise ProgramError(
+            'nothing was traced: OpenTelemetry is not installed. pip install "tango-telemetry[full]"'
+        )
     if operation.bridge:
         console.print(f"context carried by the bridge: {operation.bridge}", style="dim")
     if arguments.exporter != "file":
@@ -149,7 +163,10 @@ def _present(console: Console, forest: Forest, page: Path, kept: Path | None) ->
         for fault in faults:
             print(f"tango-telemetry demo: the trace is not whole: {fault}", file=sys.stderr)
         return FAILED
-    console.print(f"{glyphs.tick} the trace is whole: one root, no span without its parent, {count(len(SERVICES), 'service')}", style="green")
+    console.print(
+        f"{glyphs.tick} the trace is whole: one root, no span without its parent, {count(len(SERVICES), 'service')}",
+        style="green",
+    )
     return DONE
 
 

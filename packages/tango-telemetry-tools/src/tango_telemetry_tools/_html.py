@@ -57,7 +57,8 @@ def render_page(forest: Forest) -> str:
         title=escape(f"{service}: {name}"),
         style=assets.joinpath("page.css").read_text("utf-8"),
         colours="\n".join(
-            f".s{index[service]} {{ --c: {colour}; }}" for service, colour in _layout.choose_colours(index).items()
+            f".s{index[service]} {{ --c: {colour}; }}"
+            for service, colour in _layout.choose_colours(index).items()
         ),
         root_colour=index[root.service] if root else 0,
         root_service=escape(service),
@@ -84,7 +85,9 @@ def _facts(forest: Forest) -> str:
     ]
     if forest.orphans:
         facts.append(("Without their parent", str(len(forest.orphans)), "bad"))
-    return "".join(f'<div class="{kind}"><dt>{name}</dt><dd>{escape(text)}</dd></div>' for name, text, kind in facts)
+    return "".join(
+        f'<div class="{kind}"><dt>{name}</dt><dd>{escape(text)}</dd></div>' for name, text, kind in facts
+    )
 
 
 def _legend(forest: Forest, index: dict[str, int]) -> str:
@@ -109,7 +112,7 @@ def _row(row: Row, forest: Forest, index: dict[str, int]) -> str:
     start = f'role="treeitem" tabindex="0" aria-level="{row.depth + 1}"{expanded}'
     span = row.span
     if span is None:
-        name = f"missing parent {escape(row.missing_id)}"
+        name = f"missing parent {escape(_layout.clean(row.missing_id))}"
         tree = f'<div class="tree">{guides}{caret}<span class="name">{name}</span>{hidden}</div>'
         return f'<div class="row missing" {start}>{tree}<div class="time"></div></div>'
     total = max(1, forest.duration)
@@ -168,7 +171,14 @@ def _detail(span: Span, forest: Forest) -> dict[str, Any]:
             for event in span.events
         ],
         "links": [
-            {"title": "Link", "attributes": [("trace id", link.trace_id), ("span id", link.span_id), *_pairs(link.attributes)]}
+            {
+                "title": "Link",
+                "attributes": [
+                    ("trace id", link.trace_id),
+                    ("span id", link.span_id),
+                    *_pairs(link.attributes),
+                ],
+            }
             for link in span.links
         ],
     }

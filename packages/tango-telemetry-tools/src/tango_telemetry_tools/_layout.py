@@ -27,7 +27,14 @@ ERROR_COLOUR = "#e5484d"
 # Names come from other people's programs: no escape sequences, no line breaks, nothing that turns the writing direction.
 _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
-_UNITS = ((1, "ns"), (1_000, "µs"), (1_000_000, "ms"), (1_000_000_000, "s"), (60 * 10**9, "min"), (3600 * 10**9, "h"))
+_UNITS = (
+    (1, "ns"),
+    (1_000, "µs"),
+    (1_000_000, "ms"),
+    (1_000_000_000, "s"),
+    (60 * 10**9, "min"),
+    (3600 * 10**9, "h"),
+)
 
 
 def clean(text: str) -> str:
@@ -45,7 +52,9 @@ def format_duration(nanoseconds: int) -> str:
 
 def format_time(nanoseconds: int) -> str:
     """Local date and time to the second; OTLP times are nanoseconds since 1970."""
-    return datetime.fromtimestamp(nanoseconds // 10**9, timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return (
+        datetime.fromtimestamp(nanoseconds // 10**9, timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    )
 
 
 def count(number: int, noun: str) -> str:

@@ -33,8 +33,11 @@ class TraceList:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         fit = self._glyphs.fit
-        room = options.max_width - _TIME_WIDTH - _ID_DIGITS - 2 - sum(width + 1 for _, width in _NUMBERS) - 2
-        services = min(max(8, max(cell_len(self._services(trace)) for trace in self._traces)), max(8, room * 45 // 100))
+        room = options.max_width - _TIME_WIDTH - _ID_DIGITS - 2 - sum(width + 1 for _, width in _NUMBERS) - 1
+        # Both get what they need if there is room for both, else what the other leaves, or at least their share.
+        names_need = max(8, *(cell_len(self._glyphs.text(trace.name)) for trace in self._traces))
+        services_need = max(8, max(cell_len(self._services(trace)) for trace in self._traces))
+        services = max(8, min(services_need, max(room - names_need, room * 45 // 100)))
         name = max(8, room - services)
         heading = f"{'started':<{_TIME_WIDTH}} {'trace':<{_ID_DIGITS}} {fit('root', name)} {fit('services', services)}"
         yield Segment(heading + "".join(f" {title:>{width}}" for title, width in _NUMBERS), _BOLD)

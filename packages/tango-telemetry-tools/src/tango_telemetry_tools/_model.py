@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-AttributeValue: TypeAlias = "str | bool | int | float | None | tuple[AttributeValue, ...] | dict[str, AttributeValue]"
+AttributeValue: TypeAlias = (
+    "str | bool | int | float | tuple[AttributeValue, ...] | dict[str, AttributeValue] | None"
+)
 Attributes: TypeAlias = "tuple[tuple[str, AttributeValue], ...]"
 
 UNKNOWN_SERVICE = "unknown_service"

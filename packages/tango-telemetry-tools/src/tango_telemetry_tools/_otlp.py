@@ -103,7 +103,9 @@ def _parse_event(event: Any) -> Event:
 
 def _parse_link(link: Any) -> Link:
     link = _object(link, "link")
-    return Link(_id(link.get("traceId"), 16, "traceId"), _id(link.get("spanId"), 8, "spanId"), _parse_attributes(link))
+    return Link(
+        _id(link.get("traceId"), 16, "traceId"), _id(link.get("spanId"), 8, "spanId"), _parse_attributes(link)
+    )
 
 
 def _parse_attributes(holder: Mapping[str, Any]) -> Attributes:

@@ -36,7 +36,9 @@ class ProgramError(Exception):
 class Program:
     """One process in a process group of its own, so that Ctrl-C in the terminal reaches it only through us."""
 
-    def __init__(self, title: str, command: Sequence[str], environment: Mapping[str, str], directory: Path) -> None:
+    def __init__(
+        self, title: str, command: Sequence[str], environment: Mapping[str, str], directory: Path
+    ) -> None:
         self.title = title
         self.lines: list[str] = []
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
@@ -76,11 +78,15 @@ class Program:
         try:
             status = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise ProgramError(f"the {self.title} did not end within {timeout:.0f} s; it said:\n{self.tail}") from None
+            raise ProgramError(
+                f"the {self.title} did not end within {timeout:.0f} s; it said:\n{self.tail}"
+            ) from None
         with self._changed:
             self._changed.wait_for(lambda: self._ended, 1.0)
         if status:
-            raise ProgramError(f"the {self.title} ended with status {status}; it said:\n{self.tail or '(nothing)'}")
+            raise ProgramError(
+                f"the {self.title} ended with status {status}; it said:\n{self.tail or '(nothing)'}"
+            )
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM to the process, if it still runs."""
@@ -124,7 +130,9 @@ class Programs:
         self._pending = 0
         self._previous: dict[int, object] = {}
 
-    def start(self, title: str, command: Sequence[str], environment: Mapping[str, str], directory: Path) -> Program:
+    def start(
+        self, title: str, command: Sequence[str], environment: Mapping[str, str], directory: Path
+    ) -> Program:
         """Start a process. Raises ProgramError if that is not possible."""
         with self._hold():
             try:
@@ -150,7 +158,9 @@ class Programs:
                 self._previous[signum] = signal.signal(signum, self._handle)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         # Stopping takes seconds at most, so one more Ctrl-C does not interrupt it.
         self._held = True
         # The last that was started goes first: clients before servers, all before the database.

@@ -68,7 +68,11 @@ def find_files(places: Collection[Path], problems: Problems) -> list[Path]:
             mode = place.stat().st_mode
             if stat.S_ISDIR(mode):
                 # "traces.jsonl.1" too: log rotation puts a number behind the name.
-                found = sorted(path for path in place.iterdir() if SUFFIXES.intersection(path.suffixes) and path.is_file())
+                found = sorted(
+                    path
+                    for path in place.iterdir()
+                    if SUFFIXES.intersection(path.suffixes) and path.is_file()
+                )
                 if not found:
                     problems.add(place, 0, "no *.jsonl or *.json file in this folder")
                 files.update(dict.fromkeys(found))
@@ -99,7 +103,7 @@ def _read_stream(path: Path, stream: BinaryIO, problems: Problems) -> Iterator[S
         if not line.strip():
             continue
         try:
-            document = json.loads(line.decode("utf-8"))
+            document = json.loads(line.decode("utf-8").rstrip())
         except UnicodeDecodeError:
             problems.add(path, number, "not text: OTLP JSON is UTF-8")
             continue
@@ -137,7 +141,7 @@ def _short(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply"
     if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at column {error.colno}"
+        return f"{error.msg} (column {error.colno})"
     return str(error).split(";")[0]
 
 

@@ -30,10 +30,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "and draw one trace in the terminal.",
         epilog="Exit status: 0 something was shown, 1 there was nothing to show, 2 wrong usage.",
     )
-    parser.add_argument("places", nargs="+", type=Path, metavar="DIR|FILE", help="folders with *.jsonl, or files")
-    parser.add_argument("--trace", type=_trace_id, metavar="ID", help="the trace to draw; its first digits do (default: the newest)")
+    parser.add_argument(
+        "places", nargs="+", type=Path, metavar="DIR|FILE", help="folders with *.jsonl, or files"
+    )
+    parser.add_argument(
+        "--trace",
+        type=_trace_id,
+        metavar="ID",
+        help="the trace to draw; its first digits do (default: the newest)",
+    )
     parser.add_argument("--list", action="store_true", help="list the traces, newest first, and draw none")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="also write the trace as one self-contained HTML page")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="also write the trace as one self-contained HTML page"
+    )
     parser.set_defaults(run=run)
 
 
@@ -55,7 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
     forest = load_trace(files, chosen.trace_id, problems)
     draw(console, forest)
     if len(traces) > 1:
-        console.print(f"\n1 of {_layout.count(len(traces), 'trace')}; --list shows all, --trace ID draws another", style="dim")
+        console.print(
+            f"\n1 of {_layout.count(len(traces), 'trace')}; --list shows all, --trace ID draws another",
+            style="dim",
+        )
     return write_html(arguments.html, forest) if arguments.html else SHOWN
 
 

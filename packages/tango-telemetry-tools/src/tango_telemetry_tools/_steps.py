@@ -39,9 +39,13 @@ class Steps:
             mark, style = self._glyphs.tick, "green"
         finally:
             seconds = time.monotonic() - start
-            line = Text.assemble((mark, style), f" {title:<28}", (f"{seconds:5.1f} s", "dim"), f"  {step.note}")
+            line = Text.assemble(
+                (mark, style), f" {title:<28}", (f"{seconds:5.1f} s", "dim"), f"  {step.note}"
+            )
             self._console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
 
     def quote(self, line: str) -> None:
         """Show a line that a program wrote."""
-        self._console.print(Text(f"  {self._glyphs.line}{self._glyphs.text(line)}", style="dim"), overflow="fold")
+        self._console.print(
+            Text(f"  {self._glyphs.line}{self._glyphs.text(line)}", style="dim"), overflow="fold"
+        )

@@ -127,7 +127,11 @@ def _rows(
     while stack:
         span, missing, depth, last = stack.pop()
         flat.append((span, missing, depth, last))
-        below = [child for child in children.get(span.span_id if span else missing, ()) if child.span_id not in looping]
+        below = [
+            child
+            for child in children.get(span.span_id if span else missing, ())
+            if child.span_id not in looping
+        ]
         for index, child in enumerate(reversed(below)):
             guides = (*last, index == 0) if depth < MAX_GUIDES else last
             stack.append((child, "", depth + 1, guides))

@@ -38,7 +38,9 @@ class Waterfall:
     def __init__(self, forest: Forest, glyphs: Glyphs = UNICODE) -> None:
         self._forest = forest
         self._glyphs = glyphs
-        self._styles = {name: Style(color=colour) for name, colour in _layout.choose_colours(forest.services).items()}
+        self._styles = {
+            name: Style(color=colour) for name, colour in _layout.choose_colours(forest.services).items()
+        }
         self._origins = _layout.error_origins(forest)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -52,11 +54,14 @@ class Waterfall:
                 yield from self._reason(row, row.span, width)
 
     def _measure(self, width: int) -> _Columns:
-        names = max((2 * min(row.depth, 12) + cell_len(self._name(row)) for row in self._forest.rows), default=0)
-        services = max(map(cell_len, map(self._glyphs.text, self._forest.services)), default=0) if width >= 56 else 0
+        # At least 20, so that short names too leave room for the lines of the tree.
+        names = max([20, *(2 * min(row.depth, 12) + cell_len(self._name(row)) for row in self._forest.rows)])
+        services = 0
+        if width >= 56:
+            services = max(map(cell_len, map(self._glyphs.text, self._forest.services)), default=0)
         devices = 0
         if width >= 110:
-            devices = max((cell_len(self._glyphs.text(_layout.device_of(span))) for span in self._forest.spans), default=0)
+            devices = max((cell_len(self._device(span)) for span in self._forest.spans), default=0)
         name = min(names, max(12, width * 45 // 100 if width < 110 else width * 38 // 100))
         service = min(services, 14 if width < 110 else 24)
         device = min(devices, 28)
@@ -92,9 +97,15 @@ class Waterfall:
         ticks = 4 if columns.bar >= 60 else 2 if columns.bar >= 32 else 1
         axis = [" "] * columns.bar
         for tick in range(ticks + 1):
-            label = self._glyphs.text(_layout.format_duration(self._forest.duration * tick // ticks)) if tick else "0"
+            label = (
+                self._glyphs.text(_layout.format_duration(self._forest.duration * tick // ticks))
+                if tick
+                else "0"
+            )
             end = columns.bar * tick // ticks
-            begin = min(max(0, end - len(label)) if tick == ticks else max(0, end - len(label) // 2), columns.bar)
+            begin = min(
+                max(0, end - len(label)) if tick == ticks else max(0, end - len(label) // 2), columns.bar
+            )
             axis[begin : begin + len(label)] = label
         yield Segment(" " * (left + _DURATION_WIDTH + 2) + "".join(axis[: columns.bar]), _DIM)
         yield Segment.line()
@@ -114,8 +125,10 @@ class Waterfall:
         if columns.service:
             yield Segment(_GAP + self._glyphs.fit(self._glyphs.text(span.service), columns.service), style)
         if columns.device:
-            yield Segment(_GAP + self._glyphs.fit(self._glyphs.text(_layout.device_of(span)), columns.device), _DIM)
-        yield Segment(_GAP + self._glyphs.text(_layout.format_duration(span.duration)).rjust(_DURATION_WIDTH) + _GAP)
+            yield Segment(_GAP + self._glyphs.fit(self._device(span), columns.device), _DIM)
+        yield Segment(
+            _GAP + self._glyphs.text(_layout.format_duration(span.duration)).rjust(_DURATION_WIDTH) + _GAP
+        )
         yield from self._bar(span, columns.bar, style)
         yield Segment.line()
 
@@ -138,7 +151,11 @@ class Waterfall:
         levels = max(0, min(row.depth, (width - 40) // 2, 16))
         guides = "".join("  " if last else self._glyphs.line for last in row.last[:levels])
         below = self._glyphs.line if row.descendants else "  "
-        text = self._glyphs.fit(f"{self._glyphs.cross} {self._glyphs.text(span.error_line)}", width - cell_len(guides) - 2, pad=False)
+        text = self._glyphs.fit(
+            f"{self._glyphs.cross} {self._glyphs.text(span.error_line)}",
+            width - cell_len(guides) - 2,
+            pad=False,
+        )
         yield Segment(guides + below, _DIM)
         yield Segment(text, _ERROR)
         yield Segment.line()
@@ -151,6 +168,9 @@ class Waterfall:
             # Deeper than there is room for: the number says how many levels are not drawn.
             return "".join(parts[: levels - 1]) + f"+{row.depth - levels} "
         return "".join(parts) + (self._glyphs.last if row.last[levels - 1] else self._glyphs.tee)
+
+    def _device(self, span: Span) -> str:
+        return self._glyphs.text(_layout.device_of(span))
 
     def _name(self, row: Row) -> str:
         if row.span is None:

@@ -46,7 +46,9 @@ class Follower(Device):
     @command
     def Calibrate(self) -> None:
         if not self._on:
-            tango.Except.throw_exception("FollowerIsOff", f"{self.get_name()} is off: turn it on first", "Calibrate")
+            tango.Except.throw_exception(
+                "FollowerIsOff", f"{self.get_name()} is off: turn it on first", "Calibrate"
+            )
         self._position = 0.0
 
 
