@@ -19,7 +19,9 @@ PURE = ("core", "client", "server", "tools")
 
 def main(directory: str) -> int:
     if sys.version_info < (3, 10):
-        print(f"tango-telemetry needs Python 3.10 or newer; this is {sys.version.split()[0]}", file=sys.stderr)
+        print(
+            f"tango-telemetry needs Python 3.10 or newer; this is {sys.version.split()[0]}", file=sys.stderr
+        )
         return 1
     environment = ROOT / directory
     venv.EnvBuilder(with_pip=True, clear=False, symlinks=True).create(environment)
@@ -33,7 +35,9 @@ def main(directory: str) -> int:
     requirements = ["-r", "requirements-dev.txt", "-r", "requirements-full.txt"]
     if status := pip(*requirements, *editable):
         return status
-    if (ROOT / "packages/tango-telemetry-native/pyproject.toml").exists() and pip("./packages/tango-telemetry-native"):
+    if (ROOT / "packages/tango-telemetry-native/pyproject.toml").exists() and pip(
+        "./packages/tango-telemetry-native"
+    ):
         print(
             "tango-telemetry-native could not be built (it needs a C++17 compiler and Python's headers). "
             "Everything else works without it; see docs/how-to/native.md for what that costs.",

@@ -6,6 +6,7 @@ With ``TANGO_TELEMETRY_ENABLE=on`` the import switches tracing on; otherwise it 
 from __future__ import annotations
 
 from tango_telemetry.instrumentation import auto_instrument
+
 from tango_telemetry_client._instrumentor import TangoClientInstrumentor
 
 __all__ = ["TangoClientInstrumentor"]

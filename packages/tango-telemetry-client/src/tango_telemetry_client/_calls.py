@@ -25,6 +25,7 @@ from tango_telemetry.instrumentation import (
     suppressed,
     thread_attributes,
 )
+
 from tango_telemetry_client._targets import Operation
 
 __all__ = ["wrap_call"]
@@ -103,7 +104,9 @@ class _Begin:
             sites.put(key, made, code)
         return made
 
-    def _create_attributes(self, subject: Any, name: str | None, args: tuple[Any, ...], frame: Any) -> dict[str, Any]:
+    def _create_attributes(
+        self, subject: Any, name: str | None, args: tuple[Any, ...], frame: Any
+    ) -> dict[str, Any]:
         attributes: dict[str, Any] = {
             names.RPC_SYSTEM_NAME: names.TANGO,
             names.RPC_METHOD: name or self.method,
@@ -112,7 +115,11 @@ class _Begin:
         if name is not None:
             attributes[_SUBJECT_ATTRIBUTES[self.operation.subject]] = name
         elif args and self.operation.subject in ("attributes", "property"):
-            listed = names.TANGO_ATTRIBUTE_NAMES if self.operation.subject == "attributes" else names.TANGO_PROPERTY_NAMES
+            listed = (
+                names.TANGO_ATTRIBUTE_NAMES
+                if self.operation.subject == "attributes"
+                else names.TANGO_PROPERTY_NAMES
+            )
             attributes[listed] = _listed_names(args[-1] if self.owner == "Database" else args[0])
         attributes.update(self._target(subject, args))
         if frame is not None:
@@ -129,7 +136,10 @@ class _Begin:
         if self.owner == "AttributeProxy":
             return {names.TANGO_ATTRIBUTE_NAME: subject.name()}
         if hasattr(subject, "get_file_name"):  # a Database, whatever the method's class
-            return {names.SERVER_ADDRESS: subject.get_db_host(), names.SERVER_PORT: int(subject.get_db_port_num())}
+            return {
+                names.SERVER_ADDRESS: subject.get_db_host(),
+                names.SERVER_PORT: int(subject.get_db_port_num()),
+            }
         found = {names.TANGO_DEVICE_NAME: subject.dev_name()}
         if not subject.is_dbase_used():
             found[names.SERVER_ADDRESS] = subject.get_dev_host()

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from tango_telemetry.instrumentation import Instrumentor
 from tango_telemetry.patching import Patches
+
 from tango_telemetry_client._calls import wrap_call
 from tango_telemetry_client._targets import TARGETS, Operation
 
@@ -25,7 +26,9 @@ class TangoClientInstrumentor(Instrumentor):
             owner = getattr(tango, class_name)
             for operation in operations:
                 if operation.method in vars(owner):
-                    self._patches.wrap(owner, operation.method, functools.partial(_wrap, operation, class_name))
+                    self._patches.wrap(
+                        owner, operation.method, functools.partial(_wrap, operation, class_name)
+                    )
 
     def _uninstrument(self) -> None:
         self._patches.undo()

@@ -90,18 +90,26 @@ _GROUP: Final = (
 )
 
 _DATABASE: Final = (
-    *_calls("none", "__init__", "add_device", "delete_device", "add_server", "delete_server", "rename_server"),
+    *_calls(
+        "none", "__init__", "add_device", "delete_device", "add_server", "delete_server", "rename_server"
+    ),
     *_calls("none", "export_device", "unexport_device", "import_device", "export_server", "unexport_server"),
     *_calls("none", "export_event", "unexport_event", "get_info", "check_access_control"),
     *_calls("none", "get_server_info", "put_server_info", "delete_server_info", "get_server_class_list"),
     *_calls("none", "get_server_list", "get_server_name_list", "get_instance_name_list", "get_host_list"),
-    *_calls("none", "get_host_server_list", "get_device_class_list", "get_class_list", "get_class_for_device"),
+    *_calls(
+        "none", "get_host_server_list", "get_device_class_list", "get_class_list", "get_class_for_device"
+    ),
     *_calls("none", "get_class_inheritance_for_device", "get_class_attribute_list", "get_class_pipe_list"),
-    *_calls("none", "get_device_name", "get_device_info", "get_device_exported", "get_device_exported_for_class"),
+    *_calls(
+        "none", "get_device_name", "get_device_info", "get_device_exported", "get_device_exported_for_class"
+    ),
     *_calls("none", "get_device_domain", "get_device_family", "get_device_member", "get_device_service_list"),
     *_calls("none", "get_device_attribute_list", "get_device_pipe_list", "get_device_from_alias"),
     *_calls("none", "get_alias", "get_alias_from_device", "get_device_alias", "get_device_alias_list"),
-    *_calls("none", "put_device_alias", "delete_device_alias", "put_attribute_alias", "delete_attribute_alias"),
+    *_calls(
+        "none", "put_device_alias", "delete_device_alias", "put_attribute_alias", "delete_attribute_alias"
+    ),
     *_calls("none", "get_attribute_alias", "get_attribute_alias_list", "get_attribute_from_alias"),
     *_calls("none", "get_alias_from_attribute", "get_object_list", "get_services", "get_service_list"),
     *_calls("none", "register_service", "unregister_service"),
@@ -111,7 +119,9 @@ _DATABASE: Final = (
     *_calls("property", "get_device_property_list", "get_device_property_history"),
     *_calls("property", "get_device_attribute_property", "put_device_attribute_property"),
     *_calls("property", "delete_device_attribute_property", "get_device_attribute_property_history"),
-    *_calls("property", "get_device_pipe_property", "put_device_pipe_property", "delete_device_pipe_property"),
+    *_calls(
+        "property", "get_device_pipe_property", "put_device_pipe_property", "delete_device_pipe_property"
+    ),
     *_calls("property", "get_device_pipe_property_history"),
     *_calls("property", "get_class_property", "put_class_property", "delete_class_property"),
     *_calls("property", "get_class_property_list", "get_class_property_history"),

@@ -53,7 +53,9 @@ class _Reader:
         if value.lower() in _TRUE:
             return True
         if value.lower() not in _FALSE:
-            self.warnings.append(f"{name}={_shown(value)} is neither 'on' nor 'off'; it counts as 'off'. Set it to 'on' or 'off'.")
+            self.warnings.append(
+                f"{name}={_shown(value)} is neither 'on' nor 'off'; it counts as 'off'. Set it to 'on' or 'off'."
+            )
         return False
 
     def choice(self, name: str, choices: tuple[str, ...], default: _T) -> str | _T:
@@ -63,7 +65,9 @@ class _Reader:
         if value.lower() in choices:
             return value.lower()
         listed = ", ".join(choices)
-        self.warnings.append(f"{name}={_shown(value)} is not one of {listed}; the default ({default or 'unset'}) is used instead.")
+        self.warnings.append(
+            f"{name}={_shown(value)} is not one of {listed}; the default ({default or 'unset'}) is used instead."
+        )
         return default
 
     def number(self, name: str, default: _T, convert: Callable[[str], Any] = float) -> Any:
@@ -75,7 +79,9 @@ class _Reader:
             if not 0 <= number < float("inf"):
                 raise ValueError(value)
         except (ValueError, OverflowError):
-            self.warnings.append(f"{name}={_shown(value)} is not a number from 0 upwards; {default} is used instead.")
+            self.warnings.append(
+                f"{name}={_shown(value)} is not a number from 0 upwards; {default} is used instead."
+            )
             return default
         return number
 
@@ -93,7 +99,9 @@ class _Reader:
 
 
 def _read_endpoints(reader: _Reader, exporters_name: str, endpoints_name: str) -> tuple[Endpoint, ...]:
-    exporters = [item.strip().lower() for item in (reader.text(exporters_name) or "console")[:4096].split(",")]
+    exporters = [
+        item.strip().lower() for item in (reader.text(exporters_name) or "console")[:4096].split(",")
+    ]
     targets = [item.strip() for item in (reader.text(endpoints_name) or "").split(",")]
     if len(targets) > len(exporters):
         reader.warnings.append(
@@ -117,11 +125,15 @@ def _check_endpoint(
     if exporter == "none":
         return None
     if exporter not in EXPORTERS:
-        reader.warnings.append(f"{exporters_name}={_shown(exporter)} is not one of {', '.join(EXPORTERS)}. {without}")
+        reader.warnings.append(
+            f"{exporters_name}={_shown(exporter)} is not one of {', '.join(EXPORTERS)}. {without}"
+        )
         return None
     if exporter == "console":
         if target.lower() not in ("", "cout", "cerr"):
-            reader.warnings.append(f"{endpoints_name}={_shown(target)}: 'console' knows cout and cerr; cout is used instead.")
+            reader.warnings.append(
+                f"{endpoints_name}={_shown(target)}: 'console' knows cout and cerr; cout is used instead."
+            )
             target = ""
         return Endpoint("console", target.lower() or "cout")
     if exporter == "file":
@@ -133,7 +145,9 @@ def _check_endpoint(
         if any(reader.text(name) for name in _OTLP_ENDPOINTS):
             return Endpoint(exporter, "")
         example = "grpc://localhost:4317" if exporter == "grpc" else "http://localhost:4318/v1/traces"
-        reader.warnings.append(f"{endpoints_name} is not set, and {exporter!r} needs a URL there, such as {example}. {without}")
+        reader.warnings.append(
+            f"{endpoints_name} is not set, and {exporter!r} needs a URL there, such as {example}. {without}"
+        )
         return None
     schemes = ("grpc", "grpcs", "http", "https") if exporter == "grpc" else ("http", "https")
     try:
@@ -184,7 +198,8 @@ class TelemetryConfig:
         mapping = _as_the_user_set_it(mapping)
         reader = _Reader(mapping)
         newer = env.TANGO_TELEMETRY_TRACING_EXPORTERS in mapping or (
-            env.TANGO_TELEMETRY_TRACING_ENDPOINTS in mapping and env.TANGO_TELEMETRY_TRACES_EXPORTER not in mapping
+            env.TANGO_TELEMETRY_TRACING_ENDPOINTS in mapping
+            and env.TANGO_TELEMETRY_TRACES_EXPORTER not in mapping
         )
         exporters, targets = (
             (env.TANGO_TELEMETRY_TRACING_EXPORTERS, env.TANGO_TELEMETRY_TRACING_ENDPOINTS)
@@ -201,8 +216,12 @@ class TelemetryConfig:
             kernel=reader.switch(env.TANGO_TELEMETRY_KERNEL_ENABLE, None),
             types=reader.names(env.TANGO_TELEMETRY_TYPES, ("tracing", "logging", "none")),
             topics=reader.names(env.TANGO_TELEMETRY_TOPICS, ("all", "user", "polling", "events", "database")),
-            client_service_name=(reader.text(env.PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME) or "pytango.client")[:256],
-            span_processor=reader.choice(env.PYTANGO_TELEMETRY_SPAN_PROCESSOR_TYPE, ("simple", "batch"), None),
+            client_service_name=(reader.text(env.PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME) or "pytango.client")[
+                :256
+            ],
+            span_processor=reader.choice(
+                env.PYTANGO_TELEMETRY_SPAN_PROCESSOR_TYPE, ("simple", "batch"), None
+            ),
             patching_disabled=reader.switch(env.PYTANGO_DISABLE_TELEMETRY_PATCHING, False),
             context_bridge=reader.choice(env.PYTANGO_TELEMETRY_CONTEXT_BRIDGE, BRIDGES, "auto"),
             native_spans=reader.switch(env.PYTANGO_TELEMETRY_NATIVE_SPANS, True),
@@ -283,7 +302,9 @@ def _read_tangorc(path: Path) -> dict[str, str]:
     for line in text.splitlines():
         name, separator, value = line.partition("=")
         if separator and not name.lstrip().startswith("#") and "TELEMETRY" in name.upper():
-            values[name.strip().upper()] = value.split("#", 1)[0].strip() if "://" not in value else value.strip()
+            values[name.strip().upper()] = (
+                value.split("#", 1)[0].strip() if "://" not in value else value.strip()
+            )
     return values
 
 

@@ -48,7 +48,9 @@ def cpptango_environment(
         given[env.TANGO_TELEMETRY_TRACES_EXPORTER] = given[env.TANGO_TELEMETRY_TRACES_ENDPOINT] = None
         given[env.TANGO_TELEMETRY_TOPICS] = (",".join(config.topics) or "all") if kernel else "user"
         logging = _logging_endpoints(user)
-        given[env.TANGO_TELEMETRY_TYPES] = "tracing,logging" if logging and "logging" in config.types else "tracing"
+        given[env.TANGO_TELEMETRY_TYPES] = (
+            "tracing,logging" if logging and "logging" in config.types else "tracing"
+        )
         given[env.TANGO_TELEMETRY_LOGGING_EXPORTERS] = ",".join(e for e, _ in logging) or None
         given[env.TANGO_TELEMETRY_LOGGING_ENDPOINTS] = ",".join(t for _, t in logging) or None
         given[env.TANGO_TELEMETRY_LOGS_EXPORTER] = given[env.TANGO_TELEMETRY_LOGS_ENDPOINT] = None
@@ -63,16 +65,26 @@ def cpptango_environment(
 
 def _logging_endpoints(user: Mapping[str, str]) -> list[tuple[str, str]]:
     """The user's log exporters that cppTango knows, with their endpoints, from either family of names."""
-    exporters = user.get(env.TANGO_TELEMETRY_LOGGING_EXPORTERS) or user.get(env.TANGO_TELEMETRY_LOGS_EXPORTER) or ""
-    targets = user.get(env.TANGO_TELEMETRY_LOGGING_ENDPOINTS) or user.get(env.TANGO_TELEMETRY_LOGS_ENDPOINT) or ""
+    exporters = (
+        user.get(env.TANGO_TELEMETRY_LOGGING_EXPORTERS) or user.get(env.TANGO_TELEMETRY_LOGS_EXPORTER) or ""
+    )
+    targets = (
+        user.get(env.TANGO_TELEMETRY_LOGGING_ENDPOINTS) or user.get(env.TANGO_TELEMETRY_LOGS_ENDPOINT) or ""
+    )
     listed = [item.strip().lower() for item in exporters[:4096].split(",")]
     where = [item.strip() for item in targets[:4096].split(",")]
     pairs = [(exporter, where[i] if i < len(where) else "") for i, exporter in enumerate(listed)]
-    return [(exporter, target) for exporter, target in pairs if exporter in _KNOWN and (target or exporter == "console")]
+    return [
+        (exporter, target)
+        for exporter, target in pairs
+        if exporter in _KNOWN and (target or exporter == "console")
+    ]
 
 
 def apply_cpptango_environment(
-    given: Mapping[str, str | None], user: Mapping[str, str], environment: MutableMapping[str, str] | None = None
+    given: Mapping[str, str | None],
+    user: Mapping[str, str],
+    environment: MutableMapping[str, str] | None = None,
 ) -> None:
     """Set ``given`` in the environment of the process and note what the user had, for child processes.
 

@@ -34,7 +34,9 @@ def _one_line(text: object) -> str:
 
 
 def _stack_lines(stack: tuple[Any, ...]) -> str:
-    return "\n".join(f"{e.reason}: {' '.join(str(e.desc).split())} [{e.severity}] at {e.origin}" for e in stack)
+    return "\n".join(
+        f"{e.reason}: {' '.join(str(e.desc).split())} [{e.severity}] at {e.origin}" for e in stack
+    )
 
 
 def record_error(span: Span, kind: str, message: str) -> None:

@@ -72,7 +72,7 @@ def guarded(function: Callable[..., _T], *args: Any) -> _T | None:
     """
     try:
         return function(*args)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the user's call must go on
+    except Exception as error:
         with log_internal_error(getattr(function, "__qualname__", type(function).__qualname__)):
             raise error
     return None

@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 from tango_telemetry import _otel
+from tango_telemetry._builtin import silence_builtin_tracing
 from tango_telemetry._config import TelemetryConfig, TelemetryWarning, read_environment
 from tango_telemetry._cpptango import apply_cpptango_environment, cpptango_environment
 from tango_telemetry._guard import guarded
@@ -81,12 +82,15 @@ def activate(config: TelemetryConfig | None, tracer_provider: Any) -> bool:
         _prepare_context(settings, version)
         if version:
             guarded(patch_executors, _patches)
+            guarded(silence_builtin_tracing, _patches)
     state.active += 1
     return True
 
 
 def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> None:
-    state.bridge = create_context_bridge(settings.context_bridge, kernel=settings.kernel, tango_version=version)
+    state.bridge = create_context_bridge(
+        settings.context_bridge, kernel=settings.kernel, tango_version=version
+    )
     idl = any(part in ("pytango", "native") for part in state.bridge.name.split("+"))
     # On 10.0 and 10.1 the context travels by IDL v6 only together with cppTango's own spans.
     kernel = bool(settings.kernel) or (idl and version < (10, 3) and settings.kernel is None)

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from tango_telemetry import _otel, _sdk
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry._config import Endpoint, TelemetryWarning
-from tango_telemetry._otel_sdk import MissingPackageError
 from tango_telemetry._otel import NoOpTracerProvider, Tracer, TracerProvider
+from tango_telemetry._otel_sdk import MissingPackageError
 from tango_telemetry._state import get_config, state
 
 __all__ = [

@@ -169,7 +169,9 @@ def _pytango_telemetry() -> Any:
         return None
 
 
-def create_context_bridge(choice: str, *, kernel: bool | None, tango_version: tuple[int, ...]) -> ContextBridge:
+def create_context_bridge(
+    choice: str, *, kernel: bool | None, tango_version: tuple[int, ...]
+) -> ContextBridge:
     """Choose how the context travels in this process.
 
     :param choice: ``auto``, ``pytango``, ``native``, ``giop`` or ``noop`` (``PYTANGO_TELEMETRY_CONTEXT_BRIDGE``)

@@ -13,16 +13,19 @@ from typing import Any, ClassVar
 
 from tango_telemetry import _otel
 from tango_telemetry import semantic_conventions as names
+from tango_telemetry._builtin import complete_pytango, force_tracing_needed
 from tango_telemetry._config import TelemetryConfig
-from tango_telemetry._failures import record_failure
+from tango_telemetry._failures import record_error, record_failure
 from tango_telemetry._guard import guarded, log_internal_error
 from tango_telemetry._handover import call_site, caller_of_tango
 from tango_telemetry._otel import (
     Context,
+    NonRecordingSpan,
     Span,
     SpanContext,
     SpanKind,
     Tracer,
+    TracerProvider,
     attach,
     detach,
     get_current,
@@ -30,34 +33,50 @@ from tango_telemetry._otel import (
     get_value,
     set_span_in_context,
 )
-from tango_telemetry._setup import activate, deactivate
+from tango_telemetry._setup import activate, deactivate, tango_version
 from tango_telemetry._state import get_config, state
-from tango_telemetry._tracing import current_tracer, get_client_tracer
+from tango_telemetry._tracing import (
+    SERVER_SCOPE,
+    VERSION,
+    call_tracer_provider_factory,
+    current_tracer,
+    get_client_tracer,
+)
 from tango_telemetry.propagation import extract, inject
 
 __all__ = [
+    "SERVER_SCOPE",
+    "VERSION",
     "CallSites",
     "Context",
     "Instrumentor",
+    "NonRecordingSpan",
     "Span",
     "SpanContext",
     "SpanKind",
     "TracedCall",
     "Tracer",
+    "TracerProvider",
     "active_client_span",
     "auto_instrument",
     "call_site",
+    "call_tracer_provider_factory",
     "caller_of_tango",
     "code_attributes",
     "current_tracer",
+    "force_tracing_needed",
     "get_client_tracer",
     "get_current",
     "get_current_span",
     "guarded",
     "incoming_context",
     "log_internal_error",
+    "no_op_tracer",
+    "no_op_tracer_provider",
     "pass_through_tracer",
+    "record_error",
     "record_failure",
+    "set_span_in_context",
     "state",
     "suppressed",
     "thread_attributes",
@@ -76,6 +95,16 @@ def suppressed(context: Context) -> bool:
     return bool(get_value(_SUPPRESS, context))
 
 
+def no_op_tracer_provider() -> TracerProvider:
+    """Give the tracer provider for code that runs with telemetry off."""
+    return _otel.NoOpTracerProvider()
+
+
+def no_op_tracer() -> Tracer:
+    """Give the tracer for code that runs with telemetry off."""
+    return _PASS_THROUGH
+
+
 def pass_through_tracer() -> Tracer:
     """Give the tracer that emits nothing and hands the parent on, so that a trace stays one through what is not traced."""
     return _PASS_THROUGH
@@ -84,7 +113,7 @@ def pass_through_tracer() -> Tracer:
 class TracedCall:
     """One span around one call: current in OpenTelemetry's context, and carried to the peer if ``carry`` says so."""
 
-    __slots__ = ("_active", "_bridged", "_token", "span")
+    __slots__ = ("_active", "_bridged", "_inside", "_token", "span")
 
     def __init__(
         self,
@@ -102,19 +131,23 @@ class TracedCall:
         self.span = span = tracer.start_span(name, context, kind, attributes)
         self._bridged = self._active = None
         # What can fail comes before what would have to be undone.
-        inside = set_span_in_context(span, context)
+        self._inside = set_span_in_context(span, context)
         if carry is not None:
             span_context = span.get_span_context()
             if span_context.is_valid:
                 self._bridged = state.bridge.enter(carry, *inject(span_context))
             self._active = active_client_span.set(span)
-        self._token = attach(inside)
+        self._token = attach(self._inside)
+
+    def enter(self) -> None:
+        """Make the span current again after :meth:`leave`, perhaps in another task."""
+        self._token = attach(self._inside)
 
     def leave(self) -> None:
         """Make what was current before current again; the span stays open."""
-        if self._bridged is not None:
-            state.bridge.exit(self._bridged)
         if self._active is not None:
+            if self._bridged is not None:
+                state.bridge.exit(self._bridged)
             active_client_span.reset(self._active)
         detach(self._token)
 
@@ -234,6 +267,8 @@ class Instrumentor:
 
 
 def auto_instrument(instrumentor: Instrumentor) -> None:
-    """Switch an instrumentor on if ``TANGO_TELEMETRY_ENABLE`` says so; otherwise touch nothing."""
+    """Switch an instrumentor on if ``TANGO_TELEMETRY_ENABLE`` says so; otherwise touch no class of PyTango's."""
+    if tango_version():
+        guarded(complete_pytango)
     if get_config().enabled:
         instrumentor.instrument()

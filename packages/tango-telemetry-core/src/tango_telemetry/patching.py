@@ -28,7 +28,11 @@ def find_raw(owner: type, name: str) -> Any:
 
 def green_cell(function: Any) -> CellType | None:
     """Give the closure cell that holds the function inside PyTango's ``green`` wrapper, None for anything else."""
-    if not isinstance(function, FunctionType) or function.__code__.co_name != "greener" or not function.__closure__:
+    if (
+        not isinstance(function, FunctionType)
+        or function.__code__.co_name != "greener"
+        or not function.__closure__
+    ):
         return None
     return dict(zip(function.__code__.co_freevars, function.__closure__, strict=True)).get("fn")
 

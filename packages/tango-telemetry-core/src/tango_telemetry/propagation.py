@@ -55,7 +55,12 @@ def extract(traceparent: str, tracestate: str) -> SpanContext | None:
     except (ValueError, KeyError):
         _rejected += 1
         return None
-    if not trace_id or not span_id or not _HEX.issuperset(traceparent[3:35]) or not _HEX.issuperset(traceparent[36:52]):
+    if (
+        not trace_id
+        or not span_id
+        or not _HEX.issuperset(traceparent[3:35])
+        or not _HEX.issuperset(traceparent[36:52])
+    ):
         _rejected += 1
         return None
     if len(tracestate) == _ENTRY_LENGTH and tracestate[:6] == "tango=":  # the common case: our entry alone
@@ -96,5 +101,7 @@ def _split(tracestate: str) -> tuple[str, TraceState]:
             entry = entry or (member if len(member) == _ENTRY_LENGTH else "")
         elif member:
             rest.append(member)
-    state = TraceState.from_header([",".join(rest)]) if rest and hasattr(TraceState, "from_header") else _NO_STATE
+    state = (
+        TraceState.from_header([",".join(rest)]) if rest and hasattr(TraceState, "from_header") else _NO_STATE
+    )
     return entry, state

@@ -1,0 +1,59 @@
+"""Who called: what cppTango knows of the client whose request a handler serves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tango_telemetry import semantic_conventions as names
+
+__all__ = ["client_ident_attributes"]
+
+_PID = re.compile(r"\bPID=(\d{1,10})\b", re.IGNORECASE)
+_POLLED: Mapping[str, Any] = {names.TANGO_POLLING: True}
+_LIMIT = 256
+_cache: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+_tango: Any = None
+
+
+def client_ident_attributes(device: Any, handler: Any) -> Mapping[str, Any] | None:
+    """Give the span attributes of the client that made the running request.
+
+    On a thread of omniORB's without a client ident it is cppTango's polling that calls (or its start-up); that is said
+    for commands and attributes. ``get_client_ident`` may crash on other threads (PyTango 10.3's own remark), so it is
+    not called there.
+    """
+    global _tango
+    if _tango is None:
+        import tango as _tango
+    if not _tango.is_omni_thread():
+        return None
+    ident = device.get_client_ident()
+    if ident is None:
+        return _POLLED if handler.subject is not None else None
+    key = (ident.client_ip, ident.client_pid, ident.client_lang, ident.java_main_class)
+    known = _cache.get(key)
+    if known is None:
+        if len(_cache) >= _LIMIT:
+            _cache.clear()
+        known = _cache[key] = _describe(ident)
+    return known
+
+
+def _describe(ident: Any) -> Mapping[str, Any]:
+    languages = _tango.LockerLanguage
+    attributes: dict[str, Any] = {
+        names.TANGO_CLIENT_IDENT_LOCATION: str(ident.client_ip),
+        names.TANGO_CLIENT_IDENT_LANG: str(ident.client_lang),
+    }
+    if ident.client_lang in (languages.JAVA, getattr(languages, "JAVA_6", languages.JAVA)):
+        main_class = str(ident.java_main_class)
+        attributes[names.TANGO_CLIENT_IDENT_JAVA_MAIN_CLASS] = main_class
+        attributes[names.TANGO_CLIENT_IDENT_JAVA_IDENT] = f"{ident.java_ident[0]:x}{ident.java_ident[1]:x}"
+        found = _PID.search(main_class)
+        if found:
+            attributes[names.TANGO_CLIENT_IDENT_PID] = int(found[1])
+    else:
+        attributes[names.TANGO_CLIENT_IDENT_PID] = int(ident.client_pid)
+    return attributes

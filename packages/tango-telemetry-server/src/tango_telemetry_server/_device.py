@@ -1,0 +1,168 @@
+"""What every device has: its tracer, made by methods that a device class may override, and cppTango's switches.
+
+The methods reach the devices of both API levels as a base class of ``tango.DeviceImpl``, so they are there on every
+PyTango, with telemetry off and without OpenTelemetry, while PyTango's own class dictionaries stay as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from tango_telemetry import Endpoint
+from tango_telemetry import semantic_conventions as names
+from tango_telemetry.instrumentation import (
+    SERVER_SCOPE,
+    VERSION,
+    CallSites,
+    call_tracer_provider_factory,
+    guarded,
+    no_op_tracer,
+    no_op_tracer_provider,
+    pass_through_tracer,
+    state,
+)
+
+if TYPE_CHECKING:
+    from tango_telemetry.instrumentation import Tracer, TracerProvider
+
+__all__ = ["DeviceTelemetry", "TelemetryDevice", "get_device_telemetry"]
+
+_KEY = "_tango_telemetry_device"
+
+
+class DeviceTelemetry:
+    """The telemetry of one device: its names, its tracer, its switches. Lives in the device's ``__dict__``."""
+
+    def __init__(self, device: Any) -> None:
+        self.device_name: str = device.get_name()
+        self.class_name: str = device.get_device_class().get_name()
+        self.enabled = True
+        self.kernel = bool(state.config.kernel)
+        self.endpoints: tuple[Endpoint, ...] | None = None
+        self.sites = CallSites()
+        self.tracer: Tracer = pass_through_tracer()
+        self.provider: TracerProvider | None = None
+        self.generation = -1
+
+    def refresh(self, device: Any) -> None:
+        """Make the tracer that the settings of the process and the switches of the device ask for."""
+        self.generation = state.generation
+        if not self.enabled:
+            self.tracer = pass_through_tracer()
+            return
+        provider = device.create_telemetry_tracer_provider(self.class_name, self.device_name)
+        self.tracer = device.create_telemetry_tracer(provider)
+        self.provider = provider
+
+    def set_enabled(self, device: Any, enabled: bool) -> None:
+        """Switch the spans of this device on or off; the context goes through it either way."""
+        self.enabled = enabled
+        self.refresh(device)
+
+
+def get_device_telemetry(device: Any) -> DeviceTelemetry:
+    """Give the telemetry of a device, made at its first use."""
+    own: dict[str, Any] = device.__dict__
+    telemetry: DeviceTelemetry | None = own.get(_KEY)
+    if telemetry is None:
+        telemetry = own[_KEY] = DeviceTelemetry(device)
+    if telemetry.generation != state.generation:
+        telemetry.generation = state.generation
+        guarded(telemetry.refresh, device)
+    return telemetry
+
+
+class TelemetryDevice:
+    """The telemetry methods of a device. The first three may be overridden.
+
+    The last eight are cppTango's (10.0), for the spans of this device in Python.
+    """
+
+    __slots__ = ()
+
+    def create_telemetry_tracer_provider(self, class_name: str, device_name: str) -> TracerProvider:
+        """Make the tracer provider of this device; override it to send its spans elsewhere.
+
+        :param class_name: the Tango device class, resource attribute ``service.name``
+        :param device_name: the device name, ``service.instance.id``
+        :returns: a tracer provider of OpenTelemetry's API
+        """
+        if not state.active:
+            return no_op_tracer_provider()
+        telemetry = self.__dict__.get(_KEY)
+        endpoints = telemetry.endpoints if telemetry is not None else None
+        return call_tracer_provider_factory(class_name, device_name, _server_attributes(), endpoints)
+
+    def create_telemetry_tracer(self, tracer_provider: TracerProvider) -> Tracer:
+        """Make the tracer of this device from its tracer provider; override it to name the tracer yourself."""
+        return tracer_provider.get_tracer(SERVER_SCOPE, VERSION)
+
+    def get_telemetry_tracer(self) -> Tracer:
+        """Give the tracer of this device, for spans of your own; one that does nothing where telemetry is off."""
+        if not state.active:
+            return no_op_tracer()
+        telemetry = guarded(get_device_telemetry, self)
+        return telemetry.tracer if telemetry is not None else no_op_tracer()
+
+    def is_telemetry_enabled(self) -> bool:
+        """Whether this device emits spans."""
+        if not state.active:
+            return False
+        telemetry = guarded(get_device_telemetry, self)
+        return telemetry is not None and telemetry.enabled
+
+    def enable_telemetry(self) -> None:
+        """Let this device emit spans from now on."""
+        self.set_telemetry_enabled(True)
+
+    def disable_telemetry(self) -> None:
+        """Let this device emit no spans from now on; the trace of its callers goes on through it."""
+        self.set_telemetry_enabled(False)
+
+    def set_telemetry_enabled(self, enabled: bool) -> None:
+        """Switch the spans of this device on or off."""
+        guarded(_switch_device, self, enabled)
+
+    def is_kernel_tracing_enabled(self) -> bool:
+        """Whether cppTango's own spans of this device are wanted."""
+        telemetry = guarded(get_device_telemetry, self) if state.active else None
+        return telemetry is not None and telemetry.kernel
+
+    def enable_kernel_tracing(self) -> None:
+        """Ask cppTango for its own spans of this device, where it can give them (10.0 and 10.1 per device)."""
+        self.set_kernel_tracing_enabled(True)
+
+    def disable_kernel_tracing(self) -> None:
+        """Ask cppTango to leave its own spans of this device out."""
+        self.set_kernel_tracing_enabled(False)
+
+    def set_kernel_tracing_enabled(self, enabled: bool) -> None:
+        """Switch cppTango's own spans of this device on or off."""
+        guarded(_switch_kernel, self, enabled)
+
+
+def _switch_device(device: Any, enabled: bool) -> None:
+    if state.active:
+        get_device_telemetry(device).set_enabled(device, enabled)
+
+
+def _switch_kernel(device: Any, enabled: bool) -> None:
+    if state.active:
+        get_device_telemetry(device).kernel = enabled
+    native = getattr(device, "_enable_kernel_traces" if enabled else "_disable_kernel_traces", None)
+    if native is not None:
+        native()
+
+
+_server_name: dict[str, str] = {}
+
+
+def _server_attributes() -> dict[str, str]:
+    """The resource attributes of this device server: the same for all its devices."""
+    if not _server_name:
+        import tango
+
+        with contextlib.suppress(tango.DevFailed):  # no Util: somebody makes devices by hand
+            _server_name[names.TANGO_SERVER_NAME] = tango.Util.instance(False).get_ds_name()
+    return dict(_server_name)
