@@ -167,7 +167,7 @@ def test_list_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
         "check",
         "my.app,",
         "pytango.client,",
-        "Le…",
+        "…",
         "5",
         "2",
         "20.0",
