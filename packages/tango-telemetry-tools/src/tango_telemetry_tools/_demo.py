@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
+import socket
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rich.console import Console
 
@@ -29,6 +32,7 @@ DONE, FAILED = 0, 1
 _DEFAULT_PAGE = Path("tango-telemetry-demo.html")
 _DEFAULT_ENDPOINTS = {"http": "http://localhost:4318/v1/traces", "grpc": "grpc://localhost:4317"}
 _MAX_FOLLOWERS = 1000
+_CONNECT_TIMEOUT = 3.0
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -85,6 +89,7 @@ def _run(arguments: argparse.Namespace, console: Console, folder: Path) -> int:
         endpoint = str(spans)
     else:
         endpoint = arguments.endpoint or _DEFAULT_ENDPOINTS[arguments.exporter]
+        _check_collector(endpoint)
     telemetry = {
         "TANGO_TELEMETRY_ENABLE": "on",
         "TANGO_TELEMETRY_TRACES_EXPORTER": arguments.exporter,
@@ -133,9 +138,11 @@ def _operate(console: Console, folder: Path, telemetry: dict[str, str], follower
         for line in client.lines:
             if not line.startswith("trace "):
                 steps.quote(line)
-        with steps.step("everything stopped"):
-            # First the servers alone: what they still hold of the trace is handed over when they stop.
-            programs.stop(*servers)
+        with steps.step("servers stopped") as step:
+            # Before the database: they take leave of it, and hand over what they still hold of the trace.
+            killed = programs.stop(*servers)
+            if killed:
+                step.note = f"had to be killed: {', '.join(program.title for program in killed)}"
     bridge = json.loads(report.read_text())["bridge"] or ""
     return Operation(trace_id, bridge)
 
@@ -157,8 +164,10 @@ def _present(console: Console, forest: Forest, page: Path, kept: Path | None) ->
     except OSError as error:
         raise ProgramError(f"the page could not be written: {error}") from error
     print(f"page:  {page.resolve()}")
-    if kept:
-        print(f"spans: {kept}")
+    if kept and forest.spans:
+        print(
+            f"spans: {kept}\n       tango-telemetry show {shlex.quote(str(kept))} --trace {forest.spans[0].trace_id[:8]}"
+        )
     if faults := find_faults(forest, SERVICES):
         for fault in faults:
             print(f"tango-telemetry demo: the trace is not whole: {fault}", file=sys.stderr)
@@ -181,6 +190,16 @@ def _prepare_output(spans: Path, page: Path) -> None:
             raise ProgramError(f"{folder.resolve()} is not a folder that can be written to")
     if page.is_dir():
         raise ProgramError(f"--html {page}: this is a folder, a file name is needed")
+
+
+def _check_collector(endpoint: str) -> None:
+    """Find out now that nothing listens at `endpoint`. Raises ProgramError."""
+    url = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}")
+    try:
+        port = url.port or (443 if url.scheme in ("https", "grpcs") else 4317 if "grpc" in url.scheme else 80)
+        socket.create_connection((url.hostname or "localhost", port), timeout=_CONNECT_TIMEOUT).close()
+    except (OSError, ValueError) as error:
+        raise ProgramError(f"no collector at {endpoint}: {error}") from error
 
 
 def _follower_count(text: str) -> int:

@@ -92,15 +92,20 @@ class Program:
         """Send SIGTERM to the process, if it still runs."""
         self._signal(signal.SIGTERM)
 
-    def stop(self, deadline: float) -> None:
-        """Wait until `deadline` (of time.monotonic) for the end of the process, then kill all of its group."""
+    def stop(self, deadline: float) -> bool:
+        """Wait until `deadline` (of time.monotonic) for the end of the process, then kill all of its group.
+
+        Gives whether the process ended by itself.
+        """
         try:
             self._process.wait(max(0.0, deadline - time.monotonic()))
+            ended = True
         except subprocess.TimeoutExpired:
-            pass
+            ended = False
         # Also after an orderly end: the group may hold children of the process.
         self._signal(signal.SIGKILL)
         self._process.wait()
+        return ended
 
     def _signal(self, signum: int) -> None:
         try:
@@ -142,14 +147,14 @@ class Programs:
             self._running.append(program)
         return program
 
-    def stop(self, *programs: Program) -> None:
-        """Stop these, all at once; return when they have ended."""
+    def stop(self, *programs: Program) -> list[Program]:
+        """Stop these, all at once; return when they have ended. Gives those that had to be killed."""
         for program in programs:
             program.ask_to_stop()
         deadline = time.monotonic() + STOP_TIMEOUT
-        for program in programs:
-            program.stop(deadline)
-            self._running.remove(program)
+        killed = [program for program in programs if not program.stop(deadline)]
+        self._running = [program for program in self._running if program not in programs]
+        return killed
 
     def __enter__(self) -> Programs:
         for signum in _SIGNALS:
