@@ -20,9 +20,10 @@ from ._control_system import ControlSystem
 from ._glyphs import choose_glyphs
 from ._html import write_page
 from ._layout import count
-from ._processes import Interrupted, Program, ProgramError, Programs
+from ._processes import Program, ProgramError, Programs
 from ._reader import Problems, find_files
 from ._show import draw, load_trace, report_problem
+from ._signals import Interrupted, Signals
 from ._steps import Steps
 from ._tree import Forest
 
@@ -65,10 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what the arguments say; give the exit status."""
     console = Console(highlight=False)
     try:
-        with tempfile.TemporaryDirectory(
-            prefix="tango-telemetry-demo-", ignore_cleanup_errors=True
-        ) as folder:
-            return _run(arguments, console, Path(folder))
+        with (
+            Signals() as signals,
+            tempfile.TemporaryDirectory(prefix="tango-telemetry-demo-", ignore_cleanup_errors=True) as folder,
+        ):
+            return _run(arguments, console, Path(folder), signals)
     except ProgramError as error:
         print(f"tango-telemetry demo: {error}", file=sys.stderr)
         return FAILED
@@ -77,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         return interrupted.exit_status
 
 
-def _run(arguments: argparse.Namespace, console: Console, folder: Path) -> int:
+def _run(arguments: argparse.Namespace, console: Console, folder: Path, signals: Signals) -> int:
     spans = (
         Path(arguments.endpoint).resolve()
         if arguments.endpoint and arguments.exporter == "file"
@@ -95,7 +97,7 @@ def _run(arguments: argparse.Namespace, console: Console, folder: Path) -> int:
         "TANGO_TELEMETRY_TRACES_EXPORTER": arguments.exporter,
         "TANGO_TELEMETRY_TRACES_ENDPOINT": endpoint,
     }
-    operation = _operate(console, folder, telemetry, arguments.followers)
+    operation = _operate(console, folder, telemetry, arguments.followers, signals)
     if not operation.trace_id.strip("0"):
         raise ProgramError(
             'nothing was traced: OpenTelemetry is not installed. pip install "tango-telemetry[full]"'
@@ -118,11 +120,13 @@ class Operation:
     bridge: str
 
 
-def _operate(console: Console, folder: Path, telemetry: dict[str, str], followers: int) -> Operation:
+def _operate(
+    console: Console, folder: Path, telemetry: dict[str, str], followers: int, signals: Signals
+) -> Operation:
     """Run everything and stop it again. Raises ProgramError and Interrupted, with nothing left running."""
     steps = Steps(console, choose_glyphs(console))
     report = folder / "client.json"
-    with Programs() as programs:
+    with Programs(signals) as programs:
         system = ControlSystem(programs, folder, telemetry, os.environ)
         with steps.step("database server") as step:
             system.start_database()

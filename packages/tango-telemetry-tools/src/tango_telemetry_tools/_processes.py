@@ -8,25 +8,17 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import IO
+
+from ._signals import Signals
 
 # A server that was asked to stop gets this long (seconds) to hand over its last spans and to leave the database.
 STOP_TIMEOUT = 8.0
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TAIL_LINES = 40
-
-
-class Interrupted(BaseException):
-    """The user, or whoever started us, wants us to stop. No Exception: nothing may take it for a failure."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signal.Signals(signum).name)
-        self.exit_status = 128 + signum
 
 
 class ProgramError(Exception):
@@ -127,19 +119,18 @@ class Program:
 
 
 class Programs:
-    """Context manager: what was started in it has ended behind it, also after Ctrl-C, SIGTERM, SIGHUP or a failure."""
+    """Context manager: what was started in it has ended behind it, also after a signal or a failure."""
 
-    def __init__(self) -> None:
+    def __init__(self, signals: Signals) -> None:
+        self._signals = signals
         self._running: list[Program] = []
-        self._held = False
-        self._pending = 0
-        self._previous: dict[int, object] = {}
 
     def start(
         self, title: str, command: Sequence[str], environment: Mapping[str, str], directory: Path
     ) -> Program:
         """Start a process. Raises ProgramError if that is not possible."""
-        with self._hold():
+        # A signal between the start of a process and our note of it would leave the process behind.
+        with self._signals.hold():
             try:
                 program = Program(title, command, environment, directory)
             except OSError as error:
@@ -157,38 +148,12 @@ class Programs:
         return killed
 
     def __enter__(self) -> Programs:
-        for signum in _SIGNALS:
-            # What was ignored stays ignored: nohup and background jobs mean it.
-            if signal.getsignal(signum) is not signal.SIG_IGN:
-                self._previous[signum] = signal.signal(signum, self._handle)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Stopping takes seconds at most, so one more Ctrl-C does not interrupt it.
-        self._held = True
-        # The last that was started goes first: clients before servers, all before the database.
-        while self._running:
-            self.stop(self._running[-1])
-        for signum, previous in self._previous.items():
-            signal.signal(signum, previous)  # type: ignore[arg-type]
-        if self._pending and kind is None:
-            raise Interrupted(self._pending)
-
-    @contextmanager
-    def _hold(self) -> Iterator[None]:
-        """A signal waits meanwhile: one between the start of a process and our note of it would leave it behind."""
-        self._held = True
-        try:
-            yield
-        finally:
-            self._held = False
-        if self._pending:
-            raise Interrupted(self._pending)
-
-    def _handle(self, signum: int, frame: FrameType | None) -> None:
-        if self._held:
-            self._pending = signum
-        else:
-            raise Interrupted(signum)
+        with self._signals.hold():
+            # The last that was started goes first: clients before servers, all before the database.
+            while self._running:
+                self.stop(self._running[-1])

@@ -1,10 +1,11 @@
-"""A device server, traced. The import of tango_telemetry_server is all that it takes.
+"""A device server that calls other devices, traced. Two imports are all that it takes.
 
 TANGO_TELEMETRY_ENABLE=on python leader.py demo
 """
 
 import tango
-import tango_telemetry_server  # noqa: F401  with TANGO_TELEMETRY_ENABLE=on, this traces every device of this process
+import tango_telemetry_client  # noqa: F401  with TANGO_TELEMETRY_ENABLE=on: every call that a device makes
+import tango_telemetry_server  # noqa: F401  and every request that a device serves
 from tango.server import Device, attribute, command, device_property
 
 
