@@ -7,9 +7,9 @@ import io
 import pytest
 from rich.console import Console
 from tango_telemetry_tools._glyphs import ASCII, UNICODE, Glyphs
-from tango_telemetry_tools._layout import clean, error_origins, format_duration
+from tango_telemetry_tools._layout import clean, device_of, error_origins, format_duration
 from tango_telemetry_tools._list import TraceList
-from tango_telemetry_tools._model import Resource, Span
+from tango_telemetry_tools._model import Attributes, Resource, Span
 from tango_telemetry_tools._summary import summarise
 from tango_telemetry_tools._tree import build_forest
 from tango_telemetry_tools._waterfall import Waterfall
@@ -174,3 +174,16 @@ def test_list_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
         "ms",
     ]
     assert (len(heading), len(row)) == (80, 80)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "instance", "device"),
+    [
+        ((("tango.device.name", "a/b/1"),), "demo/leader/1", "a/b/1"),
+        ((), "demo/leader/1", "demo/leader/1"),
+        ((), "e4b7bff4-2737-423d-bb1f-ccb531e88e77", ""),
+    ],
+)
+def test_the_device_of_a_span(attributes: Attributes, instance: str, device: str) -> None:
+    span = Span("t", "a", "", "n", "client", 0, 1, Resource("s", instance), attributes=attributes)
+    assert device_of(span) == device

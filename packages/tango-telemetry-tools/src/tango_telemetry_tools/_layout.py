@@ -75,8 +75,9 @@ def error_origins(forest: Forest) -> set[str]:
 
 
 def device_of(span: Span) -> str:
-    """The Tango device that a span is about, else the instance that emitted it."""
+    """The Tango device that a span is about, else the device that emitted it, else nothing."""
     for key, value in span.attributes:
         if key == "tango.device.name":
             return str(value)
-    return span.resource.instance
+    # Of other programs than device servers the instance is a random number.
+    return span.resource.instance if span.resource.instance.count("/") == 2 else ""
