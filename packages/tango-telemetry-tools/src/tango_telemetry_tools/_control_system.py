@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import site
 import socket
 import sys
@@ -77,7 +78,8 @@ class ControlSystem:
             command = [sys.executable, "-m", "tango.databaseds.database", *arguments]
             database = self._programs.start("database server", command, untraced, self._folder)
             try:
-                database.wait_for(_READY, _START_TIMEOUT)
+                # PyTango 9.5's database server says nothing when it is ready.
+                database.wait_until(functools.partial(_is_listening, port), _START_TIMEOUT)
                 return
             except ProgramError:
                 # Somebody else may have taken the port since it was found free.
@@ -129,6 +131,11 @@ def _find_free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _is_free(port: int) -> bool:

@@ -8,10 +8,10 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, NoReturn
 
 from ._signals import Signals
 
@@ -19,6 +19,7 @@ from ._signals import Signals
 STOP_TIMEOUT = 8.0
 
 _TAIL_LINES = 40
+_POLL_INTERVAL = 0.05
 
 
 class ProgramError(Exception):
@@ -62,8 +63,17 @@ class Program:
             self._changed.wait_for(lambda: self._ended or any(marker in line for line in self.lines), timeout)
             if any(marker in line for line in self.lines):
                 return
-            state = "ended at once" if self._ended else f"was not ready within {timeout:.0f} s"
-        raise ProgramError(f"the {self.title} {state}; it said:\n{self.tail or '(nothing)'}")
+        self._raise_not_ready(timeout)
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float) -> None:
+        """Return when `condition` holds; it is asked again and again. Raises ProgramError as `wait_for` does."""
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while not self._ended and time.monotonic() < deadline:
+                if condition():
+                    return
+                self._changed.wait_for(lambda: self._ended, _POLL_INTERVAL)
+        self._raise_not_ready(timeout)
 
     def wait(self, timeout: float) -> None:
         """Return when the process has ended well. Raises ProgramError if it has not, or not within `timeout` seconds."""
@@ -98,6 +108,10 @@ class Program:
         self._signal(signal.SIGKILL)
         self._process.wait()
         return ended
+
+    def _raise_not_ready(self, timeout: float) -> NoReturn:
+        state = "ended at once" if self._ended else f"was not ready within {timeout:.0f} s"
+        raise ProgramError(f"the {self.title} {state}; it said:\n{self.tail or '(nothing)'}")
 
     def _signal(self, signum: int) -> None:
         try:
