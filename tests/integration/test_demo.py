@@ -264,19 +264,30 @@ def test_stopped_from_outside(tmp_path: Path, signum: signal.Signals, marker: st
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "tmp"]
 
 
-def test_a_program_that_fails(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "module", "step", "complaint"),
+    [
+        ("client.py", "client", "client script", "the client script ended with status 1; it said:"),
+        (
+            "follower.py",
+            "server",
+            "Leader and Follower servers",
+            "the Follower server ended at once; it said:",
+        ),
+    ],
+)
+def test_a_program_that_fails(tmp_path: Path, program: str, module: str, step: str, complaint: str) -> None:
     place = create_place(tmp_path)
     broken = tmp_path / "broken"
     broken.mkdir()
-    (broken / "tango_telemetry_client.py").write_text("raise ImportError('broken on purpose')\n")
+    text = f"import sys\nif sys.argv[0].endswith({program!r}):\n    raise ImportError('broken on purpose')\n"
+    (broken / f"tango_telemetry_{module}.py").write_text(text)
     result = place.run(PYTHONPATH=str(broken))
     assert result.returncode == 1
-    assert "✗ client script" in result.stdout
-    assert "tango-telemetry demo: the client script ended with status 1; it said:\n" in result.stderr
+    assert f"✗ {step}" in result.stdout
+    assert result.stderr.startswith(f"tango-telemetry demo: {complaint}\n")
     assert "broken on purpose" in result.stderr
-    assert "_run" not in result.stderr.replace("runpy.run_path", "").replace("_run_code", "").replace(
-        "_run_module", ""
-    )
+    assert "_demo.py" not in result.stderr
     assert_nothing_left(place, result.stdout)
 
 
