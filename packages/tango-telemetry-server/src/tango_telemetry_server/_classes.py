@@ -156,4 +156,9 @@ def instrument_class(patches: Patches, device_class: Any, device: type) -> None:
             function = ignoring_device(getattr(device, method))
         else:
             function = without_builtin(raw)
-        patches.set_attribute(device, method, wrap_handler(function, handler))
+        wrapped: Any = wrap_handler(function, handler)
+        if not hasattr(raw, "__code__"):
+            # The method of PyTango's C++ base class. It looks for an override in Python and would call our wrapper again,
+            # but for a caller of the method's own name (pybind11's get_override; seen on 10.3.1).
+            wrapped.__code__ = wrapped.__code__.replace(co_name=method)
+        patches.set_attribute(device, method, wrapped)

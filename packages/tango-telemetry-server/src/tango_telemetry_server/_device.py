@@ -58,6 +58,8 @@ class DeviceTelemetry:
         self.tracer: Tracer = pass_through_tracer()
         self.provider: TracerProvider | None = None
         self.generation = -1
+        # Whether the topics of this device can have changed: cppTango 10.3.1 says nothing when they do.
+        self.follows_topics = False
         self._own_tracer: Tracer | None = None
         self._cpptango: CppTangoState | None = None
         guarded(self._follow, device)
@@ -80,6 +82,7 @@ class DeviceTelemetry:
 
     def _follow(self, device: Any) -> None:
         before, self._cpptango = self._cpptango, read_cpptango(device)
+        self.follows_topics = self._cpptango is not None and self._cpptango.user_topic
         if self._cpptango is None:
             return
         if before is None or before.enabled != self._cpptango.enabled:

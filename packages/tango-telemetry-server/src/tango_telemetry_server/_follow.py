@@ -20,10 +20,12 @@ __all__ = ["CppTangoState", "follow_endpoints", "read_cpptango"]
 class CppTangoState(NamedTuple):
     """What cppTango says of one device.
 
-    ``enabled`` is whether it traces user code. ``endpoints`` are those that it has now, ``handed`` those of the process.
+    ``enabled`` is whether it traces. ``endpoints`` are those that it has now, ``handed`` those of the process.
+    ``user_topic`` is whether the process gave cppTango the topic ``user``: only then can a device have lost it.
     """
 
     enabled: bool
+    user_topic: bool
     endpoints: tuple[Endpoint, ...]
     handed: tuple[Endpoint, ...]
 
@@ -36,11 +38,9 @@ def read_cpptango(device: Any) -> CppTangoState | None:
     if not on and os.environ.get(env.TANGO_TELEMETRY_ENABLE, "").lower() != "on":
         return None
     topics = _split(env.TANGO_TELEMETRY_TOPICS)
-    # Topics of the environment are for cppTango's own spans; those given to one device later are for ours as well.
-    user = "user" in topics or "all" in topics or not topics
-    enabled = on and device._is_telemetry_tracing_enabled()
     return CppTangoState(
-        bool(enabled and (not user or device._check_telemetry_topic("user"))),
+        bool(on and device._is_telemetry_tracing_enabled()),
+        "user" in topics or "all" in topics or not topics,
         tuple(_endpoint(e.exporter.name, e.endpoint) for e in device._get_telemetry_tracing_endpoints()),
         tuple(_handed()),
     )

@@ -198,7 +198,11 @@ class _Begin:
             caller = client_ident_attributes(device, self.lifecycle)
             if caller is POLLED and not state.config.polling:
                 tracer = pass_through_tracer()
-        if (self.state_status and not state.config.state_status) or suppressed(context):
+        if (
+            (telemetry.follows_topics and not device._check_telemetry_topic("user"))
+            or (self.state_status and not state.config.state_status)
+            or suppressed(context)
+        ):
             tracer = pass_through_tracer()
         attributes = telemetry.sites.get((self.key, _get_ident()))
         if attributes is None:
