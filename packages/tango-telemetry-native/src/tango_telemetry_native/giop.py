@@ -6,7 +6,7 @@ one received. Peers without them ignore it, as CORBA requires. The wire format i
 
 `set_outgoing`, `restore_outgoing` and `get_incoming` are about the calling thread: use them on the thread that makes
 the C++ call, and on the one that omniORB makes the upcall on. A context is the pair (traceparent, tracestate), as W3C
-Trace Context writes them.
+Trace Context writes them. In asyncio and gevent servers the handler runs on neither: take it before the hop.
 
 - Asynchronous requests (``*_asynch``, ``Group``) carry the context that is set on the thread that submits them,
   though omniORB sends them on another.
