@@ -127,3 +127,10 @@ def test_exit_takes_three_arguments_and_returns_false() -> None:
     assert scope.__enter__() is None
     assert scope.__exit__(None, None, None) is False
     assert scope.__exit__(ValueError, ValueError(), None) is False
+
+
+def test_names_that_have_no_utf8() -> None:
+    with tango_telemetry_native.TraceContextScope("\ud800", "\ud800", "\ud800"):
+        pass
+    with pytest.raises(TypeError):
+        tango_telemetry_native.TraceContextScope(1, "", "")  # type: ignore[arg-type]

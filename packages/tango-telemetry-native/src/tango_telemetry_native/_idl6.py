@@ -30,6 +30,15 @@ def get_status() -> Idl6Status:
     return {"bound": not _reason, "reason": _reason}
 
 
+def bind_for_fork() -> None:
+    """Bind before a fork, so that the child can keep what it inherits; see ``idl6_binding.inc``.
+
+    cppTango's telemetry may be on though nothing here was ever used.
+    """
+    if path := get_extension_path():
+        _bridge.idl6_bind(path)
+
+
 def prepare_thread() -> bool:
     """Bind to cppTango's telemetry if that was not done, and give the calling thread its telemetry interface.
 
