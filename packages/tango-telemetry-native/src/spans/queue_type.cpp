@@ -121,8 +121,8 @@ PyMethodDef methods[] = {
     {"dropped", queue_dropped, METH_NOARGS, "dropped() -> spans refused because the queue was full."},
     {"accepted", queue_accepted, METH_NOARGS, "accepted() -> spans taken since the process began."},
     {"set_wake", queue_set_wake, METH_O,
-     "set_wake(callable): called without arguments, on the thread that ends a span, once the queue holds\n"
-     "wake_spans spans or half of max_bytes; then not again until the next drain."},
+     "set_wake(callable): called without arguments, on the thread that ends a span: for the first span of the\n"
+     "process, and once the queue holds wake_spans spans or half of max_bytes, then not again until a drain."},
     {nullptr, nullptr, 0, nullptr},
 };
 

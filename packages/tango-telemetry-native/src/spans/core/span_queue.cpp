@@ -104,8 +104,10 @@ SpanQueue::Push SpanQueue::push(QueuedSpan* span) noexcept {
             spans_++;
             bytes_ += span->memory();
             accepted_++;
-            if (armed_ && (spans_ >= wake_spans_ || bytes_ >= wake_bytes_)) {
-                armed_ = false;
+            const bool first = accepted_ == 1;  // the consumer may have threads to start
+            const bool enough = spans_ >= wake_spans_ || bytes_ >= wake_bytes_;
+            if (first || (armed_ && enough)) {
+                armed_ = !enough;
                 return Push::kQueuedWake;
             }
             return Push::kQueued;

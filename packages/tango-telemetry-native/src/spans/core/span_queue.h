@@ -77,7 +77,7 @@ public:
     SpanQueue& operator=(const SpanQueue&) = delete;
 
     // Takes the span over; a null one (there was no memory for it) counts as refused. kQueuedWake: it is time to
-    // drain, told once until the next drain.
+    // drain, told once until the next drain; and once for the first span of the process.
     Push push(QueuedSpan* span) noexcept;
 
     struct Counts {
