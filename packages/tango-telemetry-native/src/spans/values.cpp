@@ -11,7 +11,7 @@ namespace {
 constexpr int kMaxDepth = 24;
 
 // One attribute may take this much. The SDK has no bound, and a list that holds itself twice over never ends.
-constexpr std::size_t kMaxValueSize = std::size_t{64} << 20;
+constexpr std::size_t kMaxValueSize = std::size_t{16} << 20;
 
 enum class Encoded { kYes, kUnencodable, kError };
 
