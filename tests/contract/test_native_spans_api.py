@@ -443,7 +443,7 @@ def test_threads_may_share_one_span(provider: NativeTracerProvider, tracer: Trac
     old = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        for _ in range(20):
+        for _ in range(6):
             span = tracer.start_span("shared")
             barrier = threading.Barrier(9)
 
