@@ -13,7 +13,15 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanLimits as SdkLimits
 from opentelemetry.sdk.trace import sampling
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
-from tango_telemetry_native._span_settings import ALWAYS, NEVER, PYTHON, RATIO, SamplerRule, SpanLimits, encode_limits
+from tango_telemetry_native._span_settings import (
+    ALWAYS,
+    NEVER,
+    PYTHON,
+    RATIO,
+    SamplerRule,
+    SpanLimits,
+    encode_limits,
+)
 from tango_telemetry_native.spans import create_native_tracer_provider
 
 VARIABLES = [
@@ -29,7 +37,11 @@ VARIABLES = [
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.dictionaries(st.sampled_from(VARIABLES), st.sampled_from(["", " ", "0", "7", " 12 ", "-1", "x", "1.5"])))
+@given(
+    st.dictionaries(
+        st.sampled_from(VARIABLES), st.sampled_from(["", " ", "0", "7", " 12 ", "-1", "x", "1.5"])
+    )
+)
 def test_limits_are_those_of_the_sdk(environ: dict[str, str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for variable in VARIABLES:
@@ -100,7 +112,9 @@ def test_the_ratio_has_the_exact_bound_of_the_sdk(rate: float, data: st.DataObje
         )
     )
     trace_id = (5 << 64) + low
-    tracer = create_native_tracer_provider({}, sampler=official, id_generator=FixedIds(trace_id)).get_tracer("t")
+    tracer = create_native_tracer_provider({}, sampler=official, id_generator=FixedIds(trace_id)).get_tracer(
+        "t"
+    )
     decision = official.should_sample(None, trace_id, "s").decision
     assert tracer.start_span("s").is_recording() == decision.is_recording()
 

@@ -37,7 +37,8 @@ def read_events(span: NativeSpan) -> Any:
     """The span's events, with the number of those that found no room."""
     events, dropped = span._decode_events()
     return _bounded_list(
-        [Event(name, bounded_attributes(attributes, lost), time) for name, time, attributes, lost in events], dropped
+        [Event(name, bounded_attributes(attributes, lost), time) for name, time, attributes, lost in events],
+        dropped,
     )
 
 

@@ -10,6 +10,7 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, Statu
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def configure(**objects: object) -> None: ...
+
 @final
 class SpanQueue:
     def __new__(cls, max_spans: int, max_bytes: int, wake_spans: int = ...) -> SpanQueue: ...

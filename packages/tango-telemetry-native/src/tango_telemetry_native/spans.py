@@ -29,7 +29,15 @@ from typing import TYPE_CHECKING, Any
 import opentelemetry.context as otel_context
 from opentelemetry import trace
 from opentelemetry.context.context import Context
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
 
 from tango_telemetry_native import _spans
 from tango_telemetry_native._span_settings import SamplerRule, SpanLimits, encode_limits
@@ -375,7 +383,13 @@ def _configure() -> None:
         status_class=Status,
         status_code_class=StatusCode,
         status_codes=(StatusCode.UNSET, StatusCode.OK, StatusCode.ERROR),
-        span_kinds=(SpanKind.INTERNAL, SpanKind.SERVER, SpanKind.CLIENT, SpanKind.PRODUCER, SpanKind.CONSUMER),
+        span_kinds=(
+            SpanKind.INTERNAL,
+            SpanKind.SERVER,
+            SpanKind.CLIENT,
+            SpanKind.PRODUCER,
+            SpanKind.CONSUMER,
+        ),
         trace_flags=tuple(TraceFlags(flags) for flags in range(256)),
         default_trace_state=getattr(trace.span, "DEFAULT_TRACE_STATE", TraceState.get_default()),
         context_class=Context,
