@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from tango_telemetry import _otel_sdk, pipeline
 from tango_telemetry._config import Endpoint, TelemetryConfig
@@ -71,10 +71,8 @@ def create_tracer_provider(
     native = load_native_spans(config) if len(targets) == 1 and endpoints[0].exporter != "console" else None
     if native is not None:
         queue = _native_queue(native, *targets[0], config)
-        provider: TracerProvider = native.create_native_tracer_provider(resource, queue=queue)
-        return provider
+        return cast("TracerProvider", native.create_native_tracer_provider(resource, queue=queue))
     made = sdk.TracerProvider(resource=resource, shutdown_on_exit=False)
     for target, _ in targets:
         made.add_span_processor(target.create_span_processor())
-    provider = made
-    return provider
+    return cast("TracerProvider", made)
