@@ -173,7 +173,7 @@ class SpanQueue:
             self._encoding_encoded = spans
         if not spans:
             return False
-        with log_internal_error("converting encoded spans") as guard:
+        with log_internal_error("converting encoded spans", foreign=True) as guard:
             payload = transcode(payload)
         with self._lock:
             spans, self._encoding_encoded = (
