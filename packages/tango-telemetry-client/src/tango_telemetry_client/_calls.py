@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -34,6 +35,7 @@ _get_ident = threading.get_ident
 _CLIENT = SpanKind.CLIENT
 _SITES = "_tango_telemetry_sites"
 _MAX_NAMES = 16
+_database_class: Any = None
 _SUBJECT_ATTRIBUTES = {
     "command": names.TANGO_COMMAND_NAME,
     "attribute": names.TANGO_ATTRIBUTE_NAME,
@@ -43,6 +45,9 @@ _SUBJECT_ATTRIBUTES = {
 
 def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Give ``function``, a method of the class ``owner``, with a client span around each call."""
+    global _database_class
+    if owner == "Database":
+        _database_class = importlib.import_module("tango").Database
     begin = _Begin(operation, owner)
 
     @functools.wraps(function)
@@ -89,14 +94,15 @@ class _Begin:
     def _attributes(self, subject: Any, name: str | None, args: tuple[Any, ...]) -> Mapping[str, Any]:
         frame = call_site.get() or caller_of_tango(4)
         code, position = (None, 0) if frame is None else (frame.f_code, frame.f_lasti)
-        own = subject.__dict__ if hasattr(subject, "__dict__") else {}
+        # `hasattr` on a proxy would ask the device: DeviceProxy.__getattr__ makes remote calls.
+        own = subject.__dict__ if type(subject).__dictoffset__ else {}
         sites = own.get(_SITES)
         if sites is None and self.operation.method != "__init__":
             sites = own[_SITES] = CallSites()
         plain = name is not None or not args
         key = (id(code), position, self.method, name, _get_ident())
         if sites is not None and plain:
-            known = sites.get(key)
+            known: Mapping[str, Any] | None = sites.get(key)
             if known is not None:
                 return known
         made = self._create_attributes(subject, name, args, frame)
@@ -135,7 +141,7 @@ class _Begin:
             return {names.TANGO_GROUP_NAME: subject.get_name()}
         if self.owner == "AttributeProxy":
             return {names.TANGO_ATTRIBUTE_NAME: subject.name()}
-        if hasattr(subject, "get_file_name"):  # a Database, whatever the method's class
+        if _database_class is not None and isinstance(subject, _database_class):
             return {
                 names.SERVER_ADDRESS: subject.get_db_host(),
                 names.SERVER_PORT: int(subject.get_db_port_num()),

@@ -39,8 +39,8 @@ def silence_builtin_tracing(patches: Patches) -> None:
     ``tango.utils``; 9.x has none.
     """
     telemetry = _loaded("tango._telemetry")
-    if telemetry is not None:
-        runtime = telemetry._telemetry_runtime
+    runtime = getattr(telemetry, "_telemetry_runtime", None)
+    if runtime is not None:
         patches.set_attribute(runtime, "_runtime_available", False)
         patches.set_attribute(runtime, "_telemetry_active", False)
         patches.set_attribute(runtime, "refresh_from_env", lambda: None)

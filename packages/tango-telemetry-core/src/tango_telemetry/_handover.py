@@ -74,7 +74,7 @@ def patch_executors(patches: Patches) -> None:
     """Patch the executors that are loaded, and those that are loaded later (gevent's only when it is asked for)."""
     base: Any = importlib.import_module("tango.green").AbstractExecutor
 
-    def patch_new(cls: type, **kwargs: Any) -> None:
+    def patch_new(cls: type, /, **kwargs: Any) -> None:
         super(base, cls).__init_subclass__(**kwargs)
         _patch_executor(patches, cls)
 

@@ -31,12 +31,10 @@ def create_tracer_provider(
     :raises MissingPackageError: if the SDK is not installed
     """
     sdk = _otel_sdk.load_sdk()
-    provider: TracerProvider = sdk.TracerProvider(
-        resource=_create_resource(resource_attributes), shutdown_on_exit=False
-    )
+    provider = sdk.TracerProvider(resource=_create_resource(resource_attributes), shutdown_on_exit=False)
     pipeline.configure_pipelines(config.pipeline)
     for endpoint in endpoints:
         processor = config.span_processor or ("simple" if endpoint.exporter == "console" else "batch")
-        made = pipeline.get_pipeline(endpoint, processor).create_span_processor()
-        provider.add_span_processor(made)
-    return provider
+        provider.add_span_processor(pipeline.get_pipeline(endpoint, processor).create_span_processor())
+    made: TracerProvider = provider
+    return made

@@ -88,12 +88,22 @@ def activate(config: TelemetryConfig | None, tracer_provider: Any) -> bool:
 
 
 def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> None:
-    state.bridge = create_context_bridge(
-        settings.context_bridge, kernel=settings.kernel, tango_version=version
-    )
-    idl = any(part in ("pytango", "native") for part in state.bridge.name.split("+"))
-    # On 10.0 and 10.1 the context travels by IDL v6 only together with cppTango's own spans.
-    kernel = bool(settings.kernel) or (idl and version < (10, 3) and settings.kernel is None)
+    bridge = create_context_bridge(settings.context_bridge, kernel=settings.kernel, tango_version=version)
+    idl = any(part in ("pytango", "native") for part in bridge.name.split("+"))
+    kernel = bool(settings.kernel)
+    if idl and version < (10, 3) and settings.kernel is None:
+        # On 10.0 and 10.1 the context travels by IDL v6 only together with cppTango's own spans, which must go somewhere.
+        kernel = any(endpoint.exporter != "file" for endpoint in settings.endpoints)
+        if not kernel:
+            idl, bridge = False, NoOpBridge()
+            warnings.warn(
+                f"PyTango {'.'.join(map(str, version))} carries the trace context only together with cppTango's own "
+                "spans, which cannot be written to files: each process makes traces of its own. "
+                "Type: pip install tango-telemetry-native",
+                TelemetryWarning,
+                stacklevel=4,
+            )
+    state.bridge = bridge
     user = read_environment()
     apply_cpptango_environment(
         cpptango_environment(settings, user, tango_version=version, idl=idl, kernel=kernel), user

@@ -6,6 +6,8 @@ The hot path is here. Everything a call needs is looked up, not computed: no env
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -266,9 +268,16 @@ class Instrumentor:
         raise NotImplementedError
 
 
-def auto_instrument(instrumentor: Instrumentor) -> None:
-    """Switch an instrumentor on if ``TANGO_TELEMETRY_ENABLE`` says so; otherwise touch no class of PyTango's."""
+def auto_instrument(instrumentor: Instrumentor, *siblings: str) -> None:
+    """Switch an instrumentor on if ``TANGO_TELEMETRY_ENABLE`` says so; otherwise touch no class of PyTango's.
+
+    :param siblings: packages to import as well, where they are installed: a device server's own client calls are
+        traced without a second import in the user's code
+    """
     if tango_version():
         guarded(complete_pytango)
     if get_config().enabled:
         instrumentor.instrument()
+        for name in siblings:
+            with contextlib.suppress(ModuleNotFoundError):
+                importlib.import_module(name)

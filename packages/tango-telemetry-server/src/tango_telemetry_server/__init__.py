@@ -14,4 +14,4 @@ from tango_telemetry_server._instrumentor import TangoServerInstrumentor, add_de
 __all__ = ["TangoServerInstrumentor", "TelemetryDevice"]
 
 add_device_methods()
-auto_instrument(TangoServerInstrumentor())
+auto_instrument(TangoServerInstrumentor(), "tango_telemetry_client")

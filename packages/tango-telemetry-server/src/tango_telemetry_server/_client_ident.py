@@ -27,9 +27,10 @@ def client_ident_attributes(device: Any, handler: Any) -> Mapping[str, Any] | No
     global _tango
     if _tango is None:
         import tango as _tango
-    if not _tango.is_omni_thread():
+    get_ident = getattr(device, "get_client_ident", None)  # PyTango >= 10.1
+    if get_ident is None or not _tango.is_omni_thread():
         return None
-    ident = device.get_client_ident()
+    ident = get_ident()
     if ident is None:
         return _POLLED if handler.subject is not None else None
     key = (ident.client_ip, ident.client_pid, ident.client_lang, ident.java_main_class)

@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+//
+// The Python face of the bridge. Policy (what to bind to, when, what to say when it is missing) is in Python.
+//
+// The functions that run on every call use CPython's vectorcall protocol directly: an empty pybind11 function costs
+// about as much as all of their work.
+#include "giop.h"
+#include "idl6.h"
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <new>
+#include <string>
+
+namespace py = pybind11;
+
+namespace tango_telemetry {
+namespace {
+
+// Strings from a peer are bytes; Latin-1 never fails, and where they are valid they are ASCII.
+PyObject *to_python(const char *data, std::size_t size) {
+    return PyUnicode_DecodeLatin1(data, static_cast<Py_ssize_t>(size), nullptr);
+}
+
+// Steals both references.
+PyObject *to_tuple(PyObject *first, PyObject *second) {
+    PyObject *tuple = first != nullptr && second != nullptr ? PyTuple_New(2) : nullptr;
+    if(tuple == nullptr) {
+        Py_XDECREF(first);
+        Py_XDECREF(second);
+        return nullptr;
+    }
+    PyTuple_SET_ITEM(tuple, 0, first);
+    PyTuple_SET_ITEM(tuple, 1, second);
+    return tuple;
+}
+
+// ---- GIOP -----------------------------------------------------------------------------------------------------
+
+struct Ascii {
+    const char *data;
+    std::size_t size;
+};
+
+// Anything but ASCII becomes a text that no validation accepts. Raises TypeError where it is no string at all.
+bool to_ascii(PyObject *object, Ascii &text) {
+    if(!PyUnicode_Check(object)) {
+        PyErr_Format(PyExc_TypeError, "a trace context is two strings, not %.100s", Py_TYPE(object)->tp_name);
+        return false;
+    }
+    if(PyUnicode_IS_COMPACT_ASCII(object)) {
+        text = {static_cast<const char *>(PyUnicode_DATA(object)), static_cast<std::size_t>(PyUnicode_GET_LENGTH(object))};
+    } else {
+        text = {"\x7f", 1};
+    }
+    return true;
+}
+
+PyObject *outgoing_to_python(const giop::Outgoing &outgoing) {
+    switch(outgoing.state) {
+    case giop::Outgoing::State::set: {
+        const auto [parent, parent_size] = outgoing.traceparent();
+        const auto [state, state_size] = outgoing.tracestate();
+        return to_tuple(to_python(parent, parent_size), to_python(state, state_size));
+    }
+    case giop::Outgoing::State::none:
+        return to_tuple(to_python("", 0), to_python("", 0));
+    case giop::Outgoing::State::unset:
+        break;
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject *set_outgoing(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
+    if(count != 2) {
+        PyErr_Format(PyExc_TypeError, "set_outgoing() takes 2 arguments (%zd given)", count);
+        return nullptr;
+    }
+    Ascii parent{};
+    Ascii state{};
+    if(!to_ascii(arguments[0], parent) || !to_ascii(arguments[1], state)) {
+        return nullptr;
+    }
+    giop::keep_installed();
+    giop::Outgoing &outgoing = giop::this_thread().outgoing;
+    PyObject *previous = outgoing_to_python(outgoing);
+    if(previous != nullptr) {
+        giop::set_outgoing(outgoing, parent.data, parent.size, state.data, state.size);
+    }
+    return previous;
+}
+
+PyObject *restore_outgoing(PyObject *, PyObject *previous) {
+    giop::Outgoing &outgoing = giop::this_thread().outgoing;
+    if(previous == Py_None) {
+        outgoing.state = giop::Outgoing::State::unset;
+        Py_RETURN_NONE;
+    }
+    Ascii parent{};
+    Ascii state{};
+    if(!PyTuple_Check(previous) || PyTuple_GET_SIZE(previous) != 2) {
+        PyErr_SetString(PyExc_TypeError, "restore_outgoing() takes what set_outgoing() returned");
+        return nullptr;
+    }
+    if(!to_ascii(PyTuple_GET_ITEM(previous, 0), parent) || !to_ascii(PyTuple_GET_ITEM(previous, 1), state)) {
+        return nullptr;
+    }
+    giop::set_outgoing(outgoing, parent.data, parent.size, state.data, state.size);
+    Py_RETURN_NONE;
+}
+
+// A call into the same process runs on the caller's thread and passes no interceptor. That one is under way shows in
+// the outgoing context, which is only set while a call is: then the incoming context is what the caller set.
+PyObject *get_incoming(PyObject *, PyObject *) {
+    giop::keep_installed();
+    const giop::ThreadState &thread = giop::this_thread();
+    switch(thread.outgoing.state) {
+    case giop::Outgoing::State::set:
+        return outgoing_to_python(thread.outgoing);
+    case giop::Outgoing::State::none:
+        Py_RETURN_NONE;
+    case giop::Outgoing::State::unset:
+        break;
+    }
+    if(!thread.incoming.present) {
+        Py_RETURN_NONE;
+    }
+    const wire::TraceContext &context = thread.incoming.context;
+    return to_tuple(to_python(context.traceparent, wire::traceparent_size),
+                    to_python(context.tracestate, context.tracestate_size));
+}
+
+py::dict giop_status() {
+    const giop::Status status = giop::status();
+    py::dict counters;
+    for(const auto &[name, value] : status.counters) {
+        counters[name] = value;
+    }
+    py::dict result;
+    result["installed"] = status.installed;
+    result["client"] = status.client;
+    result["server"] = status.server;
+    result["asynchronous"] = status.asynchronous;
+    result["reason"] = status.reason;
+    result["library"] = status.library;
+    result["version"] = status.version;
+    result["counters"] = counters;
+    return result;
+}
+
+// For tests: one payload through the parser, as an interceptor would hand it in.
+py::object giop_parse(const py::bytes &payload) {
+    char *data = nullptr;
+    Py_ssize_t size = 0;
+    if(PyBytes_AsStringAndSize(payload.ptr(), &data, &size) != 0) {
+        throw py::error_already_set();
+    }
+    wire::TraceContext context{};
+    const auto verdict =
+        wire::parse(reinterpret_cast<const unsigned char *>(data), static_cast<std::size_t>(size), context);
+    if(verdict != wire::Verdict::ok && verdict != wire::Verdict::tracestate_dropped) {
+        return py::none();
+    }
+    return py::reinterpret_steal<py::object>(to_tuple(to_python(context.traceparent, wire::traceparent_size),
+                                                      to_python(context.tracestate, context.tracestate_size)));
+}
+
+py::object giop_encode(const std::string &traceparent, const std::string &tracestate) {
+    unsigned char payload[wire::max_encoded_size];
+    const std::size_t size =
+        wire::encode(payload, traceparent.data(), traceparent.size(), tracestate.data(), tracestate.size());
+    if(size == 0) {
+        return py::none();
+    }
+    return py::bytes(reinterpret_cast<const char *>(payload), size);
+}
+
+// ---- IDL version 6 --------------------------------------------------------------------------------------------
+
+const idl6::Binding *binding = nullptr;
+PyObject *prepare = nullptr; // called where this thread has no telemetry interface; null once that is hopeless
+thread_local const void *seen_interface = nullptr;
+
+bool has_interface() {
+    const void *interface = binding == nullptr ? nullptr : binding->current_interface();
+    if(interface == nullptr) {
+        return false;
+    }
+    if(interface != seen_interface) {
+        binding->remember_interface();
+        seen_interface = interface;
+    }
+    return true;
+}
+
+// False also where Python raised; the caller must return then.
+bool is_ready(bool &raised) {
+    raised = false;
+    if(has_interface()) {
+        return true;
+    }
+    if(prepare == nullptr) {
+        return false;
+    }
+    PyObject *answer = PyObject_CallNoArgs(prepare);
+    if(answer == nullptr) {
+        raised = true;
+        return false;
+    }
+    Py_DECREF(answer);
+    return has_interface();
+}
+
+PyObject *to_carrier(PyObject *parent, PyObject *state) {
+    static PyObject *const traceparent_key = PyUnicode_InternFromString("traceparent");
+    static PyObject *const tracestate_key = PyUnicode_InternFromString("tracestate");
+    PyObject *carrier = parent != nullptr && state != nullptr ? PyDict_New() : nullptr;
+    if(carrier != nullptr && (PyDict_SetItem(carrier, traceparent_key, parent) != 0 ||
+                              PyDict_SetItem(carrier, tracestate_key, state) != 0)) {
+        Py_CLEAR(carrier);
+    }
+    Py_XDECREF(parent);
+    Py_XDECREF(state);
+    return carrier;
+}
+
+PyObject *get_trace_context(PyObject *, PyObject *) {
+    bool raised = false;
+    if(!is_ready(raised)) {
+        return raised ? nullptr : to_carrier(to_python("", 0), to_python("", 0));
+    }
+    PyObject *carrier = nullptr;
+    binding->get_context(
+        [](void *target, idl6::Text parent, idl6::Text state) {
+            *static_cast<PyObject **>(target) =
+                to_carrier(to_python(parent.data, parent.size), to_python(state.data, state.size));
+        },
+        &carrier);
+    return carrier;
+}
+
+// UTF-8, with a question mark for what has none (a lone surrogate): a span's name must not make a call fail.
+std::string to_utf8(const py::str &text) {
+    Py_ssize_t size = 0;
+    if(const char *data = PyUnicode_AsUTF8AndSize(text.ptr(), &size)) {
+        return std::string(data, static_cast<std::size_t>(size));
+    }
+    PyErr_Clear();
+    const auto bytes = py::reinterpret_steal<py::object>(PyUnicode_AsEncodedString(text.ptr(), "utf-8", "replace"));
+    if(!bytes) {
+        throw py::error_already_set();
+    }
+    return std::string(PyBytes_AS_STRING(bytes.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.ptr())));
+}
+
+class TraceContextScope {
+  public:
+    TraceContextScope(const py::str &name, const py::str &traceparent, const py::str &tracestate) :
+        name_{to_utf8(name)}, traceparent_{to_utf8(traceparent)}, tracestate_{to_utf8(tracestate)} { }
+
+    TraceContextScope(const TraceContextScope &) = delete;
+    TraceContextScope &operator=(const TraceContextScope &) = delete;
+
+    ~TraceContextScope() { close(); }
+
+    void enter() {
+        bool raised = false;
+        if(scope_ != nullptr || !is_ready(raised)) {
+            if(raised) {
+                throw py::error_already_set();
+            }
+            return;
+        }
+        scope_ = binding->open_scope({name_.data(), name_.size()}, {traceparent_.data(), traceparent_.size()},
+                                     {tracestate_.data(), tracestate_.size()});
+    }
+
+    bool exit(const py::object &, const py::object &, const py::object &) {
+        close();
+        return false;
+    }
+
+  private:
+    void close() {
+        if(scope_ != nullptr) {
+            binding->close_scope(scope_);
+            scope_ = nullptr;
+        }
+    }
+
+    std::string name_;
+    std::string traceparent_;
+    std::string tracestate_;
+    void *scope_ = nullptr;
+};
+
+bool idl6_bind(const std::string &path) {
+    if(binding == nullptr) {
+        const LoadedLibrary library(path.c_str());
+        binding = library ? idl6::bind(library) : nullptr;
+    }
+    return binding != nullptr;
+}
+
+void idl6_set_prepare(py::object callable) {
+    PyObject *old = prepare;
+    prepare = callable.is_none() ? nullptr : callable.release().ptr();
+    Py_XDECREF(old);
+}
+
+void after_fork_in_child() {
+    giop::after_fork_in_child();
+    if(binding != nullptr) {
+        binding->leak_interfaces();
+    }
+}
+
+PyMethodDef hot_functions[] = {
+    {"set_outgoing", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(set_outgoing)), METH_FASTCALL,
+     "set_outgoing(traceparent, tracestate, /)\n--\n\nSee tango_telemetry_native.giop."},
+    {"restore_outgoing", restore_outgoing, METH_O,
+     "restore_outgoing(previous, /)\n--\n\nSee tango_telemetry_native.giop."},
+    {"get_incoming", get_incoming, METH_NOARGS, "get_incoming()\n--\n\nSee tango_telemetry_native.giop."},
+    {"get_trace_context", get_trace_context, METH_NOARGS,
+     "get_trace_context()\n--\n\nThe W3C trace context of cppTango on this thread, as a carrier."},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+} // namespace
+} // namespace tango_telemetry
+
+PYBIND11_MODULE(_bridge, m) {
+    using namespace tango_telemetry;
+    py::options options;
+    options.disable_function_signatures();
+
+    m.doc() = "Mechanisms of tango_telemetry_native: IDL v6 and GIOP service contexts.";
+    m.attr("__version__") = TANGO_TELEMETRY_VERSION;
+    m.attr("ABI_VERSION") = 1;
+    m.attr("GIOP_CONTEXT_ID") = wire::context_id;
+    m.attr("MAX_TRACESTATE_SIZE") = wire::max_tracestate_size;
+    if(PyModule_AddFunctions(m.ptr(), hot_functions) != 0) {
+        throw py::error_already_set();
+    }
+
+    m.def("giop_install", &giop::install, py::arg("path"));
+    m.def("giop_status", &giop_status);
+    m.def("giop_parse", &giop_parse, py::arg("payload"));
+    m.def("giop_encode", &giop_encode, py::arg("traceparent"), py::arg("tracestate"));
+    m.def("idl6_bind", &idl6_bind, py::arg("path"));
+    m.def("idl6_has_interface", &has_interface);
+    m.def("idl6_set_prepare", &idl6_set_prepare, py::arg("callable"));
+    m.def("after_fork_in_child", &after_fork_in_child);
+
+    // An ordinary class to Python: pybind11's own metaclass is for static properties, and the stub cannot name it.
+    py::class_<TraceContextScope>(m, "TraceContextScope", py::metaclass(reinterpret_cast<PyObject *>(&PyType_Type)),
+                                  "Makes a trace context cppTango's own for the length of a with block.")
+        .def(py::init<const py::str &, const py::str &, const py::str &>(), py::arg("name"), py::arg("traceparent"),
+             py::arg("tracestate"))
+        .def("__enter__", &TraceContextScope::enter)
+        .def("__exit__", &TraceContextScope::exit, py::arg("exception_type").none(true),
+             py::arg("exception").none(true), py::arg("traceback").none(true));
+}

@@ -1,0 +1,33 @@
+"""The C++ parts of tango-telemetry.
+
+What is here are mechanisms. Which context a receiver believes, and when anything of this is used at all, is decided
+by ``tango_telemetry`` (core).
+
+- `get_trace_context`, `TraceContextScope`: cppTango's own trace context, IDL version 6 (cppTango 10.0 and later).
+- `giop`: trace context in GIOP service contexts, for every PyTango from 9.3.6 on.
+- `status`: what works here, and what does not and why.
+
+Importing this module needs neither PyTango nor a telemetry-enabled cppTango. Where something is missing, the
+functions are there and do nothing.
+"""
+
+from __future__ import annotations
+
+from tango_telemetry_native import _idl6, giop
+from tango_telemetry_native._bridge import ABI_VERSION, TraceContextScope, __version__, get_trace_context
+from tango_telemetry_native._fork import register_at_fork
+from tango_telemetry_native._idl6 import prepare_thread
+from tango_telemetry_native._status import status
+
+__all__ = [
+    "ABI_VERSION",
+    "TraceContextScope",
+    "__version__",
+    "get_trace_context",
+    "giop",
+    "prepare_thread",
+    "status",
+]
+
+_idl6.register()
+register_at_fork()

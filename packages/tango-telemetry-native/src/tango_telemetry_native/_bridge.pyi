@@ -1,0 +1,44 @@
+"""The extension module. Public names are documented in the package and in `tango_telemetry_native.giop`."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Literal
+
+__version__: Final[str]
+ABI_VERSION: Final[int]
+GIOP_CONTEXT_ID: Final[int]
+MAX_TRACESTATE_SIZE: Final[int]
+
+def get_trace_context() -> dict[str, str]:
+    """Return cppTango's trace context on this thread as {"traceparent": ..., "tracestate": ...}, "" where none."""
+
+class TraceContextScope:
+    """Make a trace context cppTango's own for the length of a with block, on the thread that enters it."""
+
+    def __init__(self, name: str, traceparent: str, tracestate: str) -> None: ...
+    def __enter__(self) -> None: ...
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Literal[False]: ...
+
+def set_outgoing(traceparent: str, tracestate: str, /) -> tuple[str, str] | None:
+    """Set the context of this thread's requests; ("", "") for none. Return what was set before."""
+
+def restore_outgoing(previous: tuple[str, str] | None, /) -> None:
+    """Set again what `set_outgoing` returned."""
+
+def get_incoming() -> tuple[str, str] | None:
+    """Return the context of the request whose upcall runs on this thread, None if it came without one."""
+
+# What the modules of the package are made of.
+def giop_install(path: str) -> bool: ...
+def giop_status() -> dict[str, object]: ...
+def giop_parse(payload: bytes) -> tuple[str, str] | None: ...
+def giop_encode(traceparent: str, tracestate: str) -> bytes | None: ...
+def idl6_bind(path: str) -> bool: ...
+def idl6_has_interface() -> bool: ...
+def idl6_set_prepare(callable: Callable[[], bool] | None) -> None: ...
+def after_fork_in_child() -> None: ...

@@ -1,0 +1,38 @@
+"""The command `tango-telemetry`, also as `python -m tango_telemetry_tools`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from . import _demo, _show
+
+# Each subcommand is a module with add_parser(subparsers), which sets `run`.
+SUBCOMMANDS = (_demo, _show)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the subcommand that `argv` (default: the command line) names; give the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="tango-telemetry", description="Traces of Tango Controls, seen and shown."
+    )
+    subparsers = parser.add_subparsers(title="subcommands", required=True, metavar="SUBCOMMAND")
+    for subcommand in SUBCOMMANDS:
+        subcommand.add_parser(subparsers)
+    arguments = parser.parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `tango-telemetry show DIR | head`: the reader has seen enough. Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""One trace as a waterfall in the terminal: the tree at the left, a bar on the time axis at the right.
+
+Lines are put together by hand and not by rich's Table, which needs several seconds for ten thousand rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
+from rich.style import Style
+
+from . import _layout
+from ._glyphs import UNICODE, Glyphs
+from ._model import Span
+from ._tree import Forest, Row
+
+_DIM = Style(dim=True)
+_BOLD = Style(bold=True)
+_ERROR = Style(color=_layout.ERROR_COLOUR, bold=True)
+_DURATION_WIDTH = 8
+_GAP = " "
+
+
+@dataclass(frozen=True)
+class _Columns:
+    name: int
+    service: int
+    device: int
+    bar: int
+
+
+class Waterfall:
+    """A renderable for rich: `console.print(Waterfall(forest, glyphs))`."""
+
+    def __init__(self, forest: Forest, glyphs: Glyphs = UNICODE) -> None:
+        self._forest = forest
+        self._glyphs = glyphs
+        self._styles = {
+            name: Style(color=colour) for name, colour in _layout.choose_colours(forest.services).items()
+        }
+        self._origins = _layout.error_origins(forest)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        columns = self._measure(width)
+        yield from self._heading(width)
+        yield from self._axis(columns)
+        for row in self._forest.rows:
+            yield from self._row(row, columns)
+            if row.span and row.span.span_id in self._origins:
+                yield from self._reason(row, row.span, width)
+
+    def _measure(self, width: int) -> _Columns:
+        # At least 20, so that short names too leave room for the lines of the tree.
+        names = max([20, *(2 * min(row.depth, 12) + cell_len(self._name(row)) for row in self._forest.rows)])
+        services = 0
+        if width >= 56:
+            services = max(map(cell_len, map(self._glyphs.text, self._forest.services)), default=0)
+        devices = 0
+        if width >= 110:
+            devices = max((cell_len(self._device(span)) for span in self._forest.spans), default=0)
+        name = min(names, max(12, width * 45 // 100 if width < 110 else width * 38 // 100))
+        service = min(services, 14 if width < 110 else 24)
+        device = min(devices, 28)
+        used = name + _DURATION_WIDTH + sum(column + 1 for column in (service, device) if column) + 2
+        return _Columns(name, service, device, max(4, width - used))
+
+    def _heading(self, width: int) -> RenderResult:
+        forest, dot = self._forest, f" {self._glyphs.dot} "
+        top = next((row for row in forest.rows if row.span), None)
+        if top is None or top.span is None:
+            return
+        facts = [
+            _layout.format_time(forest.start),
+            self._glyphs.text(_layout.format_duration(forest.duration)),
+            _layout.count(len(forest.spans), "span"),
+            _layout.count(len(forest.services), "service"),
+        ]
+        yield from self._fitted([(self._glyphs.text(f"{top.span.service}: {top.span.name}"), _BOLD)], width)
+        yield from self._fitted([(f"trace {top.span.trace_id}", _DIM)], width)
+        parts: list[tuple[str, Style | None]] = [(dot.join(facts), None)]
+        if forest.errors:
+            parts += [(dot, None), (_layout.count(forest.errors, "error"), _ERROR)]
+        yield from self._fitted(parts, width)
+        legend: list[tuple[str, Style | None]] = []
+        for service, style in self._styles.items():
+            legend += [(f"{self._glyphs.square} {self._glyphs.text(service)}", style), ("  ", None)]
+        yield from self._fitted(legend, width)
+        yield Segment.line()
+
+    def _axis(self, columns: _Columns) -> RenderResult:
+        """The time axis: 0 at its left end, the trace's duration at the right, what is between where it fits."""
+        left = columns.name + sum(column + 1 for column in (columns.service, columns.device) if column)
+        ticks = 4 if columns.bar >= 60 else 2 if columns.bar >= 32 else 1
+        axis = [" "] * columns.bar
+        for tick in range(ticks + 1):
+            label = (
+                self._glyphs.text(_layout.format_duration(self._forest.duration * tick // ticks))
+                if tick
+                else "0"
+            )
+            end = columns.bar * tick // ticks
+            begin = min(
+                max(0, end - len(label)) if tick == ticks else max(0, end - len(label) // 2), columns.bar
+            )
+            axis[begin : begin + len(label)] = label
+        yield Segment(" " * (left + _DURATION_WIDTH + 2) + "".join(axis[: columns.bar]), _DIM)
+        yield Segment.line()
+
+    def _row(self, row: Row, columns: _Columns) -> RenderResult:
+        span = row.span
+        levels = max(0, min(row.depth, (columns.name - 10) // 2))
+        guides = self._guides(row, levels)
+        room = columns.name - cell_len(guides)
+        yield Segment(guides, _DIM)
+        if span is None:
+            yield Segment(self._glyphs.fit(self._name(row), room), _ERROR)
+            yield Segment.line()
+            return
+        style = self._styles[span.service]
+        yield Segment(self._glyphs.fit(self._name(row), room), _ERROR if span.is_error else None)
+        if columns.service:
+            yield Segment(_GAP + self._glyphs.fit(self._glyphs.text(span.service), columns.service), style)
+        if columns.device:
+            yield Segment(_GAP + self._glyphs.fit(self._device(span), columns.device), _DIM)
+        yield Segment(
+            _GAP + self._glyphs.text(_layout.format_duration(span.duration)).rjust(_DURATION_WIDTH) + _GAP
+        )
+        yield from self._bar(span, columns.bar, style)
+        yield Segment.line()
+
+    def _bar(self, span: Span, width: int, style: Style) -> RenderResult:
+        """Two steps to a character: half blocks at the ends. Even the shortest span is one step long."""
+        glyphs, total = self._glyphs, max(1, self._forest.duration)
+        begin = min((span.start - self._forest.start) * 2 * width // total, 2 * width - 1)
+        end = min(max(begin + 1, -(-(span.end - self._forest.start) * 2 * width // total)), 2 * width)
+        bar = glyphs.right_half if begin % 2 else ""
+        first = begin + begin % 2
+        bar += glyphs.full * ((end - first) // 2)
+        if end > first and (end - first) % 2:
+            bar += glyphs.left_half
+        before = begin // 2
+        yield Segment(glyphs.track * before, _DIM)
+        yield Segment(bar, style)
+        yield Segment(glyphs.track * (width - before - len(bar)), _DIM)
+
+    def _reason(self, row: Row, span: Span, width: int) -> RenderResult:
+        levels = max(0, min(row.depth, (width - 40) // 2, 16))
+        guides = "".join("  " if last else self._glyphs.line for last in row.last[:levels])
+        below = self._glyphs.line if row.descendants else "  "
+        text = self._glyphs.fit(
+            f"{self._glyphs.cross} {self._glyphs.text(span.error_line)}",
+            width - cell_len(guides) - 2,
+            pad=False,
+        )
+        yield Segment(guides + below, _DIM)
+        yield Segment(text, _ERROR)
+        yield Segment.line()
+
+    def _guides(self, row: Row, levels: int) -> str:
+        if not levels:
+            return ""
+        parts = ["  " if last else self._glyphs.line for last in row.last[: levels - 1]]
+        if levels < row.depth or len(row.last) < levels:
+            # Deeper than there is room for: the number says how many levels are not drawn.
+            return "".join(parts[: levels - 1]) + f"+{row.depth - levels} "
+        return "".join(parts) + (self._glyphs.last if row.last[levels - 1] else self._glyphs.tee)
+
+    def _device(self, span: Span) -> str:
+        return self._glyphs.text(_layout.device_of(span))
+
+    def _name(self, row: Row) -> str:
+        if row.span is None:
+            return f"? missing parent {row.missing_id}"
+        mark = f"{self._glyphs.cross} " if row.span.is_error else ""
+        return mark + (self._glyphs.text(row.span.name) or "(no name)")
+
+    def _fitted(self, parts: list[tuple[str, Style | None]], width: int) -> RenderResult:
+        for text, style in parts:
+            fitted = self._glyphs.fit(text, width, pad=False)
+            yield Segment(fitted, style)
+            width -= cell_len(fitted)
+        yield Segment.line()
