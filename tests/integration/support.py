@@ -221,7 +221,13 @@ class System:
         raise RuntimeError(f"no database server:\n{database.output}")
 
     def start_server(
-        self, source: str | Path, name: str, *devices: str, ready: str = _READY, **environment: str
+        self,
+        source: str | Path,
+        name: str,
+        *devices: str,
+        ready: str = _READY,
+        python: str = sys.executable,
+        **environment: str,
     ) -> Server:
         """Start a device server and wait until it serves.
 
@@ -229,6 +235,7 @@ class System:
         :param name: ``Server/instance``; with a database the devices must have been registered under it
         :param devices: the devices of a server without a database, ``domain/family/member`` or
             ``Class::domain/family/member`` for a server with several classes
+        :param python: the interpreter, for a server with another PyTango
         """
         server_name, instance = name.split("/")
         path = source if isinstance(source, Path) else self.write(source, f"{server_name}_{instance}.py")
@@ -237,7 +244,7 @@ class System:
             arguments = [instance, "-ORBendPoint", f"giop:tcp:127.0.0.1:{port}"]
             if devices:
                 arguments += ["-nodb", "-dlist", ",".join(devices)]
-            command = [sys.executable, "-c", _SERVE, str(path), *arguments]
+            command = [python, "-c", _SERVE, str(path), *arguments]
             server = Server(command, self.environment(**environment), self.folder)
             server.port = port
             if not devices and self.database is not None:
@@ -259,12 +266,17 @@ class System:
         server.kill(signum)
 
     def run_client(
-        self, script: str | Path, *arguments: str, timeout: float = 60.0, **environment: str
+        self,
+        script: str | Path,
+        *arguments: str,
+        timeout: float = 60.0,
+        python: str = sys.executable,
+        **environment: str,
     ) -> str:
         """Run a client program to its end and give its standard output; RuntimeError if it fails."""
         path = script if isinstance(script, Path) else self.write(script)
         result = subprocess.run(
-            [sys.executable, str(path), *arguments],
+            [python, str(path), *arguments],
             env=self.environment(**environment),
             cwd=self.folder,
             capture_output=True,
