@@ -11,7 +11,7 @@ from tango_telemetry.bridge import ContextBridge, NoOpBridge
 if TYPE_CHECKING:
     from tango_telemetry._otel import Tracer, TracerProvider
 
-__all__ = ["State", "get_config", "set_config", "state"]
+__all__ = ["State", "get_config", "get_context_bridge", "set_config", "state"]
 
 
 class State:
@@ -57,3 +57,8 @@ def set_config(config: TelemetryConfig) -> None:
     state.configured = True
     for problem in config.problems if config.enabled is not False else ():
         warnings.warn(problem, TelemetryWarning, stacklevel=4)
+
+
+def get_context_bridge() -> ContextBridge:
+    """Give the bridge that carries the trace context in this process; the no-op one while nothing is traced."""
+    return state.bridge
