@@ -319,7 +319,7 @@ class System:
         for server in self.servers:
             assert "internal error" not in server.output, server.output
         self.receiver.clear()
-        assert render_forest(found) == render_forest(wanted)
+        assert render_forest(found) == render_forest(wanted), render_forest(found)
         return spans
 
     def wait_for(
@@ -413,7 +413,8 @@ def assert_trace(
     forest = build_forest(trace, ordered=ordered)
     trees = [children for line, children in forest if line.startswith(f"{root}  ")]
     lost = tuple(tree for tree in forest if not tree[0].startswith(f"{root}  "))
-    assert render_forest((*trees[0], *lost)) == render_forest(parse_forest(expected, ordered=ordered))
+    rendered = render_forest((*trees[0], *lost))
+    assert rendered == render_forest(parse_forest(expected, ordered=ordered)), rendered
     return trace
 
 

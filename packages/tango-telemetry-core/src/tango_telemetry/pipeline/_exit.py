@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import os
 import signal
 import threading
@@ -61,11 +62,12 @@ class ExitHooks:
     def _install_sigterm(self) -> None:
         """Only in the main thread can it be done, and only the default action is replaced.
 
-        cppTango installs its own handler when a device server starts, which then takes the place of this one.
+        cppTango installs its own handler when a device server starts, which then takes the place of this one; a
+        pipeline made later, by the first device, must leave it there, or no device would be deleted (10.3.1).
         """
         if threading.current_thread() is not threading.main_thread():
             return
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and not _has_handler_in_c(signal.SIGTERM):
             signal.signal(signal.SIGTERM, self._on_sigterm)
             self.watchdog.install()
 
@@ -91,3 +93,11 @@ class ExitHooks:
         with contextlib.suppress(Exception):
             self._deliver()
         self._exit_now(status)
+
+
+def _has_handler_in_c(number: int) -> bool:
+    """Whether C code has installed a handler, which Python does not know of: ``struct sigaction`` begins with it."""
+    action = (ctypes.c_void_p * 32)()
+    if ctypes.CDLL(None).sigaction(number, None, ctypes.byref(action)) != 0:
+        return True
+    return bool(action[0])
