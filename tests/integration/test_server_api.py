@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from integration.support import BRIDGES, Server, System, assert_trace, find_span
-from receiver import ReceivedSpan
+from integration.server_operation import assert_operation, run
+from integration.support import BRIDGES, Server, System, find_span
 
 HIGH = """
 import tango_telemetry_server
@@ -161,20 +161,6 @@ print("Ready to accept request", flush=True)
 util.server_run()
 """
 
-# What a proxy asks when it is made stands outside the one trace that is compared.
-CLIENT = """
-import sys
-import tango_telemetry_client, tango
-from tango_telemetry import get_tracer
-devices = [tango.DeviceProxy(name) for name in sys.argv[2:]]
-for device in devices:
-    device.get_command_list()
-    device.get_attribute_list()
-device = devices[0]
-with get_tracer("my.app").start_as_current_span("operation"):
-    exec(sys.argv[1])
-"""
-
 
 @pytest.fixture(scope="module", params=BRIDGES)
 def system(request: pytest.FixtureRequest) -> Iterator[System]:
@@ -208,16 +194,6 @@ def low(system: System) -> Server:
         """
     )
     return server
-
-
-def run(system: System, server: Server, code: str, *devices: str) -> str:
-    return system.run_client(CLIENT, code, *(server.proxy_name(device) for device in devices))
-
-
-def assert_operation(system: System, expected: str) -> list[ReceivedSpan]:
-    spans = system.collect()
-    system.clear()
-    return assert_trace(spans, "operation", expected)
 
 
 def test_command_with_its_hooks_and_the_one_of_its_base_class(system: System, high: Server) -> None:
@@ -366,7 +342,6 @@ def test_init_command_and_restart_of_a_device(system: System, high: Server) -> N
         command_inout DevRestart      CLIENT    pytango.client
           Motor.delete_device         SERVER    Motor
           Motor.init_device           SERVER    Motor
-          Motor.server_init_hook      INTERNAL  Motor
         command_inout Go              CLIENT    pytango.client
           Motor.always_executed_hook  INTERNAL  Motor
           Motor.Go                    SERVER    Motor
