@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from integration.server_operation import assert_operation, run
-from integration.support import PYTANGO, Server, System, find_span
-from receiver import Receiver
+from integration.server_operation import run
+from integration.support import PYTANGO, Server, System, assert_trace
+from receiver import ReceivedSpan, Receiver
 
 SOURCE = """
 import sys
@@ -75,76 +75,104 @@ def chain(system: System) -> Server:
     first = system.start_server(
         SOURCE, "Link/first", f"Link::{FIRST}", "Special::test/special/1", arguments=[last.proxy_name(LAST)]
     )
-    run(system, first, "device.command_inout('Go'); device.command_inout('Go')", FIRST)
+    run(system, first, "device.command_inout('Go'); device.command_inout('Go')", FIRST)  # has its proxy now
     return first
 
 
-def go(system: System, chain: Server, expected: str) -> None:
-    run(system, chain, "device.command_inout('Go')", FIRST)
-    assert_operation(system, expected)
+# Each step is a trace of its own, under a span with its name.
+CLIENT = """
+import sys
+import tango_telemetry_client, tango
+from tango_telemetry import get_tracer
+first, special = (tango.DeviceProxy(name) for name in sys.argv[2:])
+special.get_command_list()
+
+def step(name, device=first, command="Go"):
+    with get_tracer("my.app").start_as_current_span(name):
+        device.command_inout(command)
+
+exec(sys.argv[1])
+"""
+
+
+def run_steps(system: System, chain: Server, code: str) -> list[ReceivedSpan]:
+    system.clear()
+    system.run_client(CLIENT, code, chain.proxy_name(FIRST), chain.proxy_name("test/special/1"))
+    spans = system.collect()
+    system.clear()
+    return spans
+
+
+def assert_switched(system: System, chain: Server, off: str, on: str) -> None:
+    spans = run_steps(system, chain, f"step('before'); {off}; step('without'); {on}; step('after')")
+    assert_trace(spans, "before", THROUGH)
+    assert_trace(spans, "without", AROUND)
+    assert_trace(spans, "after", THROUGH)
 
 
 def test_methods_of_the_device(system: System, chain: Server) -> None:
-    go(system, chain, THROUGH)
-    assert run(system, chain, "print(device.Switch('disable_telemetry'))", FIRST) == "False\n"
-    go(system, chain, AROUND)
-    assert run(system, chain, "print(device.Switch('enable_telemetry'))", FIRST) == "True\n"
-    go(system, chain, THROUGH)
+    off, on = "assert not first.Switch('disable_telemetry')", "assert first.Switch('enable_telemetry')"
+    assert_switched(system, chain, off, on)
 
 
 @pytest.mark.skipif(PYTANGO < (10, 3), reason="telemetry is reconfigured through a proxy from 10.3 on")
 @pytest.mark.parametrize(
     ("off", "on"),
     [
-        ("device.stop_telemetry()", "device.start_telemetry()"),
-        ("device.set_telemetry_tracing(False)", "device.set_telemetry_tracing(True)"),
-        ("device.set_telemetry_topics(['polling'])", "device.set_telemetry_topics(['user'])"),
+        ("first.stop_telemetry()", "first.start_telemetry()"),
+        ("first.set_telemetry_tracing(False)", "first.set_telemetry_tracing(True)"),
+        ("first.set_telemetry_topics(['polling'])", "first.set_telemetry_topics(['user'])"),
     ],
 )
 def test_through_the_proxy(system: System, chain: Server, off: str, on: str) -> None:
-    go(system, chain, THROUGH)
-    run(system, chain, off, FIRST)
-    go(system, chain, AROUND)
-    run(system, chain, on, FIRST)
-    go(system, chain, THROUGH)
+    assert_switched(system, chain, off, on)
 
 
 @pytest.mark.skipif(PYTANGO < (10, 3), reason="telemetry is reconfigured through a proxy from 10.3 on")
 def test_endpoints_through_the_proxy(system: System, chain: Server) -> None:
     other = Receiver("http")
     try:
-        prepared = "from tango.telemetry import TelemetryEndpoint as E, TelemetryExporter as X; "
-        endpoint = f"E(X.HTTP, {other.endpoint!r})"
-        run(system, chain, f"{prepared}device.add_telemetry_tracing_endpoint({endpoint})", FIRST)
-        go(system, chain, THROUGH)
-        assert {span.name for span in other.spans} == {"Link.Go", "command_inout Go"}
-        other.clear()
-        run(system, chain, f"{prepared}device.set_telemetry_tracing_endpoints([{endpoint}])", FIRST)
-        run(system, chain, "device.command_inout('Go')", FIRST)
-        names = [span.name for span in system.collect() if span.service == "Link"]
-        assert names == ["Link.Go"]  # the last device's; the first one sends to the other receiver alone
-        assert sorted(span.name for span in other.spans) == ["Link.Go", "command_inout Go"]
-        run(system, chain, f"{prepared}device.set_telemetry_tracing_endpoints([E(X.CONSOLE, 'cout')])", FIRST)
-        go(system, chain, THROUGH)
+        code = f"""
+from tango.telemetry import TelemetryEndpoint as E, TelemetryExporter as X
+other = E(X.HTTP, {other.endpoint!r})
+first.add_telemetry_tracing_endpoint(other)
+step("both")
+first.set_telemetry_tracing_endpoints([other])
+step("other")
+first.set_telemetry_tracing_endpoints([E(X.CONSOLE, "cout")])
+step("again")
+"""
+        spans = run_steps(system, chain, code)
+        assert_trace(spans, "both", THROUGH)
+        assert_trace(spans, "again", THROUGH)
+        (root,) = (span for span in spans if span.name == "other")
+        received = [span.name for span in spans if span.trace_id == root.trace_id and span.service == "Link"]
+        assert received == ["Link.Go"]  # the last device's: the first one sends to the other receiver alone
+        names = ["Link.Go", "Link.Go", "command_inout Go", "command_inout Go"]
+        assert sorted(span.name for span in other.spans) == names
     finally:
         other.close()
 
 
 def test_uninstrument_and_instrument_while_the_server_runs(system: System, chain: Server) -> None:
-    run(system, chain, "device.command_inout('Uninstrument')", FIRST)
-    spans = assert_operation(
-        system,
+    code = """
+step("switching", command="Uninstrument")
+step("without", special, "More")
+step("with", command="Instrument")
+step("after")
+"""
+    spans = run_steps(system, chain, code)
+    assert_trace(
+        spans,
+        "switching",
         """
         command_inout Uninstrument  CLIENT  pytango.client
           Link.Uninstrument         SERVER  Link
         """,
     )
-    assert find_span(spans, "Link.Uninstrument").status == "UNSET"
-    run(system, chain, "device.command_inout('More')", "test/special/1")
-    names = {span.name for span in system.collect() if span.service == "Special"}
-    assert not names  # `Special` has copies of the wrappers of `Link`
-    run(system, chain, "device.command_inout('Instrument')", FIRST)
-    go(system, chain, THROUGH)
+    # `Special` has copies of the wrappers of `Link`.
+    assert not [span.name for span in spans if span.service == "Special"]
+    assert_trace(spans, "after", THROUGH)
 
 
 @pytest.mark.skipif(PYTANGO < (10, 3), reason="the properties are new in 10.3")
@@ -153,11 +181,13 @@ def test_device_properties() -> None:
     try:
         with System() as system:
             system.start_database()
-            for number in (1, 2, 3):
-                system.run_client(REGISTER, f"test/link/{number}", TANGO_TELEMETRY_ENABLE="off")
             properties = f"""
             import tango
             database = tango.Database()
+            info = tango.DbDevInfo()
+            for number in (1, 2, 3):
+                info.name, info._class, info.server = f"test/link/{{number}}", "Link", "Link_test/test"
+                database.add_device(info)
             database.put_device_property("test/link/2", {{"telemetry_enable": ["false"]}})
             database.put_device_property("test/link/3", {{
                 "telemetry_tracing_exporters": ["http"],
@@ -165,19 +195,11 @@ def test_device_properties() -> None:
             """
             system.run_client(properties, TANGO_TELEMETRY_ENABLE="off")
             server = system.start_server(SOURCE, "Link/test", arguments=["-"])
-            for number in (1, 2, 3):
-                run(system, server, "device.command_inout('Go')", f"test/link/{number}")
-                found = [span.name for span in system.collect() if span.name == "Link.Go"]
-                assert found == (["Link.Go"] if number == 1 else [])
+            code = "[device.command_inout('Go') for device in devices]"
+            run(system, server, code, *(f"test/link/{number}" for number in (1, 2, 3)))
+            found = [span for span in system.collect() if span.name == "Link.Go"]
+            assert [span.attributes["tango.device.name"] for span in found] == ["test/link/1"]
             assert "Link.Go" in {span.name for span in other.spans}
             system.clear()
     finally:
         other.close()
-
-
-REGISTER = """
-import sys, tango
-info = tango.DbDevInfo()
-info.name, info._class, info.server = sys.argv[1], "Link", "Link_test/test"
-tango.Database().add_device(info)
-"""
