@@ -11,6 +11,7 @@ from typing import Any
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
     CallSites,
+    Hooks,
     SpanKind,
     TracedCall,
     active_client_span,
@@ -22,14 +23,17 @@ from tango_telemetry.instrumentation import (
     get_current,
     get_current_span,
     guarded,
+    not_traced,
     pass_through_tracer,
-    suppressed,
     thread_attributes,
 )
 
 from tango_telemetry_client._targets import Operation
 
-__all__ = ["wrap_call"]
+__all__ = ["hooks", "wrap_call"]
+
+hooks = Hooks()
+"""The hooks given to the client instrumentor."""
 
 _get_ident = threading.get_ident
 _CLIENT = SpanKind.CLIENT
@@ -86,10 +90,13 @@ class _Begin:
         name = args[0] if args and self.takes_name and type(args[0]) is str else None
         attributes = self._attributes(subject, name, args)
         tracer = current_tracer.get() or get_client_tracer()
-        if suppressed(context):
+        if not_traced(context, attributes, "DataBase" if self.owner == "Database" else ""):
             tracer = pass_through_tracer()
         title = self.method if name is None else f"{self.method} {name}"
-        return TracedCall(tracer, title, _CLIENT, attributes, context, self.carry)
+        call = TracedCall(tracer, title, _CLIENT, attributes, context, self.carry)
+        if hooks.wanted:
+            call.call_hooks(hooks, subject, self.operation.method)
+        return call
 
     def _attributes(self, subject: Any, name: str | None, args: tuple[Any, ...]) -> Mapping[str, Any]:
         frame = call_site.get() or caller_of_tango(4)

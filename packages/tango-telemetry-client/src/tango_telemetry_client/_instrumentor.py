@@ -6,10 +6,10 @@ import functools
 import importlib
 from typing import Any, ClassVar
 
-from tango_telemetry.instrumentation import Instrumentor
+from tango_telemetry.instrumentation import Hooks, Instrumentor
 from tango_telemetry.patching import Patches
 
-from tango_telemetry_client._calls import wrap_call
+from tango_telemetry_client._calls import hooks, wrap_call
 from tango_telemetry_client._targets import TARGETS, Operation
 
 __all__ = ["TangoClientInstrumentor"]
@@ -18,6 +18,7 @@ __all__ = ["TangoClientInstrumentor"]
 class TangoClientInstrumentor(Instrumentor):
     """Traces ``DeviceProxy``, ``AttributeProxy``, ``Group`` and ``Database``."""
 
+    hooks: ClassVar[Hooks] = hooks
     _patches: ClassVar[Patches] = Patches()
 
     def _instrument(self) -> None:

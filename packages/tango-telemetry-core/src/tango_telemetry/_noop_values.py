@@ -9,7 +9,16 @@ import enum
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from typing import Any
 
-__all__ = ["Attributes", "Link", "SpanContext", "SpanKind", "Status", "StatusCode", "TraceFlags", "TraceState"]
+__all__ = [
+    "Attributes",
+    "Link",
+    "SpanContext",
+    "SpanKind",
+    "Status",
+    "StatusCode",
+    "TraceFlags",
+    "TraceState",
+]
 
 Attributes = Mapping[str, Any] | None
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
-    NonRecordingSpan,
+    Hooks,
     SpanKind,
     TracedCall,
     active_client_span,
@@ -21,19 +21,21 @@ from tango_telemetry.instrumentation import (
     get_current,
     get_current_span,
     guarded,
-    incoming_context,
+    not_traced,
     pass_through_tracer,
     record_error,
-    set_span_in_context,
     state,
-    suppressed,
     thread_attributes,
+    with_incoming_context,
 )
 
 from tango_telemetry_server._client_ident import client_ident_attributes
 from tango_telemetry_server._device import get_device_telemetry
 
-__all__ = ["Handler", "is_traced", "wrap_handler"]
+__all__ = ["Handler", "hooks", "is_traced", "wrap_handler"]
+
+hooks = Hooks()
+"""The hooks given to the server instrumentor."""
 
 _get_ident = threading.get_ident
 _SERVER = SpanKind.SERVER
@@ -163,9 +165,7 @@ class _Begin:
                     return None  # an overridden handler that calls the one of its base class
                 kind = _INTERNAL
         else:
-            remote = incoming_context()
-            if remote is not None:
-                context = set_span_in_context(NonRecordingSpan(remote), context)
+            context = with_incoming_context(context)
             caller = client_ident_attributes(device, handler)
         attributes = telemetry.sites.get((self.key, _get_ident()))
         if attributes is None:
@@ -173,8 +173,11 @@ class _Begin:
             telemetry.sites.put((self.key, _get_ident()), attributes, self)
         if caller:
             attributes = {**attributes, **caller}
-        tracer = pass_through_tracer() if suppressed(context) else telemetry.tracer
-        return HandlerCall(tracer, title, kind, attributes, context, (telemetry, title))
+        tracer = pass_through_tracer() if not_traced(context, attributes) else telemetry.tracer
+        call = HandlerCall(tracer, title, kind, attributes, context, (telemetry, title))
+        if hooks.wanted:
+            call.call_hooks(hooks, device, handler.operation)
+        return call
 
     def _create_attributes(self, telemetry: Any) -> dict[str, Any]:
         handler = self.handler

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from tango_telemetry import semantic_conventions as names
-from tango_telemetry.instrumentation import Instrumentor, guarded
+from tango_telemetry.instrumentation import Hooks, Instrumentor, guarded
 from tango_telemetry.patching import Patches
 
 from tango_telemetry_server._classes import (
@@ -19,6 +19,7 @@ from tango_telemetry_server._classes import (
     instrument_dynamic,
 )
 from tango_telemetry_server._device import TelemetryDevice, get_device_telemetry
+from tango_telemetry_server._handlers import hooks
 
 __all__ = ["TangoServerInstrumentor", "add_device_methods"]
 
@@ -33,6 +34,7 @@ def add_device_methods() -> None:
 class TangoServerInstrumentor(Instrumentor):
     """Traces the devices of a device server, of PyTango's high-level and low-level API."""
 
+    hooks: ClassVar[Hooks] = hooks
     _patches: ClassVar[Patches] = Patches()
 
     def _instrument(self) -> None:
