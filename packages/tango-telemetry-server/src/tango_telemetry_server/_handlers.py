@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
-    NonRecordingSpan,
+    Hooks,
     SpanKind,
     TracedCall,
     active_client_span,
@@ -21,19 +21,21 @@ from tango_telemetry.instrumentation import (
     get_current,
     get_current_span,
     guarded,
-    incoming_context,
+    not_traced,
     pass_through_tracer,
-    set_span_in_context,
     state,
-    suppressed,
     thread_attributes,
+    with_incoming_context,
 )
 
 from tango_telemetry_server._client_ident import POLLED, client_ident_attributes
 from tango_telemetry_server._device import get_device_telemetry, switch
 from tango_telemetry_server._results import Check
 
-__all__ = ["Handler", "is_traced", "wrap_handler"]
+__all__ = ["Handler", "hooks", "is_traced", "wrap_handler"]
+
+hooks = Hooks()
+"""The hooks given to the server instrumentor."""
 
 _get_ident = threading.get_ident
 _SERVER = SpanKind.SERVER
@@ -192,25 +194,26 @@ class _Begin:
             kind = _INTERNAL
             tracer = current_tracer.get() or tracer  # that of the caller, who may be excluded
         elif not parent.get_span_context().is_valid:  # nor is the caller a client in this process
-            remote = incoming_context()
-            if remote is not None:
-                context = set_span_in_context(NonRecordingSpan(remote), context)
+            context = with_incoming_context(context)
             caller = client_ident_attributes(device, self.lifecycle)
             if caller is POLLED and not state.config.polling:
                 tracer = pass_through_tracer()
-        if (
-            (telemetry.follows_topics and not device._check_telemetry_topic("user"))
-            or (self.state_status and not state.config.state_status)
-            or suppressed(context)
-        ):
-            tracer = pass_through_tracer()
         attributes = telemetry.sites.get((self.key, _get_ident()))
         if attributes is None:
             attributes = self._create_attributes(telemetry)
             telemetry.sites.put((self.key, _get_ident()), attributes, self)
         if caller:
             attributes = {**attributes, **caller}
-        return HandlerCall(tracer, title, kind, attributes, context, (telemetry, title), direct)
+        if (
+            (telemetry.follows_topics and not device._check_telemetry_topic("user"))
+            or (self.state_status and not state.config.state_status)
+            or not_traced(context, attributes)
+        ):
+            tracer = pass_through_tracer()
+        call = HandlerCall(tracer, title, kind, attributes, context, (telemetry, title), direct)
+        if hooks.wanted:
+            call.call_hooks(hooks, device, handler.operation)
+        return call
 
     def _create_attributes(self, telemetry: Any) -> dict[str, Any]:
         handler = self.handler

@@ -7,12 +7,13 @@ import importlib
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from tango_telemetry.instrumentation import Instrumentor, guarded, state
+from tango_telemetry.instrumentation import Hooks, Instrumentor, guarded, state
 from tango_telemetry.patching import Patches
 
 from tango_telemetry_server._classes import instrument_class
 from tango_telemetry_server._device import TelemetryDevice, get_device_telemetry, switch
 from tango_telemetry_server._dynamic import instrument_device, patch_dynamic
+from tango_telemetry_server._handlers import hooks
 
 __all__ = ["TangoServerInstrumentor", "add_device_methods"]
 
@@ -27,6 +28,7 @@ def add_device_methods() -> None:
 class TangoServerInstrumentor(Instrumentor):
     """Traces the devices of a device server, of PyTango's high-level and low-level API."""
 
+    hooks: ClassVar[Hooks] = hooks
     _patches: ClassVar[Patches] = Patches()
 
     def _instrument(self) -> None:
