@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from tango_telemetry import _otel
 from tango_telemetry import semantic_conventions as names
-from tango_telemetry._builtin import complete_pytango, force_tracing_needed
+from tango_telemetry._builtin import complete_pytango, force_tracing_needed, leave_builtin_tracing_out
 from tango_telemetry._config import TelemetryConfig
 from tango_telemetry._failures import record_error, record_failure
 from tango_telemetry._guard import guarded, log_internal_error
@@ -274,9 +274,12 @@ def auto_instrument(instrumentor: Instrumentor, *siblings: str) -> None:
     :param siblings: packages to import as well, where they are installed: a device server's own client calls are
         traced without a second import in the user's code
     """
+    config = get_config()
     if tango_version():
+        if not config.enabled and not config.patching_disabled:
+            guarded(leave_builtin_tracing_out)
         guarded(complete_pytango)
-    if get_config().enabled:
+    if config.enabled:
         instrumentor.instrument()
         for name in siblings:
             with contextlib.suppress(ModuleNotFoundError):
