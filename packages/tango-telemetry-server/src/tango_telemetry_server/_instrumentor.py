@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from tango_telemetry import semantic_conventions as names
-from tango_telemetry.instrumentation import Instrumentor, guarded
+from tango_telemetry.instrumentation import Instrumentor, guarded, state
 from tango_telemetry.patching import Patches
 
 from tango_telemetry_server._classes import (
@@ -62,6 +62,7 @@ class TangoServerInstrumentor(Instrumentor):
     def _wrap_add_class(self, add_class: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(add_class)
         def traced_add_class(util: Any, device_class: Any, device: Any, *args: Any, **kwargs: Any) -> Any:
+            guarded(state.bridge.prepare_server)  # classes are added after `Util` is initialised
             guarded(instrument_class, self._patches, device_class, device)
             return add_class(util, device_class, device, *args, **kwargs)
 
