@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 if os.environ.get("BENCH_IMPORT") == "ours":
-    import tango_telemetry_client
+    import tango_telemetry_client  # noqa: F401
     import tango_telemetry_server  # noqa: F401
 
 import tango

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import _latency
 import _report
+import _scale
 from _receiver import Receiver
 from _stacks import STACKS, Farm, Warm
 
@@ -38,6 +39,29 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=0, help="blocks of each call")
     parser.add_argument("--json", type=Path, default=Path(__file__).with_name("results.json"))
     return parser.parse_args()
+
+
+def measure_scale(receiver: Receiver, *, quick: bool) -> dict[str, Any]:
+    """Many devices, many threads, a large trace, the import."""
+    names = ("sdk-idl", "default")
+    return {
+        # First, while no larger process has run: the peak memory of all children is asked for.
+        "show": _scale.measure_show(10_000),
+        "import": _scale.measure_import(receiver, rounds=3 if quick else 9),
+        "devices": _scale.measure_devices(
+            receiver,
+            numbers=(1, 1000) if quick else (1, 100, 1000),
+            rounds=1 if quick else 5,
+            names=names[1:] if quick else names,
+        ),
+        "threads": _scale.measure_threads(
+            receiver,
+            threads=(1, 8) if quick else (1, 8, 32),
+            rounds=1 if quick else 3,
+            seconds=0.5 if quick else 1.0,
+            names=names,
+        ),
+    }
 
 
 def main() -> int:
@@ -69,8 +93,12 @@ def main() -> int:
                         warm, receiver, rate=250, slices=slices, count=count
                     )
                     _report.print_paced(stacks, results["paced"])
+        if "scale" in parts:
+            results["scale"] = measure_scale(receiver, quick=arguments.quick)
+            _report.print_scale(results["scale"])
     finally:
         receiver.stop()
+    results["verdict"] = _report.print_verdict(results)
     results["seconds"] = round(time.perf_counter() - started, 1)
     arguments.json.write_text(json.dumps(results, indent=1))
     print(f"\n{results['seconds']} s; written to {arguments.json}")
