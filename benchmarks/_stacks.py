@@ -110,8 +110,7 @@ class Process:
 
     def _lines(self) -> Any:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            yield line
+        yield from self._process.stdout
         raise RuntimeError(
             f"a worker ended: {self._process.args}\n{Path(self._log.name).read_text()[-4000:]}"
         )
