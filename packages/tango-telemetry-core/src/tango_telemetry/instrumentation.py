@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
@@ -19,9 +19,10 @@ from tango_telemetry._builtin import complete_pytango, force_tracing_needed, lea
 from tango_telemetry._config import TelemetryConfig
 from tango_telemetry._failures import record_error, record_failure
 from tango_telemetry._guard import guarded, log_internal_error
-from tango_telemetry._handover import call_site, caller_of_tango
+from tango_telemetry._handover import Site, call_site, caller_of_tango
 from tango_telemetry._otel import (
     Context,
+    Link,
     NonRecordingSpan,
     Span,
     SpanContext,
@@ -51,8 +52,11 @@ __all__ = [
     "VERSION",
     "CallSites",
     "Context",
+    "DelegatedCall",
     "Instrumentor",
+    "Link",
     "NonRecordingSpan",
+    "Site",
     "Span",
     "SpanContext",
     "SpanKind",
@@ -125,12 +129,14 @@ class TracedCall:
         attributes: Mapping[str, Any],
         context: Context,
         carry: str | None = None,
+        links: Sequence[Link] | None = None,
     ) -> None:
         """Start the span and make it current.
 
         :param carry: the name under which cppTango gets the context, None to keep it in the process
+        :param links: other spans that this one has to do with
         """
-        self.span = span = tracer.start_span(name, context, kind, attributes)
+        self.span = span = tracer.start_span(name, context, kind, attributes, links)
         self._bridged = self._active = None
         # What can fail comes before what would have to be undone.
         self._inside = set_span_in_context(span, context)
@@ -140,6 +146,11 @@ class TracedCall:
                 self._bridged = state.bridge.enter(carry, *inject(span_context))
             self._active = active_client_span.set(span)
         self._token = attach(self._inside)
+
+    @property
+    def context(self) -> Context:
+        """OpenTelemetry's context with this span as the current one."""
+        return self._inside
 
     def enter(self) -> None:
         """Make the span current again after :meth:`leave`, perhaps in another task."""
@@ -163,6 +174,29 @@ class TracedCall:
         self.span.end()
 
 
+class DelegatedCall(TracedCall):
+    """A call that runs in a pool thread for somebody who may stop waiting for it: then its span says so.
+
+    :param site: the delegation (of ``call_site``)
+    """
+
+    __slots__ = ("_site",)
+
+    def __init__(self, site: Site, *args: Any) -> None:
+        super().__init__(*args)
+        self._site: Site | None = site
+
+    def fail(self, error: BaseException) -> None:
+        self._site = None
+        super().fail(error)
+
+    def end(self) -> None:
+        abandoned = self._site.get_abandoned() if self._site is not None else None
+        if abandoned is not None:
+            super().fail(abandoned)
+        super().end()
+
+
 def incoming_context() -> SpanContext | None:
     """Give the remote parent of the upcall that runs on this thread, None if the caller sent none."""
     return extract(*state.bridge.get_trace_context())
@@ -176,6 +210,10 @@ class CallSites:
 
     def __init__(self) -> None:
         self._sites: dict[Any, tuple[Mapping[str, Any], Any]] = {}
+
+    def __reduce__(self) -> tuple[type[CallSites], tuple[()]]:
+        """Stay out of the way of a proxy or device that is copied or pickled: a copy begins with none."""
+        return CallSites, ()
 
     def get(self, key: Any) -> Mapping[str, Any] | None:
         """Give the attributes kept under ``key``, None if they are not there."""
