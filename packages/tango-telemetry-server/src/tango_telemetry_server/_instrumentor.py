@@ -19,6 +19,7 @@ from tango_telemetry_server._classes import (
     instrument_dynamic,
 )
 from tango_telemetry_server._device import TelemetryDevice, get_device_telemetry
+from tango_telemetry_server._events import instrument_events
 
 __all__ = ["TangoServerInstrumentor", "add_device_methods"]
 
@@ -48,6 +49,7 @@ class TangoServerInstrumentor(Instrumentor):
                 server.BaseDevice
             ):  # PyTango would make a tracer of its own (10.3; 10.0 and 10.1)
                 patches.set_attribute(server.BaseDevice, name, _skip)
+        guarded(instrument_events, patches)
         patches.wrap(tango.Util, "add_TgClass", self._wrap_add_class)
         patches.wrap(tango.DeviceImpl, "add_attribute", _wrap_add_attribute)
         patches.wrap(tango.DeviceImpl, "add_command", _wrap_add_command)
