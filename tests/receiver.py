@@ -241,7 +241,9 @@ class Receiver:
         test = (lambda spans: len(spans) >= condition) if isinstance(condition, int) else condition
         with self._changed:
             if not self._changed.wait_for(lambda: test(self._spans), timeout):
-                raise TimeoutError(f"not in {timeout} s; {len(self._spans)} spans in {self.requests} requests came")
+                raise TimeoutError(
+                    f"not in {timeout} s; {len(self._spans)} spans in {self.requests} requests came"
+                )
             return list(self._spans)
 
     def wait_for_requests(self, count: int, timeout: float = 10.0) -> None:
@@ -384,7 +386,9 @@ _DECODERS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def _answer_http(receiver: Receiver, handler: BaseHTTPRequestHandler, body: bytes, fault: Fault | None) -> None:
+def _answer_http(
+    receiver: Receiver, handler: BaseHTTPRequestHandler, body: bytes, fault: Fault | None
+) -> None:
     if fault is not None and fault.kind in ("hang", "refuse"):
         receiver.hang(time.monotonic() + 3600)
         handler.close_connection = True
@@ -406,7 +410,9 @@ def _answer_http(receiver: Receiver, handler: BaseHTTPRequestHandler, body: byte
         handler.wfile.flush()
         handler.close_connection = True
         return
-    request = ExportTraceServiceRequest.FromString(_DECODERS[handler.headers.get("Content-Encoding", "")](body))
+    request = ExportTraceServiceRequest.FromString(
+        _DECODERS[handler.headers.get("Content-Encoding", "")](body)
+    )
     receiver.take(request)
     answer = ExportTraceServiceResponse().SerializeToString()
     handler.send_response(200)
@@ -433,7 +439,9 @@ class _GrpcEnd(TraceServiceServicer):
             add_TraceServiceServicer_to_server(self, server)
             try:
                 if self._tls:
-                    credentials = grpc.ssl_server_credentials(((_KEY.read_bytes(), CERTIFICATE.read_bytes()),))
+                    credentials = grpc.ssl_server_credentials(
+                        ((_KEY.read_bytes(), CERTIFICATE.read_bytes()),)
+                    )
                     self.port = server.add_secure_port(f"127.0.0.1:{self.port}", credentials)
                 else:
                     self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")

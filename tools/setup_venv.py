@@ -18,7 +18,7 @@ PURE = ("core", "client", "server", "tools")
 
 
 def main(directory: str) -> int:
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036 - run by whatever Python the user has
         print(
             f"tango-telemetry needs Python 3.10 or newer; this is {sys.version.split()[0]}", file=sys.stderr
         )

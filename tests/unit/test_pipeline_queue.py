@@ -130,7 +130,9 @@ def test_the_first_span_starts_the_threads() -> None:
 
 def test_weigh_knows_texts_events_and_links() -> None:
     heavy = SimpleNamespace(
-        attributes={"a": "x" * 1000, "b": 1}, events=[SimpleNamespace(attributes={"e": "y" * 500})], links=[1, 2]
+        attributes={"a": "x" * 1000, "b": 1},
+        events=[SimpleNamespace(attributes={"e": "y" * 500})],
+        links=[1, 2],
     )
     assert weigh(heavy) == SPAN_BYTES + 1000 + 400 + 500 + 800  # type: ignore[arg-type]
 

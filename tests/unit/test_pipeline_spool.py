@@ -8,7 +8,6 @@ import stat
 from pathlib import Path
 
 import pytest
-
 from tango_telemetry.pipeline._spool import Spool
 
 ENDPOINT = "http://user:password@collector:4318/v1/traces"
@@ -151,7 +150,9 @@ def test_an_unusable_folder_is_one_warning(
     if obstacle == "file":
         (tmp_path / "spool").write_text("in the way")
     else:
-        monkeypatch.setattr(os, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        monkeypatch.setattr(
+            os, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+        )
     one = spool(tmp_path / "spool")
     for _ in range(5):
         assert one.write(b"x", 1) is None

@@ -11,6 +11,7 @@ from typing import Any
 from tango_telemetry.instrumentation import (
     CallSites,
     DelegatedCall,
+    Hooks,
     Link,
     SpanKind,
     TracedCall,
@@ -22,14 +23,17 @@ from tango_telemetry.instrumentation import (
     get_current,
     get_current_span,
     guarded,
+    not_traced,
     pass_through_tracer,
-    suppressed,
 )
 
 from tango_telemetry_client._attributes import create_attributes, find_name
 from tango_telemetry_client._targets import Operation
 
-__all__ = ["CallBeginning", "own_attributes", "wrap_call"]
+__all__ = ["CallBeginning", "hooks", "own_attributes", "wrap_call"]
+
+hooks = Hooks()
+"""The hooks given to the client instrumentor."""
 
 _get_ident = threading.get_ident
 _CLIENT = SpanKind.CLIENT
@@ -113,12 +117,16 @@ class CallBeginning:
             frame = site = call_site.get()
         attributes = self._attributes(subject, name, args, kwargs, frame)
         tracer = current_tracer.get() or get_client_tracer()
-        if suppressed(context):
+        if not_traced(context, attributes, "DataBase" if self.owner == "Database" else ""):
             tracer = pass_through_tracer()
         title = self.method if name is None else f"{self.method} {name}"
         if site is None:
-            return TracedCall(tracer, title, _CLIENT, attributes, context, self.carry, links)
-        return DelegatedCall(site, tracer, title, _CLIENT, attributes, context, self.carry, links)
+            call = TracedCall(tracer, title, _CLIENT, attributes, context, self.carry, links)
+        else:
+            call = DelegatedCall(site, tracer, title, _CLIENT, attributes, context, self.carry, links)
+        if hooks.wanted:
+            call.call_hooks(hooks, subject, self.operation.method)
+        return call
 
     def _attributes(
         self, subject: Any, name: str | None, args: tuple[Any, ...], kwargs: Mapping[str, Any], frame: Any

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tango_telemetry._config import Endpoint, TelemetryConfig, TelemetryWarning
 from tango_telemetry._setup import configure
-from tango_telemetry._state import get_config
+from tango_telemetry._state import get_config, get_context_bridge
 from tango_telemetry._threads import carry_context, instrument_threads, uninstrument_threads
 from tango_telemetry._tracing import (
     VERSION as __version__,
@@ -33,6 +33,7 @@ __all__ = [
     "create_tracer_provider",
     "get_client_tracer",
     "get_config",
+    "get_context_bridge",
     "get_tracer",
     "get_tracer_provider_factory",
     "instrument_threads",

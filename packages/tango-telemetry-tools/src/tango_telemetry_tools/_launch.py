@@ -23,11 +23,9 @@ def main() -> None:
     try:
         runpy.run_path(script, run_name="__main__")
     finally:
-        from tango_telemetry import bridge
+        from tango_telemetry import get_context_bridge
 
-        get_context_bridge = getattr(bridge, "get_context_bridge", None)
-        name = get_context_bridge().name if get_context_bridge else None
-        Path(report).write_text(json.dumps({"bridge": name}))
+        Path(report).write_text(json.dumps({"bridge": get_context_bridge().name}))
 
 
 if __name__ == "__main__":

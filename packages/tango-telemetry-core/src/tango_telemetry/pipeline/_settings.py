@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from tango_telemetry.pipeline._redact import redact_url
 
+COMPRESSIONS = ("none", "gzip", "deflate")
+_HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 EXPORTERS = ("console", "grpc", "http", "file")
 PROCESSORS = ("simple", "batch")
 
@@ -41,6 +46,42 @@ class WireSettings:
     client_certificate_file: str = ""
     insecure: bool | None = None
     """gRPC without TLS where the endpoint's scheme does not say."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> WireSettings:
+        """Read OTEL_EXPORTER_OTLP_TRACES_* first, OTEL_EXPORTER_OTLP_* next, as the SDK does. Never raises.
+
+        What cannot be understood counts as unset; a header value never gets into a message.
+        """
+
+        def read(name: str) -> str:
+            return (
+                environ.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}")
+                or environ.get(f"OTEL_EXPORTER_OTLP_{name}")
+                or ""
+            ).strip()
+
+        compression = read("COMPRESSION").lower()
+        insecure = read("INSECURE").lower()
+        return cls(
+            headers=_parse_headers(read("HEADERS")),
+            compression=compression if compression in COMPRESSIONS else "none",
+            certificate_file=read("CERTIFICATE"),
+            client_key_file=read("CLIENT_KEY"),
+            client_certificate_file=read("CLIENT_CERTIFICATE"),
+            insecure=insecure == "true" if insecure else None,
+        )
+
+
+def _parse_headers(text: str) -> tuple[tuple[str, str], ...]:
+    """`name=value` pairs with commas between, values percent-encoded (OTLP exporter specification)."""
+    headers = {}
+    for pair in text.split(","):
+        name, separator, value = pair.partition("=")
+        name, value = unquote(name).strip().lower(), unquote(value).strip()
+        if separator and _HEADER_NAME.fullmatch(name) and value.isprintable():
+            headers[name] = value
+    return tuple(headers.items())
 
 
 @dataclass(frozen=True)

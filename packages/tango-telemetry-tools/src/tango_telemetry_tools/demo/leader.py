@@ -1,11 +1,10 @@
-"""A device server that calls other devices, traced. Two imports are all that it takes.
+"""A device server that calls other devices, traced. One import is all that it takes.
 
 TANGO_TELEMETRY_ENABLE=on python leader.py demo
 """
 
 import tango
-import tango_telemetry_client  # noqa: F401  with TANGO_TELEMETRY_ENABLE=on: every call that a device makes
-import tango_telemetry_server  # noqa: F401  and every request that a device serves
+import tango_telemetry_server  # noqa: F401  with TANGO_TELEMETRY_ENABLE=on: every request served, every call made
 from tango.server import Device, attribute, command, device_property
 
 

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+// The extension module tango_telemetry_native._spans.
+#include <pthread.h>
+
+#include <mutex>
+
+#include "core/id_source.h"
+#include "objects.h"
+
+namespace tango_spans {
+namespace {
+
+ModuleState* state_of_module(PyObject* module) { return static_cast<ModuleState*>(PyModule_GetState(module)); }
+
+bool add_type(PyObject* module, PyTypeObject*& field, PyTypeObject* (*create)(PyObject*)) {
+    field = create(module);
+    return field && PyModule_AddType(module, field) == 0;
+}
+
+void register_fork_handlers() {
+    static std::once_flag once;
+    std::call_once(once, [] { pthread_atfork(nullptr, nullptr, reseed_after_fork); });
+    SpanQueue::register_fork_handlers();
+}
+
+int execute(PyObject* module) {
+    ModuleState& state = *state_of_module(module);
+    if (!intern_names(state) || !add_type(module, state.span_base, create_span_type) ||
+        !add_type(module, state.dropped_span_base, create_dropped_span_type) ||
+        !add_type(module, state.tracer_base, create_tracer_type) ||
+        !add_type(module, state.activation_type, create_activation_type) ||
+        !add_type(module, state.queue_type, create_queue_type) ||
+        !add_type(module, state.resource_type, create_resource_type) ||
+        !add_type(module, state.scope_type, create_scope_type)) {
+        return -1;
+    }
+    register_fork_handlers();
+    return 0;
+}
+
+int traverse(PyObject* module, visitproc visit, void* arg) {
+    ModuleState* const state = state_of_module(module);
+    return state ? traverse_state(*state, visit, arg) : 0;
+}
+
+int clear(PyObject* module) {
+    if (ModuleState* const state = state_of_module(module)) {
+        clear_state(*state);
+    }
+    return 0;
+}
+
+void release(void* module) {
+    if (ModuleState* const state = state_of_module(static_cast<PyObject*>(module))) {
+        free_state(*state);
+    }
+}
+
+PyMethodDef functions[] = {
+    {"configure", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(configure)), METH_VARARGS | METH_KEYWORDS,
+     "configure(**objects): what the types need of opentelemetry; called once, by tango_telemetry_native.spans."},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, reinterpret_cast<void*>(execute)},
+    {0, nullptr},
+};
+
+}  // namespace
+
+PyModuleDef module_definition = {
+    PyModuleDef_HEAD_INIT,
+    "_spans",
+    "OpenTelemetry spans, recorded and encoded in C++.",
+    sizeof(ModuleState),
+    functions,
+    slots,
+    traverse,
+    clear,
+    release,
+};
+
+}  // namespace tango_spans
+
+PyMODINIT_FUNC PyInit__spans() { return PyModuleDef_Init(&tango_spans::module_definition); }

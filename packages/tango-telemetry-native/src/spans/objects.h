@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+// The objects behind the module's types.
+#pragma once
+
+#include "core/sampler.h"
+#include "identity.h"
+
+namespace tango_spans {
+
+struct QueueObject {
+    PyObject_HEAD
+    SpanQueue* queue;
+    PyObject* wake;  // owned; null or what set_wake() was given
+    ModuleState* state;
+};
+
+struct ResourceObject {
+    PyObject_HEAD
+    Resource* resource;
+};
+
+struct ScopeObject {
+    PyObject_HEAD
+    Scope* scope;
+};
+
+struct TracerObject {
+    PyObject_HEAD
+    ModuleState* state;
+    PyObject* module;  // keeps the state alive
+    QueueObject* queue;
+    Scope* scope;
+    Limits limits;
+    Sampler sampler;
+    bool enabled;
+    PyObject* python_sampler;  // null: `sampler` decides
+    PyObject* id_generator;    // null: ids are made here
+    PyObject* on_start;        // null or called with (span, parent context)
+    PyObject* on_end;          // null or called with (span)
+};
+
+// Both kinds of span begin alike, so that either can be read as a parent.
+struct AnySpanObject {
+    PyObject_HEAD
+    TracerObject* tracer;
+    Identity identity;
+};
+
+// Not recorded: a subclass of opentelemetry.trace.NonRecordingSpan.
+using DroppedSpanObject = AnySpanObject;
+
+struct SpanObject {
+    PyObject_HEAD
+    TracerObject* tracer;
+    Identity identity;
+    SpanRecord* record;
+    PyObject* parent;              // owned; null or the parent's SpanContext
+    PyObject* parent_trace_state;  // owned; null or the parent's trace state, where `parent` is still to be made
+    PyObject* link_contexts;       // owned; null or a list of the SpanContext of each link
+};
+
+// The span's methods that others need.
+bool end_span(SpanObject* span, PyObject* end_time);
+bool record_exception(SpanObject* span, PyObject* exception, PyObject* attributes, PyObject* timestamp,
+                      PyObject* escaped);
+bool set_exception_status(SpanObject* span, PyObject* exception);
+bool add_span_link(SpanObject* span, PyObject* context, PyObject* attributes);
+std::uint64_t time_or(ModuleState& state, PyObject* time, std::uint64_t missing);
+
+PyObject* start_span(TracerObject* tracer, PyObject* const* arguments);
+
+// Positions in the arguments of start_span and start_as_current_span.
+enum StartArgument {
+    kStartName,
+    kStartContext,
+    kStartKind,
+    kStartAttributes,
+    kStartLinks,
+    kStartTime,
+    kStartRecordException,
+    kStartSetStatus,
+    kStartEndOnExit,
+    kStartArguments,
+};
+
+PyObject* create_activation(TracerObject* tracer, PyObject* const* arguments);
+void wake_consumer(QueueObject* queue);
+
+PyTypeObject* create_span_type(PyObject* module);
+PyTypeObject* create_dropped_span_type(PyObject* module);
+PyTypeObject* create_tracer_type(PyObject* module);
+PyTypeObject* create_activation_type(PyObject* module);
+PyTypeObject* create_queue_type(PyObject* module);
+PyTypeObject* create_resource_type(PyObject* module);
+PyTypeObject* create_scope_type(PyObject* module);
+
+}  // namespace tango_spans

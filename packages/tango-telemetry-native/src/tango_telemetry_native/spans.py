@@ -1,0 +1,415 @@
+"""A tracer provider whose spans are recorded and encoded in C++.
+
+`create_native_tracer_provider` makes one. Its tracers and spans are true subclasses of OpenTelemetry's and do what the
+SDK's do, by the rules of opentelemetry-sdk 1.45, at a small part of the price: attributes are encoded as OTLP when they
+are set, and a finished span is a few hundred bytes in a `SpanQueue`, which a pipeline drains.
+
+Where this differs from the SDK on purpose:
+
+- Telemetry never raises into user code. Where the SDK lets an exception of a value's ``__str__``, of a sampler or of a
+  span processor through to the caller, it is logged here, once for each place, and what caused it is left out.
+- A lone surrogate in a string becomes ``?``. The official encoder loses the attribute, or the whole batch if it is in a name.
+- The end of a span is read from a clock that does not step, unless the start was given.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import inspect
+import logging
+import os
+import threading
+import traceback
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import opentelemetry.context as otel_context
+from opentelemetry import trace
+from opentelemetry.context.context import Context
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
+
+from tango_telemetry_native import _spans
+from tango_telemetry_native._span_settings import SamplerRule, SpanLimits, encode_limits
+from tango_telemetry_native._spans import SpanQueue
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor
+
+__all__ = [
+    "DEFAULT_QUEUE_BYTES",
+    "DEFAULT_QUEUE_SPANS",
+    "NativeSpan",
+    "NativeTracer",
+    "NativeTracerProvider",
+    "SpanLimits",
+    "SpanQueue",
+    "create_native_tracer_provider",
+    "create_span_queue",
+]
+
+DEFAULT_QUEUE_SPANS = 131_072
+"""Finished spans that may wait. At the usual 300 bytes each, more than a second of the fastest producer."""
+
+DEFAULT_QUEUE_BYTES = 64 << 20
+"""Memory that finished spans may take while they wait."""
+
+_logger = logging.getLogger(__name__)
+
+
+def create_span_queue(
+    max_spans: int = DEFAULT_QUEUE_SPANS, max_bytes: int = DEFAULT_QUEUE_BYTES, wake_spans: int = 512
+) -> SpanQueue:
+    """A queue for the spans of any number of providers: the ``EncodedSource`` of one pipeline.
+
+    It holds at most `max_spans` spans and `max_bytes` bytes and refuses, and counts, what comes on top. `wake_spans` is when
+    it calls what ``set_wake`` was given; 1 wakes for every span that finds the queue empty. A child of a fork starts empty.
+    """
+    return SpanQueue(max_spans, max_bytes, wake_spans)
+
+
+def create_native_tracer_provider(
+    resource: Any = None,
+    *,
+    sampler: Any = None,
+    span_limits: Any = None,
+    id_generator: Any = None,
+    queue: SpanQueue | None = None,
+) -> NativeTracerProvider:
+    """A tracer provider with its spans in C++.
+
+    `resource` is the SDK's ``Resource`` or a mapping of attributes. `sampler`, `span_limits` and `id_generator` are the SDK's or
+    objects like them; without them the ``OTEL_*`` variables decide, as in the SDK. Providers that share one `queue` share one
+    pipeline; without one the provider makes its own.
+    """
+    return NativeTracerProvider(
+        resource, sampler=sampler, span_limits=span_limits, id_generator=id_generator, queue=queue
+    )
+
+
+class NativeSpan(_spans.SpanBase, trace.Span):
+    """A recording span. Beside OpenTelemetry's API it has the properties of the SDK's ``ReadableSpan``."""
+
+    _tracer: NativeTracer  # type: ignore[assignment, unused-ignore]
+
+    __slots__ = ()
+    __repr__ = _spans.SpanBase.__repr__
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """A copy of what is set now."""
+        return MappingProxyType(self._decode_attributes()[0])
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """The events so far. Needs opentelemetry-sdk, as `links` and `to_json` do."""
+        from tango_telemetry_native._span_view import read_events
+
+        return tuple(read_events(self))
+
+    @property
+    def links(self) -> Sequence[trace.Link]:
+        """The links so far."""
+        from tango_telemetry_native._span_view import read_links
+
+        return tuple(read_links(self))
+
+    @property
+    def dropped_attributes(self) -> int:
+        """How many attributes found no room."""
+        return self._decode_attributes()[1]
+
+    @property
+    def dropped_events(self) -> int:
+        """How many events found no room."""
+        return self._decode_events()[1]
+
+    @property
+    def dropped_links(self) -> int:
+        """How many links found no room."""
+        return self._decode_links()[1]
+
+    @property
+    def resource(self) -> Any:
+        """The provider's resource."""
+        return self._tracer.resource
+
+    @property
+    def instrumentation_scope(self) -> Any:
+        """The tracer's instrumentation scope."""
+        return self._tracer.instrumentation_scope
+
+    def to_json(self, indent: int | None = 4) -> str:
+        """The SDK's JSON of a span."""
+        return str(self._readable_span().to_json(indent))
+
+    def _readable_span(self) -> ReadableSpan:
+        from tango_telemetry_native._span_view import NativeReadableSpan
+
+        return NativeReadableSpan(self)
+
+
+class NativeDroppedSpan(_spans.DroppedSpanBase, NonRecordingSpan):  # type: ignore[override, unused-ignore]
+    """A span that the sampler does not want: only its context goes on."""
+
+    __slots__ = ()
+
+
+class _Hooks:
+    """Calls the span processors of a provider at either end of a span."""
+
+    def __init__(self) -> None:
+        self.processors: tuple[SpanProcessor, ...] = ()
+
+    def on_start(self, span: NativeSpan, parent_context: Context | None) -> None:
+        for processor in self.processors:
+            processor.on_start(span, parent_context=parent_context)  # type: ignore[arg-type]
+
+    def on_end(self, span: NativeSpan) -> None:
+        for processor in self.processors:
+            on_ending = getattr(processor, "_on_ending", None)  # the SDK's, since 1.37
+            if on_ending is not None:
+                on_ending(span)
+        view = span._readable_span()
+        for processor in self.processors:
+            processor.on_end(view)
+
+
+class NativeTracer(_spans.TracerBase, trace.Tracer):  # type: ignore[misc]
+    """Makes spans of one instrumentation scope."""
+
+    def __init__(self, provider: NativeTracerProvider, key: _ScopeKey) -> None:
+        rule = provider._rule
+        super().__init__(
+            provider.queue,
+            provider._create_scope(key),
+            provider._limits,
+            rule.root,
+            rule.parent_based,
+            rule.bound,
+            rule.sampler,
+            provider._id_generator,
+        )
+        self._key = key
+        self.resource: Any = provider.resource
+
+    @functools.cached_property
+    def instrumentation_scope(self) -> Any:
+        """The SDK's ``InstrumentationScope`` of this tracer."""
+        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+        name, version, schema_url, attributes = self._key
+        return InstrumentationScope(name, version, schema_url, attributes)
+
+
+# name, version, schema URL, attributes
+_ScopeKey = tuple[str, str, str | None, Mapping[str, Any] | None]
+
+
+class NativeTracerProvider(trace.TracerProvider):
+    """A tracer provider whose spans are made in C++ and end in a `SpanQueue`.
+
+    `add_span_processor` takes the SDK's span processors beside the queue; each costs what it costs with the SDK.
+    """
+
+    def __init__(
+        self,
+        resource: Any = None,
+        *,
+        sampler: Any = None,
+        span_limits: Any = None,
+        id_generator: Any = None,
+        queue: SpanQueue | None = None,
+    ) -> None:
+        self.queue = create_span_queue() if queue is None else queue
+        self._resource = resource
+        self._rule = SamplerRule.from_env() if sampler is None else SamplerRule.from_sampler(sampler)
+        self._limits = encode_limits(SpanLimits.from_env() if span_limits is None else span_limits)
+        self._id_generator = id_generator
+        self._disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+        self._lock = threading.Lock()
+        self._tracers: dict[Any, NativeTracer] = {}
+        self._hooks = _Hooks()
+        self._encoded_resource = self._encode_resource()
+        _providers.add(self)
+
+    @property
+    def resource(self) -> Any:
+        """What `resource` was given."""
+        return self._resource
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> trace.Tracer:
+        """The tracer of an instrumentation scope; the same one for the same arguments."""
+        if self._disabled:
+            return trace.NoOpTracer()
+        if not instrumenting_module_name:
+            instrumenting_module_name = ""
+            logging.getLogger("opentelemetry.sdk.trace").error("get_tracer called with missing module name.")
+        key = (
+            instrumenting_module_name,
+            instrumenting_library_version or "",
+            schema_url,
+            dict(attributes) if attributes else None,
+        )
+        # Attributes may hold what cannot be hashed; they tell scopes apart by their text.
+        cache_key = (*key[:3], repr(sorted(key[3].items(), key=repr)) if key[3] else None)
+        with self._lock:
+            tracer = self._tracers.get(cache_key)
+            if tracer is None:
+                tracer = self._tracers[cache_key] = NativeTracer(self, key)
+                self._hook(tracer)
+            return tracer
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        """Call `span_processor` at either end of each recorded span, with the SDK's meaning."""
+        with self._lock:
+            self._hooks.processors += (span_processor,)
+            for tracer in self._tracers.values():
+                self._hook(tracer)
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Flush the span processors that were added. The queue is flushed by the pipeline that drains it."""
+        results = [processor.force_flush(timeout_millis) for processor in self._hooks.processors]
+        return all(result is not False for result in results)
+
+    def shutdown(self) -> None:
+        """Shut down the span processors that were added. The queue belongs to its pipeline and goes on."""
+        for processor in self._hooks.processors:
+            processor.shutdown()
+
+    def _hook(self, tracer: NativeTracer) -> None:
+        if self._hooks.processors:
+            tracer._set_hooks(self._hooks.on_start, self._hooks.on_end)
+
+    def _encode_resource(self) -> _spans.Resource:
+        attributes = getattr(self._resource, "attributes", self._resource)
+        return _spans.Resource(attributes, getattr(self._resource, "schema_url", None))
+
+    def _create_scope(self, key: _ScopeKey) -> _spans.Scope:
+        name, version, schema_url, attributes = key
+        return _spans.Scope(self._encoded_resource, name, version, schema_url, attributes)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+        attributes = getattr(self._resource, "attributes", self._resource)
+        if not attributes or "process.pid" not in attributes:
+            return
+        # Spans of the child must not carry its parent's process id.
+        update = {"process.pid": os.getpid()}
+        if hasattr(self._resource, "merge"):
+            self._resource = self._resource.merge(type(self._resource)(update))
+        else:
+            self._resource = {**attributes, **update}
+        self._encoded_resource = self._encode_resource()
+        for tracer in self._tracers.values():
+            tracer.resource = self._resource
+            tracer._set_scope(self._create_scope(tracer._key))
+
+
+_providers: weakref.WeakSet[NativeTracerProvider] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for provider in list(_providers):
+        provider._after_fork()
+
+
+def _format_exception(exception: BaseException) -> str:
+    return "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
+
+
+def _decorate(activation: _spans.Activation, function: Callable[..., Any]) -> Callable[..., Any]:
+    """What a decorated function becomes: each call has a span of its own."""
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def traced_coroutine(*args: Any, **kwargs: Any) -> Any:
+            with activation._recreate():
+                return await function(*args, **kwargs)
+
+        return traced_coroutine
+
+    @functools.wraps(function)
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        with activation._recreate():
+            return function(*args, **kwargs)
+
+    return traced
+
+
+_reported: set[str] = set()
+
+
+def _report_failure(what: str, error: BaseException) -> None:
+    """Log what went wrong inside telemetry, once for each kind: a hot loop must not fill a disk."""
+    if what not in _reported:
+        _reported.add(what)
+        _logger.warning("%s: %s (reported once)", what, type(error).__name__, exc_info=error)
+
+
+def _context_variable() -> contextvars.ContextVar[Context] | None:
+    """The context variable behind ``opentelemetry.context``, if it is what opentelemetry-api 1.x has used so far."""
+    runtime = getattr(otel_context, "_RUNTIME_CONTEXT", None)
+    if type(runtime).__name__ != "ContextVarsRuntimeContext":
+        return None
+    variable = getattr(runtime, "_current_context", None)
+    return variable if isinstance(variable, contextvars.ContextVar) else None
+
+
+def _configure() -> None:
+    from collections.abc import Mapping, Sequence
+
+    _spans.configure(
+        span_class=NativeSpan,
+        dropped_span_class=NativeDroppedSpan,
+        span_abc=trace.Span,
+        span_context_class=SpanContext,
+        status_class=Status,
+        status_code_class=StatusCode,
+        status_codes=(StatusCode.UNSET, StatusCode.OK, StatusCode.ERROR),
+        span_kinds=(
+            SpanKind.INTERNAL,
+            SpanKind.SERVER,
+            SpanKind.CLIENT,
+            SpanKind.PRODUCER,
+            SpanKind.CONSUMER,
+        ),
+        trace_flags=tuple(TraceFlags(flags) for flags in range(256)),
+        default_trace_state=getattr(trace.span, "DEFAULT_TRACE_STATE", TraceState.get_default()),
+        context_class=Context,
+        context_variable=_context_variable(),
+        span_key=getattr(trace.propagation, "_SPAN_KEY", None),
+        get_current_span=trace.get_current_span,
+        set_span_in_context=trace.set_span_in_context,
+        attach=otel_context.attach,
+        detach=otel_context.detach,
+        sequence_abc=Sequence,
+        mapping_abc=Mapping,
+        format_exception=_format_exception,
+        decorate=_decorate,
+        # The SDK's loggers: a filter that somebody has for its messages works on these too.
+        warn_attributes=logging.getLogger("opentelemetry.attributes").warning,
+        warn_span=logging.getLogger("opentelemetry.sdk.trace").warning,
+        warn_encoder=logging.getLogger("opentelemetry.exporter.otlp.proto.common._internal").error,
+        report_failure=_report_failure,
+    )
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+_configure()

@@ -1,0 +1,143 @@
+"""Limits and samplers are those that the SDK reads from the same environment."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("tango_telemetry_native._spans", reason="tango-telemetry-native is not built here")
+pytest.importorskip("opentelemetry.sdk.trace")
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanLimits as SdkLimits
+from opentelemetry.sdk.trace import sampling
+from opentelemetry.trace import SpanContext, TraceFlags, TraceState
+from tango_telemetry_native._span_settings import (
+    ALWAYS,
+    NEVER,
+    PYTHON,
+    RATIO,
+    SamplerRule,
+    SpanLimits,
+    encode_limits,
+)
+from tango_telemetry_native.spans import create_native_tracer_provider
+
+VARIABLES = [
+    "OTEL_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_SPAN_EVENT_COUNT_LIMIT",
+    "OTEL_SPAN_LINK_COUNT_LIMIT",
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(VARIABLES), st.sampled_from(["", " ", "0", "7", " 12 ", "-1", "x", "1.5"])
+    )
+)
+def test_limits_are_those_of_the_sdk(environ: dict[str, str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in VARIABLES:
+            patch.delenv(variable, raising=False)
+        for variable, text in environ.items():
+            patch.setenv(variable, text)
+        try:
+            expected = encode_limits(SdkLimits())
+        except ValueError as error:
+            with pytest.raises(ValueError) as caught:
+                SpanLimits.from_env(environ)
+            assert str(caught.value).split(" must")[0] in environ
+            assert "must be a non-negative integer" in str(error)
+            return
+    assert encode_limits(SpanLimits.from_env(environ)) == expected
+
+
+@pytest.mark.parametrize("name", [None, "", "always_on", "always_off", "TraceIdRatio", "parentbased_always_on",
+                                  "parentbased_always_off", "parentbased_traceidratio", "parentbased_", "nonsense"])  # fmt: skip
+@pytest.mark.parametrize("argument", [None, "", "0", "0.25", "1", "1.0", "2", "-1", "x", "nan"])
+def test_samplers_of_the_environment_are_those_of_the_sdk(
+    name: str | None, argument: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = {}
+    for variable, text in (("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", argument)):
+        monkeypatch.delenv(variable, raising=False)
+        if text is not None:
+            environ[variable] = text
+            monkeypatch.setenv(variable, text)
+    official = sampling._get_from_env_or_default()
+    if argument == "nan" and name and "ratio" in name.lower():
+        pytest.skip("the SDK cannot make a sampler of it")
+    assert SamplerRule.from_env(environ) == SamplerRule.from_sampler(official)
+
+
+def test_only_the_samplers_of_the_sdk_become_rules() -> None:
+    class Mine(sampling.TraceIdRatioBased):
+        pass
+
+    assert SamplerRule.from_sampler(sampling.ALWAYS_ON) == SamplerRule(ALWAYS, False)
+    assert SamplerRule.from_sampler(sampling.DEFAULT_OFF) == SamplerRule(NEVER, True)
+    assert SamplerRule.from_sampler(sampling.ParentBasedTraceIdRatio(0.5)) == SamplerRule(RATIO, True, 2**63)
+    assert SamplerRule.from_sampler(Mine(0.5)).root == PYTHON
+    other_parents = sampling.ParentBased(sampling.ALWAYS_ON, remote_parent_sampled=sampling.ALWAYS_OFF)
+    assert SamplerRule.from_sampler(other_parents).root == PYTHON
+    assert SamplerRule.from_sampler(sampling.AlwaysRecordSampler(sampling.ALWAYS_OFF)).root == PYTHON
+
+
+class FixedIds:
+    def __init__(self, trace_id: int) -> None:
+        self.trace_id = trace_id
+
+    def generate_trace_id(self) -> int:
+        return self.trace_id
+
+    def generate_span_id(self) -> int:
+        return 1
+
+
+@settings(max_examples=500, deadline=None)
+@given(rate=st.one_of(st.sampled_from([0.0, 1.0, 0.5, 2**-64, 1 - 2**-53]), st.floats(0, 1)), data=st.data())
+def test_the_ratio_has_the_exact_bound_of_the_sdk(rate: float, data: st.DataObject) -> None:
+    official = sampling.TraceIdRatioBased(rate)
+    low = data.draw(
+        st.one_of(
+            st.integers(0, 2**64 - 1),
+            st.integers(-2, 2).map(lambda near: min(max(official.bound + near, 0), 2**64 - 1)),
+        )
+    )
+    trace_id = (5 << 64) + low
+    tracer = create_native_tracer_provider({}, sampler=official, id_generator=FixedIds(trace_id)).get_tracer(
+        "t"
+    )
+    decision = official.should_sample(None, trace_id, "s").decision
+    assert tracer.start_span("s").is_recording() == decision.is_recording()
+
+
+@pytest.mark.parametrize("parent_flags", [0, 1, 2, 3])
+@pytest.mark.parametrize("remote", [False, True])
+@pytest.mark.parametrize("sampler", ["ALWAYS_ON", "ALWAYS_OFF", "DEFAULT_ON", "DEFAULT_OFF"])
+def test_parents_decide_as_with_the_sdk(parent_flags: int, remote: bool, sampler: str) -> None:
+    from opentelemetry.sdk.trace import TracerProvider
+
+    official = getattr(sampling, sampler)
+    state = TraceState([("tango", "1"), ("other", "2")])
+    parent = SpanContext(0x11 << 100, 0x22, remote, TraceFlags(parent_flags), state)
+    context = trace.set_span_in_context(trace.NonRecordingSpan(parent))
+    native = create_native_tracer_provider({}, sampler=official).get_tracer("t").start_span("s", context)
+    sdk = TracerProvider(sampler=official, shutdown_on_exit=False).get_tracer("t").start_span("s", context)
+    ours, theirs = native.get_span_context(), sdk.get_span_context()
+    assert native.is_recording() == sdk.is_recording()
+    assert (ours.trace_id, ours.trace_flags, ours.trace_state) == (
+        theirs.trace_id,
+        theirs.trace_flags,
+        theirs.trace_state,
+    )
+    assert isinstance(native, trace.NonRecordingSpan) == isinstance(sdk, trace.NonRecordingSpan)
+    if sdk.is_recording():
+        assert native.parent == sdk.parent == parent

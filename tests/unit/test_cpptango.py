@@ -1,0 +1,96 @@
+"""What cppTango is handed: only what it can parse, in the names that its version knows."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tango_telemetry import TelemetryConfig
+from tango_telemetry._cpptango import apply_cpptango_environment, cpptango_environment
+
+HTTP = {
+    "TANGO_TELEMETRY_ENABLE": "on",
+    "TANGO_TELEMETRY_TRACES_EXPORTER": "http",
+    "TANGO_TELEMETRY_TRACES_ENDPOINT": "http://h:4318/v1/traces",
+}
+
+
+def handed(user, version, *, idl=True, kernel=False):
+    return cpptango_environment(
+        TelemetryConfig.from_env(user), user, tango_version=version, idl=idl, kernel=kernel
+    )
+
+
+def test_tango_9_is_handed_nothing():
+    assert handed(HTTP, (9, 5, 1)) == {}
+
+
+def test_10_3_carries_the_context_without_spans_of_its_own():
+    given = handed(HTTP, (10, 3, 1))
+    assert given["TANGO_TELEMETRY_ENABLE"] == "on"
+    assert given["TANGO_TELEMETRY_TOPICS"] == "user"
+    assert given["TANGO_TELEMETRY_TYPES"] == "tracing"
+    assert given["TANGO_TELEMETRY_TRACING_EXPORTERS"] == "console"
+    assert given["TANGO_TELEMETRY_TRACES_EXPORTER"] is None
+
+
+def test_with_kernel_spans_10_3_gets_the_users_exporter_in_its_own_names():
+    given = handed(HTTP, (10, 3, 1), kernel=True)
+    assert given["TANGO_TELEMETRY_TOPICS"] == "all"
+    assert given["TANGO_TELEMETRY_TRACING_EXPORTERS"] == "http"
+    assert given["TANGO_TELEMETRY_TRACING_ENDPOINTS"] == "http://h:4318/v1/traces"
+
+
+def test_with_kernel_spans_10_1_gets_10_3s_settings_in_its_own_names():
+    user = {
+        "TANGO_TELEMETRY_ENABLE": "on",
+        "TANGO_TELEMETRY_TRACING_EXPORTERS": "file,grpc",
+        "TANGO_TELEMETRY_TRACING_ENDPOINTS": "/tmp/x,grpc://h:4317",
+    }
+    given = handed(user, (10, 1, 5), kernel=True)
+    assert given["TANGO_TELEMETRY_TRACES_EXPORTER"] == "grpc"
+    assert given["TANGO_TELEMETRY_TRACES_ENDPOINT"] == "grpc://h:4317"
+
+
+@pytest.mark.parametrize("version", [(10, 0, 3), (10, 1, 5), (10, 3, 1)])
+def test_cpptango_is_off_where_the_context_travels_by_giop_alone(version):
+    assert handed(HTTP, version, idl=False) == {"TANGO_TELEMETRY_ENABLE": "off"}
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        {"TANGO_TELEMETRY_LOGGING_EXPORTERS": "none"},
+        {"TANGO_TELEMETRY_TYPES": ""},
+        {"TANGO_TELEMETRY_TYPES": "garbage"},
+        {"TANGO_TELEMETRY_TOPICS": "x" * 1_000_000},
+        {"TANGO_TELEMETRY_LOGS_EXPORTER": "garbage"},
+        {"TANGO_TELEMETRY_LOGGING_ENDPOINTS": ",,,"},
+    ],
+)
+def test_what_would_end_the_process_is_never_handed_on(user):
+    given = handed({**HTTP, **user}, (10, 3, 1))
+    assert given["TANGO_TELEMETRY_TYPES"] == "tracing"
+    assert given["TANGO_TELEMETRY_TOPICS"] == "user"
+    assert given["TANGO_TELEMETRY_LOGGING_EXPORTERS"] is None
+    assert given["TANGO_TELEMETRY_LOGGING_ENDPOINTS"] is None
+
+
+def test_logging_is_passed_on_when_asked_for():
+    user = {
+        **HTTP,
+        "TANGO_TELEMETRY_TYPES": "tracing,logging",
+        "TANGO_TELEMETRY_LOGGING_EXPORTERS": "grpc",
+        "TANGO_TELEMETRY_LOGGING_ENDPOINTS": "grpc://h:4317",
+    }
+    given = handed(user, (10, 3, 1))
+    assert given["TANGO_TELEMETRY_TYPES"] == "tracing,logging"
+    assert given["TANGO_TELEMETRY_LOGGING_EXPORTERS"] == "grpc"
+
+
+def test_child_processes_read_the_users_settings_again():
+    environment = dict(HTTP)
+    apply_cpptango_environment({"TANGO_TELEMETRY_ENABLE": "off"}, HTTP, environment)
+    assert environment["TANGO_TELEMETRY_ENABLE"] == "off"
+    assert json.loads(environment["PYTANGO_TELEMETRY_HANDED_ON"]) == {"TANGO_TELEMETRY_ENABLE": ["off", "on"]}
+    assert TelemetryConfig.from_env(environment).enabled is True
