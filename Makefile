@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := core client server native tools
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test bench lint types layers unit clean
+.PHONY: bench clean demo help layers lint setup test test-pytango types unit
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -21,6 +21,9 @@ demo: $(STAMP) ## one traced operation through a Leader to its Followers, drawn 
 
 test: $(STAMP) lint types layers ## everything CI runs
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-pytango: $(STAMP) ## PyTango's own test-suite, without us and with us; half an hour
+	$(BIN)/python tests/pytango_suite.py $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
