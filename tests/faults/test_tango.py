@@ -1,0 +1,154 @@
+"""Real device servers and clients while their collector is in trouble: start, calls, DevRestart and exit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import receiver as receivers
+from receiver import Receiver
+
+from .conftest import within_seconds
+from .tango_system import TangoServer, start_server
+
+BOUND = 1.0
+FAULTS = {
+    "none": None,
+    "refuses": receivers.REFUSE,
+    "never answers": receivers.HANG,
+    "answers 500": receivers.status(500),
+}
+ENDS = ("SIGTERM", "SIGINT", "Kill")
+
+
+def variables(receiver: Receiver, spans: str) -> dict[str, str]:
+    return {
+        "TANGO_TELEMETRY_ENABLE": "on",
+        "TANGO_TELEMETRY_KERNEL_ENABLE": "off",
+        "TANGO_TELEMETRY_TRACES_EXPORTER": receiver.protocol,
+        "TANGO_TELEMETRY_TRACES_ENDPOINT": receiver.endpoint,
+        "PYTANGO_TELEMETRY_NATIVE_SPANS": spans,
+    }
+
+
+@pytest.fixture(params=["on", "off"], ids=["native", "sdk"])
+def spans(request: pytest.FixtureRequest) -> str:
+    """PYTANGO_TELEMETRY_NATIVE_SPANS."""
+    if request.param == "on":
+        pytest.importorskip("tango_telemetry_native.spans")
+    return str(request.param)
+
+
+def end_server(server: TangoServer, end: str) -> tuple[int, float]:
+    """End a server; (exit status, seconds it took)."""
+    begin = time.monotonic()
+    if end == "Kill":
+        server.call_admin("Kill")
+    else:
+        server.process.send_signal(getattr(signal, end))
+    status = server.process.wait(60)
+    return status, time.monotonic() - begin
+
+
+@pytest.fixture(scope="module")
+def usual_end(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
+    """The exit status of a server without telemetry, by the way it ends."""
+    folder = tmp_path_factory.mktemp("plain")
+    usual = {}
+    for end in ENDS:
+        with start_server(folder, 1, {"TANGO_TELEMETRY_ENABLE": "off"}) as server:
+            usual[end] = end_server(server, end)[0]
+    return usual
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("devices", [1, 50])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_server_ends_in_time(
+    receiver: Receiver,
+    tmp_path: Path,
+    spans: str,
+    fault: str,
+    devices: int,
+    end: str,
+    usual_end: dict[str, int],
+) -> None:
+    if (devices == 50) != (end == "SIGTERM"):
+        pytest.skip("SIGTERM with 50 devices, the other ends with one")
+    receiver.fault = FAULTS[fault]
+
+    def run() -> tuple[int, float, str]:
+        with start_server(tmp_path, devices, variables(receiver, spans)) as server:
+            server.call_each(2)
+            server.call_admin("DevRestart", "test/faults/0")
+            status, seconds = end_server(server, end)
+            return status, seconds, server.errors()
+
+    # Half a second is what a server needs to end without telemetry on a busy machine.
+    status, _, errors = within_seconds(BOUND + 0.5, run)
+    assert status == usual_end[end], errors
+    if fault == "none":
+        names = {span.name for span in receiver.spans}
+        assert any(name.endswith(".Go") for name in names), names
+        services = {span.resource.get("service.instance.id") for span in receiver.spans}
+        assert len(services & {f"test/faults/{number}" for number in range(devices)}) == devices
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_client_ends_in_time(receiver: Receiver, tmp_path: Path, spans: str, fault: str) -> None:
+    receiver.fault = FAULTS[fault]
+    script = tmp_path / "client.py"
+    script.write_text(
+        "import sys, time\nimport tango_telemetry_client, tango\n"
+        "proxy = tango.DeviceProxy(sys.argv[1])\n"
+        "for _ in range(20):\n    proxy.Go()\n"
+        "print(time.monotonic(), flush=True)\nsys.exit(4)\n"
+    )
+    with start_server(tmp_path, 1, {"TANGO_TELEMETRY_ENABLE": "off"}) as server:
+
+        def run() -> tuple[int, float, str]:
+            environment = {**os.environ, **variables(receiver, spans)}
+            command = [sys.executable, str(script), server.name(0)]
+            ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+            assert ended.stdout, ended.stderr
+            return ended.returncode, time.monotonic() - float(ended.stdout), ended.stderr
+
+        status, _, errors = within_seconds(BOUND, run)
+    assert status == 4, errors
+    if fault == "none":
+        assert sum(span.name == "command_inout Go" for span in receiver.spans) >= 20
+
+
+def test_start_calls_and_restart_do_not_notice(tmp_path: Path, spans: str) -> None:
+    """The figures of docs/reliability.md; asserted loosely, because the machine is shared."""
+    figures: dict[str, dict[str, float]] = {}
+    for fault, trouble in FAULTS.items():
+        with (
+            Receiver("http", fault=trouble) as receiver,
+            start_server(tmp_path, 50, variables(receiver, spans)) as server,
+        ):
+            calls = server.time_calls(400)
+            begin = time.monotonic()
+            for number in range(5):
+                server.call_admin("DevRestart", f"test/faults/{number}")
+            figures[fault] = {
+                "start_s": server.start_seconds,
+                "call_p50_us": calls[len(calls) // 2] / 1000,
+                "call_p99_us": calls[-1 - len(calls) // 100] / 1000,
+                "restart_ms": (time.monotonic() - begin) / 5 * 1000,
+                "threads": server.threads(),
+            }
+            figures[fault]["exit_s"] = end_server(server, "SIGTERM")[1]
+    print("\n" + json.dumps({spans: figures}, indent=1))
+    usual = figures["none"]
+    for name, trouble_figures in figures.items():
+        assert trouble_figures["start_s"] < usual["start_s"] * 2 + 1, name
+        assert trouble_figures["call_p50_us"] < usual["call_p50_us"] * 2, name
+        assert trouble_figures["restart_ms"] < usual["restart_ms"] * 2 + 50, name
+        assert trouble_figures["threads"] <= usual["threads"] + 1, name
