@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -26,15 +27,23 @@ Faults.run_server()
 CALLER = """
 import json, sys, time
 import tango
-names, rounds = json.loads(sys.argv[1]), int(sys.argv[2])
+port, devices = sys.argv[1:]
+names = [f"tango://127.0.0.1:{port}/test/faults/{number}#dbase=no" for number in range(int(devices))]
 proxies = [tango.DeviceProxy(name) for name in names]
-times = []
-for _ in range(rounds):
-    for proxy in proxies:
+admin = tango.DeviceProxy(f"tango://127.0.0.1:{port}/dserver/Faults/test#dbase=no")
+for line in sys.stdin:
+    what, count = line.split()
+    times = []
+    for number in range(int(count)):
         begin = time.perf_counter_ns()
-        proxy.command_inout("Go")
+        if what == "Go":
+            proxies[number % len(proxies)].command_inout("Go")
+        elif what == "DevRestart":
+            admin.command_inout(what, f"test/faults/{number % len(names)}")
+        else:
+            admin.command_inout(what)
         times.append(time.perf_counter_ns() - begin)
-print(json.dumps(sorted(times)))
+    print(json.dumps(times), flush=True)
 """
 
 
@@ -49,44 +58,38 @@ class TangoServer:
         self._port = port
         self._devices = devices
         self._folder = folder
+        self._caller: subprocess.Popen[str] | None = None
 
     def name(self, number: int) -> str:
         """What a client writes to reach a device."""
         return f"tango://127.0.0.1:{self._port}/test/faults/{number}#dbase=no"
 
-    def _client(self, code: str, *arguments: str) -> str:
-        environment = {**os.environ, "TANGO_TELEMETRY_ENABLE": "off"}
-        ended = subprocess.run(
-            [sys.executable, "-c", code, *arguments],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
+    def call(self, what: str, count: int = 1) -> list[int]:
+        """Call "Go" of the devices in turn, or a command of the administration device; nanoseconds of each call.
 
-    def time_calls(self, count: int) -> list[int]:
-        """Nanoseconds of about so many calls by an untraced client, sorted."""
-        import json
-
-        names = json.dumps([self.name(number) for number in range(self._devices)])
-        times: list[int] = json.loads(self._client(CALLER, names, str(max(1, count // self._devices))))
+        The caller is an untraced process of its own, which stays for all calls.
+        """
+        if self._caller is None:
+            self._caller = subprocess.Popen(
+                [sys.executable, "-c", CALLER, str(self._port), str(self._devices)],
+                env={**os.environ, "TANGO_TELEMETRY_ENABLE": "off"},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        assert self._caller.stdin is not None
+        assert self._caller.stdout is not None
+        print(what, count, file=self._caller.stdin, flush=True)
+        times: list[int] = json.loads(self._caller.stdout.readline())
         return times
 
-    def call_each(self, rounds: int) -> None:
-        """Call each device so many times."""
-        self.time_calls(rounds * self._devices)
-
-    def call_admin(self, command: str, argument: str = "") -> None:
-        """Call a command of the administration device."""
-        code = (
-            "import sys, tango\n"
-            "proxy = tango.DeviceProxy(sys.argv[1])\n"
-            "proxy.command_inout(sys.argv[2], *[text for text in sys.argv[3:] if text])\n"
-        )
-        name = f"tango://127.0.0.1:{self._port}/dserver/Faults/test#dbase=no"
-        self._client(code, name, command, argument)
+    def close(self) -> None:
+        """Kill what still runs."""
+        for process in (self._caller, self.process):
+            if process is not None:
+                if process.poll() is None:
+                    process.kill()
+                process.communicate()
 
     def threads(self) -> int:
         """How many threads of the operating system it has."""
@@ -128,9 +131,8 @@ def start_server(folder: Path, devices: int, variables: Mapping[str, str]) -> It
             break
         process.wait()
     assert ready, (folder / "server.log").read_text()
+    server = TangoServer(process, port, devices, folder, time.monotonic() - begin)
     try:
-        yield TangoServer(process, port, devices, folder, time.monotonic() - begin)
+        yield server
     finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        server.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -47,9 +46,10 @@ def spans(request: pytest.FixtureRequest) -> str:
 
 def end_server(server: TangoServer, end: str) -> tuple[int, float]:
     """End a server; (exit status, seconds it took)."""
+    server.call("Go")  # the caller is there and connected
     begin = time.monotonic()
     if end == "Kill":
-        server.call_admin("Kill")
+        server.call("Kill")
     else:
         server.process.send_signal(getattr(signal, end))
     status = server.process.wait(60)
@@ -67,8 +67,7 @@ def usual_end(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     return usual
 
 
-@pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("devices", [1, 50])
+@pytest.mark.parametrize(("end", "devices"), [("SIGTERM", 1), ("SIGTERM", 50), ("SIGINT", 1), ("Kill", 1)])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_server_ends_in_time(
     receiver: Receiver,
@@ -79,8 +78,6 @@ def test_a_server_ends_in_time(
     end: str,
     usual_end: dict[str, int],
 ) -> None:
-    if (devices == 50) != (end == "SIGTERM"):
-        pytest.skip("SIGTERM with 50 devices, the other ends with one")
     receiver.fault = FAULTS[fault]
 
     def run() -> tuple[int, float, str]:
@@ -125,30 +122,43 @@ def test_a_client_ends_in_time(receiver: Receiver, tmp_path: Path, spans: str, f
         assert sum(span.name == "command_inout Go" for span in receiver.spans) >= 20
 
 
-def test_start_calls_and_restart_do_not_notice(tmp_path: Path, spans: str) -> None:
-    """The figures of docs/reliability.md; asserted loosely, because the machine is shared."""
-    figures: dict[str, dict[str, float]] = {}
-    for fault, trouble in FAULTS.items():
+def test_start_does_not_notice(tmp_path: Path, spans: str) -> None:
+    seconds: dict[str, float] = {}
+    for fault in [*FAULTS, *FAULTS]:
         with (
-            Receiver("http", fault=trouble) as receiver,
+            Receiver("http", fault=FAULTS[fault]) as receiver,
             start_server(tmp_path, 50, variables(receiver, spans)) as server,
         ):
-            calls = server.time_calls(400)
-            begin = time.monotonic()
-            for number in range(5):
-                server.call_admin("DevRestart", f"test/faults/{number}")
-            figures[fault] = {
-                "start_s": server.start_seconds,
-                "call_p50_us": calls[len(calls) // 2] / 1000,
-                "call_p99_us": calls[-1 - len(calls) // 100] / 1000,
-                "restart_ms": (time.monotonic() - begin) / 5 * 1000,
-                "threads": server.threads(),
-            }
-            figures[fault]["exit_s"] = end_server(server, "SIGTERM")[1]
-    print("\n" + json.dumps({spans: figures}, indent=1))
-    usual = figures["none"]
-    for name, trouble_figures in figures.items():
-        assert trouble_figures["start_s"] < usual["start_s"] * 2 + 1, name
-        assert trouble_figures["call_p50_us"] < usual["call_p50_us"] * 2, name
-        assert trouble_figures["restart_ms"] < usual["restart_ms"] * 2 + 50, name
-        assert trouble_figures["threads"] <= usual["threads"] + 1, name
+            seconds[fault] = min(seconds.get(fault, 60.0), server.start_seconds)
+    print("\nstart of 50 devices, s:", {fault: round(value, 2) for fault, value in seconds.items()})
+    assert max(seconds.values()) < seconds["none"] + 1.0
+
+
+def test_calls_and_restarts_do_not_notice(receiver: Receiver, tmp_path: Path, spans: str) -> None:
+    """One server, the faults in turn, so that a busy machine is as busy for all of them."""
+    calls: dict[str, list[int]] = {fault: [] for fault in FAULTS}
+    medians: dict[str, list[int]] = {fault: [] for fault in FAULTS}
+    restarts: dict[str, list[int]] = {fault: [] for fault in FAULTS}
+    with start_server(tmp_path, 50, variables(receiver, spans)) as server:
+        server.call("Go", 200)
+        for _ in range(6):
+            for fault, trouble in FAULTS.items():
+                receiver.fault = trouble
+                times = server.call("Go", 300)
+                calls[fault] += times
+                medians[fault].append(sorted(times)[150])
+                restarts[fault] += server.call("DevRestart", 3)
+        threads = server.threads()
+    figures = {
+        fault: (
+            f"p50 {sorted(calls[fault])[len(calls[fault]) // 2] / 1000:.0f} us",
+            f"p99 {sorted(calls[fault])[-len(calls[fault]) // 100] / 1000:.0f} us",
+            f"DevRestart {sorted(restarts[fault])[len(restarts[fault]) // 2] / 1e6:.1f} ms",
+        )
+        for fault in FAULTS
+    }
+    print(f"\n{receiver.protocol}, native spans {spans}, {threads} threads: {figures}")
+    usual = min(medians["none"])
+    for fault in FAULTS:
+        assert min(medians[fault]) < usual * 1.5, figures
+        assert min(restarts[fault]) < min(restarts["none"]) * 2 + 20_000_000, figures

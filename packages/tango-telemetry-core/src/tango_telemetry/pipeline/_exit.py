@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 FORK_PAUSE = 0.05
 """Seconds that a fork may wait for the pipelines' threads to be between two pieces of work."""
-# The rest of the shutdown's bound is for the interpreter's own end.
-_SHARE_OF_TIMEOUT = 0.8
+# The rest of the bound is for the end of the interpreter and of cppTango, 0.1 to 0.3 s on a busy machine.
+_SHARE_OF_TIMEOUT = 0.6
 
 
 class ExitHooks:
