@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := core client server native tools
 STAMP := $(VENV)/.installed
 
-.PHONY: bench clean demo help layers lint setup test test-pytango types unit
+.PHONY: bench clean demo help layers lint setup soak test test-pytango types unit
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -37,6 +37,9 @@ types: $(STAMP)
 
 layers: $(STAMP)
 	$(BIN)/lint-imports
+
+soak: $(STAMP) ## ten minutes of spans into a collector that fails at random
+	TANGO_TELEMETRY_TEST_SOAK=600 $(BIN)/python -m pytest -s tests/faults/test_soak.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
