@@ -17,7 +17,12 @@ from pathlib import Path
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import SpanContext, StatusCode
-from tango_telemetry_native.spans import NativeTracerProvider, SpanQueue, create_native_tracer_provider, create_span_queue
+from tango_telemetry_native.spans import (
+    NativeTracerProvider,
+    SpanQueue,
+    create_native_tracer_provider,
+    create_span_queue,
+)
 
 THREADS = 4
 
@@ -68,7 +73,9 @@ def main() -> int:
     for step in range(20):
         # Providers come and go, as with DevRestart.
         provider = create_native_tracer_provider(Resource({"service.name": f"device {step}"}), queue=queue)
-        threads = [threading.Thread(target=work, args=(provider, n, wanted // 20 // THREADS)) for n in range(THREADS)]
+        threads = [
+            threading.Thread(target=work, args=(provider, n, wanted // 20 // THREADS)) for n in range(THREADS)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -77,14 +84,18 @@ def main() -> int:
             time.sleep(0.005)
         del provider
         gc.collect()
-        print(f"{total[0]:>10} spans, {resident() / 1e6:7.2f} MB, {time.monotonic() - start:6.1f} s", flush=True)
+        print(
+            f"{total[0]:>10} spans, {resident() / 1e6:7.2f} MB, {time.monotonic() - start:6.1f} s", flush=True
+        )
         if step == 1:
             first = resident()
     done.set()
     consumer.join()
     grown = resident() - first
     made = wanted // 20 // THREADS * THREADS * 20
-    print(f"{made} spans made, {total[0]} drained, {queue.dropped()} refused, memory grew by {grown / 1e6:.2f} MB")
+    print(
+        f"{made} spans made, {total[0]} drained, {queue.dropped()} refused, memory grew by {grown / 1e6:.2f} MB"
+    )
     return 0 if grown < 1_000_000 and total[0] == made else 1
 
 

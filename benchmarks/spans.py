@@ -35,7 +35,9 @@ ATTRIBUTES = {
     "thread.id": 140_123_456_789,
     "thread.name": "MainThread",
 }
-RESOURCE = Resource({"service.name": "Motor", "service.instance.id": "sys/tg_test/1", "service.namespace": "tango"})
+RESOURCE = Resource(
+    {"service.name": "Motor", "service.instance.id": "sys/tg_test/1", "service.namespace": "tango"}
+)
 BATCH = 512
 
 
@@ -68,7 +70,9 @@ class Native:
 
     def __init__(self, sampler: Any = None) -> None:
         self.queue = create_span_queue(max_spans=1 << 20, max_bytes=1 << 30)
-        self.tracer = create_native_tracer_provider(RESOURCE, sampler=sampler, queue=self.queue).get_tracer("bench")
+        self.tracer = create_native_tracer_provider(RESOURCE, sampler=sampler, queue=self.queue).get_tracer(
+            "bench"
+        )
 
     def export(self) -> int:
         return sum(iter(lambda: self.queue.drain(1 << 20)[1], 0))
@@ -114,7 +118,9 @@ def make_and_export(side: Any, span: Callable[[Tracer], None], count: int) -> fl
     return (time.process_time_ns() - start) / (count // BATCH * BATCH) / 1000
 
 
-def paired(title: str, measure: Callable[[Any], float], sides: tuple[Any, Any], rounds: int, target: float) -> None:
+def paired(
+    title: str, measure: Callable[[Any], float], sides: tuple[Any, Any], rounds: int, target: float
+) -> None:
     """Measure both in turns, and print the medians and their ratio."""
     results: dict[str, list[float]] = {side.name: [] for side in sides}
     for _ in range(rounds):
@@ -168,7 +174,9 @@ def sustained(seconds: float, rate: int) -> None:
         time.sleep(0.001)
     drained += sum(iter(lambda: queue.drain(1 << 20)[1], 0))
     share = (time.process_time() - cpu) / (time.monotonic() - start)
-    print(f"{rate} spans/s for {seconds:g} s: {share:.1%} of one core (with this loop's own), {made - drained} lost")
+    print(
+        f"{rate} spans/s for {seconds:g} s: {share:.1%} of one core (with this loop's own), {made - drained} lost"
+    )
 
 
 def main() -> int:
@@ -187,7 +195,13 @@ def main() -> int:
         ("start_as_current_span, 8 attributes", as_current, 0.10),
     ):
         paired(title, lambda side, span=span: make(side, span, 1000, clock), recording, rounds, target)
-    paired("CPU with encoding, 8 attributes", lambda side: make_and_export(side, at_creation, 2048), recording, rounds, 0.10)
+    paired(
+        "CPU with encoding, 8 attributes",
+        lambda side: make_and_export(side, at_creation, 2048),
+        recording,
+        rounds,
+        0.10,
+    )
     dropping = Native(sampling.ALWAYS_OFF), Sdk(sampling.ALWAYS_OFF)
     paired("not sampled", lambda side: make(side, at_creation, 1000, clock), dropping, rounds, 0)
     print(f"{'bytes a waiting span':44}", end=" ")

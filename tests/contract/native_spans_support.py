@@ -13,9 +13,15 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult, SpanP
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Span, Tracer
-from tango_telemetry_native.spans import NativeTracerProvider, create_native_tracer_provider, create_span_queue
+from tango_telemetry_native.spans import (
+    NativeTracerProvider,
+    create_native_tracer_provider,
+    create_span_queue,
+)
 
-RESOURCE = Resource({"service.name": "Motor", "ports": [1, 2], "nested": {"a": 1.5}}, "https://example.org/resource")
+RESOURCE = Resource(
+    {"service.name": "Motor", "ports": [1, 2], "nested": {"a": 1.5}}, "https://example.org/resource"
+)
 
 UNLIMITED = SpanLimits(
     max_attributes=SpanLimits.UNSET,
@@ -71,7 +77,9 @@ def drain(provider: NativeTracerProvider) -> ExportTraceServiceRequest:
 
 
 def both(
-    scenario: Callable[[Tracer], Span], limits: SpanLimits | None = None, scope: tuple[Any, ...] = ("library", "1.0")
+    scenario: Callable[[Tracer], Span],
+    limits: SpanLimits | None = None,
+    scope: tuple[Any, ...] = ("library", "1.0"),
 ) -> tuple[ExportTraceServiceRequest, ExportTraceServiceRequest, Span, ReadableSpan]:
     """Run `scenario` on a tracer of each: our request, the official one, our span, the SDK's."""
     native = create_native_tracer_provider(

@@ -14,9 +14,6 @@ from typing import Any
 
 import opentelemetry.sdk.trace as sdk
 import pytest
-from opentelemetry import trace as api
-from opentelemetry.sdk.trace import _tracer_metrics
-from opentelemetry.sdk.trace.sampling import Decision
 from tango_telemetry_native.spans import NativeSpan, NativeTracer, create_native_tracer_provider
 
 _OriginalProvider = sdk.TracerProvider
@@ -29,7 +26,16 @@ def _private(name: str) -> Any:
     return property(lambda span: getattr(span._readable_span(), name))
 
 
-for _name in ("_attributes", "_events", "_links", "_resource", "_status", "_start_time", "_end_time", "_name"):
+for _name in (
+    "_attributes",
+    "_events",
+    "_links",
+    "_resource",
+    "_status",
+    "_start_time",
+    "_end_time",
+    "_name",
+):
     setattr(NativeSpan, _name, _private(_name))
 NativeSpan._context = property(lambda span: span.get_span_context())
 NativeSpan._span_processor = property(lambda span: span._tracer.span_processor)

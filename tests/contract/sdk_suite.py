@@ -24,7 +24,9 @@ from pathlib import Path
 REQUIRED = 262
 HERE = Path(__file__).resolve().parent
 
-_METRICS = "the SDK's experimental metrics about itself (OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED) are not made"
+_METRICS = (
+    "the SDK's experimental metrics about itself (OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED) are not made"
+)
 _IDENTITY = "compares two equal SpanContexts by identity; they are made when somebody asks for one"
 
 # Why a test of the SDK does not hold for a provider that is not the SDK. Keyed by class and name.
@@ -44,7 +46,9 @@ REASONS: dict[str, str] = {
 
 
 def pip(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments], check=True
+    )
 
 
 def download(directory: Path) -> Path:

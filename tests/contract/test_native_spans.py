@@ -21,7 +21,17 @@ from hypothesis import strategies as st
 from native_spans_support import UNLIMITED, both, encoded
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanLimits
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer, TraceState
+from opentelemetry.trace import (
+    Link,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    Tracer,
+    TraceState,
+)
 
 EXAMPLES = int(os.environ.get("TANGO_TELEMETRY_TEST_EXAMPLES", "300"))
 
@@ -72,7 +82,14 @@ scalars = st.one_of(
     st.sampled_from([int, len]),
     st.frozensets(st.just(1)),
 )
-odd_keys = st.one_of(text, st.sampled_from(["a", "b", "c", "d"]), st.integers(0, 3), st.just(""), st.none(), st.just(Colour.RED))
+odd_keys = st.one_of(
+    text,
+    st.sampled_from(["a", "b", "c", "d"]),
+    st.integers(0, 3),
+    st.just(""),
+    st.none(),
+    st.just(Colour.RED),
+)
 values = st.recursive(
     scalars,
     lambda inner: st.one_of(
@@ -85,7 +102,9 @@ values = st.recursive(
     max_leaves=12,
 )
 keys = st.one_of(st.sampled_from(["a", "b", "c", "d", "ä", "k" * 200]), text)
-mappings = st.one_of(st.none(), st.dictionaries(keys, values, max_size=6), st.dictionaries(odd_keys, values, max_size=6))
+mappings = st.one_of(
+    st.none(), st.dictionaries(keys, values, max_size=6), st.dictionaries(odd_keys, values, max_size=6)
+)
 times = st.integers(0, 2**64 - 1)
 contexts = st.builds(
     SpanContext,
@@ -109,27 +128,41 @@ def raised(error: BaseException, cause: BaseException | None = None) -> BaseExce
         return caught
 
 
-class Local(Exception):
+class LocalError(Exception):
     pass
 
 
 exceptions = st.one_of(
     st.builds(lambda message: raised(ValueError(message)), text),
-    st.builds(lambda message: raised(Local(message, 1), ValueError("cause")), text),
+    st.builds(lambda message: raised(LocalError(message, 1), ValueError("cause")), text),
     st.builds(lambda: raised(KeyboardInterrupt())),
-    st.builds(lambda: Local("never raised")),
+    st.builds(lambda: LocalError("never raised")),
 )
 
 Operation = Callable[[Span], None]
 operations = st.one_of(
-    st.builds(lambda key, value: lambda span: span.set_attribute(key, value), st.one_of(keys, odd_keys), values),
-    st.builds(lambda mapping: lambda span: span.set_attributes(mapping), st.dictionaries(odd_keys, values, max_size=6)),
-    st.builds(lambda name, attributes, time: lambda span: span.add_event(name, attributes, time), text, mappings, times),
-    st.builds(lambda context, attributes: lambda span: span.add_link(context, attributes), contexts, mappings),
+    st.builds(
+        lambda key, value: lambda span: span.set_attribute(key, value), st.one_of(keys, odd_keys), values
+    ),
+    st.builds(
+        lambda mapping: lambda span: span.set_attributes(mapping),
+        st.dictionaries(odd_keys, values, max_size=6),
+    ),
+    st.builds(
+        lambda name, attributes, time: lambda span: span.add_event(name, attributes, time),
+        text,
+        mappings,
+        times,
+    ),
+    st.builds(
+        lambda context, attributes: lambda span: span.add_link(context, attributes), contexts, mappings
+    ),
     st.builds(lambda name: lambda span: span.update_name(name), text),
     st.builds(lambda status: lambda span: span.set_status(*status), statuses),
     st.builds(
-        lambda error, attributes, time, escaped: lambda span: span.record_exception(error, attributes, time, escaped),
+        lambda error, attributes, time, escaped: (
+            lambda span: span.record_exception(error, attributes, time, escaped)
+        ),
         exceptions,
         mappings,
         times,
@@ -233,7 +266,10 @@ def test_generated_spans_are_those_of_the_sdk(
 
 
 @settings(max_examples=EXAMPLES // 3, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.tuples(st.sampled_from([f"k{i}" for i in range(60)]), st.integers(0, 9)), max_size=200), counts)
+@given(
+    st.lists(st.tuples(st.sampled_from([f"k{i}" for i in range(60)]), st.integers(0, 9)), max_size=200),
+    counts,
+)
 def test_many_keys_are_those_of_the_sdk(pairs: list[tuple[str, int]], count: int) -> None:
     def scenario(tracer: Tracer) -> Span:
         span = tracer.start_span("s", start_time=1)
@@ -266,7 +302,9 @@ def test_surrogates_become_question_marks(hostile: str) -> None:
 
     def scenario(words: str) -> Callable[[Tracer], Span]:
         def run(tracer: Tracer) -> Span:
-            span = tracer.start_span(words, start_time=1, attributes={"v": words, "list": [words], "map": {"k": words}})
+            span = tracer.start_span(
+                words, start_time=1, attributes={"v": words, "list": [words], "map": {"k": words}}
+            )
             span.set_attribute("key" + words, 1)
             span.add_event(words, {"v": words}, 3)
             span.set_status(StatusCode.ERROR, words)
@@ -275,8 +313,7 @@ def test_surrogates_become_question_marks(hostile: str) -> None:
 
         return run
 
-    ours, _, _, _ = both(scenario("plain"))
-    from native_spans_support import CountingIds, RESOURCE, drain
+    from native_spans_support import RESOURCE, CountingIds, drain
     from tango_telemetry_native.spans import create_native_tracer_provider
 
     provider = create_native_tracer_provider(RESOURCE, id_generator=CountingIds())
@@ -294,7 +331,7 @@ def test_bytes_are_equal_and_not_only_the_message() -> None:
         span.end(3)
         return span
 
-    from native_spans_support import CountingIds, RESOURCE
+    from native_spans_support import RESOURCE, CountingIds
     from tango_telemetry_native.spans import create_native_tracer_provider
 
     provider = create_native_tracer_provider(RESOURCE, id_generator=CountingIds())

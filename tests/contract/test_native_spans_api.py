@@ -81,25 +81,29 @@ def test_other_values_of_the_context_stay(tracer: Tracer) -> None:
 
 def test_children_across_implementations(tracer: Tracer) -> None:
     sdk = TracerProvider(shutdown_on_exit=False).get_tracer("sdk")
-    with sdk.start_as_current_span("sdk") as outer, tracer.start_as_current_span("native") as middle:
-        with sdk.start_as_current_span("sdk again") as inner:
-            assert middle.parent == outer.get_span_context()
-            assert inner.parent == middle.get_span_context()
-            assert inner.get_span_context().trace_id == outer.get_span_context().trace_id
+    with (
+        sdk.start_as_current_span("sdk") as outer,
+        tracer.start_as_current_span("native") as middle,
+        sdk.start_as_current_span("sdk again") as inner,
+    ):
+        assert middle.parent == outer.get_span_context()
+        assert inner.parent == middle.get_span_context()
+        assert inner.get_span_context().trace_id == outer.get_span_context().trace_id
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), GeneratorExit()])
 @pytest.mark.parametrize("options", [{}, {"record_exception": False}, {"set_status_on_exception": False}])
 @pytest.mark.parametrize("how", ["start_as_current_span", "start_span", "use_span"])
-def test_exceptions_leave_what_the_sdk_leaves(error: BaseException, options: dict[str, bool], how: str) -> None:
+def test_exceptions_leave_what_the_sdk_leaves(
+    error: BaseException, options: dict[str, bool], how: str
+) -> None:
     def outcome(tracer: Tracer, finished: Finished) -> Any:
-        with pytest.raises(type(error)):
-            if how == "use_span":
-                with trace.use_span(tracer.start_span("s"), end_on_exit=True, **options):
-                    raise error
-            else:
-                with getattr(tracer, how)("s", **options):
-                    raise error
+        if how == "use_span":
+            block = trace.use_span(tracer.start_span("s"), end_on_exit=True, **options)
+        else:
+            block = getattr(tracer, how)("s", **options)
+        with pytest.raises(type(error)), block:
+            raise error
         (span,) = finished.spans
         events = [(event.name, {**event.attributes, "exception.stacktrace": ""}) for event in span.events]
         return events, span.status.status_code, span.status.description
@@ -215,8 +219,19 @@ def test_arguments_are_checked(tracer: Tracer) -> None:
         with pytest.raises(TypeError):
             call()
     # Every keyword of the API, also one that is not interned.
-    keywords = {"".join(["na", "me"]): "s", "context": None, "kind": SpanKind.SERVER, "attributes": {}, "links": ()}
-    assert tracer.start_span(**keywords, start_time=5, record_exception=True, set_status_on_exception=True).start_time == 5
+    keywords = {
+        "".join(["na", "me"]): "s",
+        "context": None,
+        "kind": SpanKind.SERVER,
+        "attributes": {},
+        "links": (),
+    }
+    assert (
+        tracer.start_span(
+            **keywords, start_time=5, record_exception=True, set_status_on_exception=True
+        ).start_time
+        == 5
+    )
 
 
 def test_times_that_cannot_be_used_are_replaced(tracer: Tracer) -> None:
@@ -258,9 +273,26 @@ def test_a_python_sampler_is_asked(caplog: pytest.LogCaptureFixture) -> None:
     recorded = tracer.start_span("RECORD_ONLY")
     dropped = tracer.start_span("DROP")
     broken = tracer.start_span("broken")
-    assert asked[0] == (None, sampled.get_span_context().trace_id, "RECORD_AND_SAMPLE", SpanKind.INTERNAL, {"given": 1}, ())
-    assert [span.is_recording() for span in (sampled, recorded, dropped, broken)] == [True, True, False, False]
-    assert [span.get_span_context().trace_flags for span in (sampled, recorded, dropped, broken)] == [3, 2, 2, 2]
+    assert asked[0] == (
+        None,
+        sampled.get_span_context().trace_id,
+        "RECORD_AND_SAMPLE",
+        SpanKind.INTERNAL,
+        {"given": 1},
+        (),
+    )
+    assert [span.is_recording() for span in (sampled, recorded, dropped, broken)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert [span.get_span_context().trace_flags for span in (sampled, recorded, dropped, broken)] == [
+        3,
+        2,
+        2,
+        2,
+    ]
     assert sampled.attributes == {"from": "sampler"}
     assert dropped.get_span_context().trace_state == TraceState([("a", "b")])
     for span in (sampled, recorded, dropped, broken):
@@ -303,7 +335,9 @@ def test_span_processors_see_readable_spans() -> None:
     provider.shutdown()
 
 
-def test_a_processor_added_late_is_called_for_earlier_tracers(provider: NativeTracerProvider, tracer: Tracer) -> None:
+def test_a_processor_added_late_is_called_for_earlier_tracers(
+    provider: NativeTracerProvider, tracer: Tracer
+) -> None:
     finished = Finished()
     provider.add_span_processor(finished)
     tracer.start_span("s").end()
@@ -329,8 +363,13 @@ def test_a_failing_processor_does_not_reach_the_user(
 
 def test_one_tracer_for_the_same_scope(provider: NativeTracerProvider) -> None:
     assert provider.get_tracer("a") is provider.get_tracer("a", "")
-    assert provider.get_tracer("a", attributes={"x": 1, "y": [1]}) is provider.get_tracer("a", attributes={"y": [1], "x": 1})
-    different = {id(provider.get_tracer(*scope)) for scope in (("a",), ("a", "1"), ("a", "1", "u"), ("a", "1", "u", {"x": 1}))}
+    assert provider.get_tracer("a", attributes={"x": 1, "y": [1]}) is provider.get_tracer(
+        "a", attributes={"y": [1], "x": 1}
+    )
+    different = {
+        id(provider.get_tracer(*scope))
+        for scope in (("a",), ("a", "1"), ("a", "1", "u"), ("a", "1", "u", {"x": 1}))
+    }
     assert len(different) == 4
 
 
@@ -454,13 +493,13 @@ def test_threads_may_share_one_span(provider: NativeTracerProvider, tracer: Trac
             def mutate(number: int, span: Span = span, barrier: threading.Barrier = barrier) -> None:
                 barrier.wait()
                 for i in range(100):
-                    span.set_attribute(f"k{number}.{i % 7}", [Slow(), "x" * i, {"n": i}])  # noqa: B023
-                    span.set_attributes({f"m{i % 40}": Slow(), "n": i})  # noqa: B023
-                    span.add_event("e", {"i": i, "s": Slow()})  # noqa: B023
+                    span.set_attribute(f"k{number}.{i % 7}", [Slow(), "x" * i, {"n": i}])
+                    span.set_attributes({f"m{i % 40}": Slow(), "n": i})
+                    span.add_event("e", {"i": i, "s": Slow()})
                     span.add_link(SpanContext(number + 1, i + 1, True), {"i": i})
                     span.update_name(f"name {i}")
                     span.set_status(StatusCode.ERROR, f"{number} {i}")
-                    span.attributes, span.events, span.links  # noqa: B018
+                    span.attributes, span.events, span.links
 
             threads = [threading.Thread(target=mutate, args=(number,)) for number in range(8)]
             logging.disable(logging.CRITICAL)

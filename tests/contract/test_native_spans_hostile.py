@@ -127,7 +127,9 @@ def check(provider: NativeTracerProvider) -> None:
                 keys = [attribute.key for attribute in span.attributes]
                 assert len(set(keys)) == len(keys) <= 128
                 for key in keys:
-                    assert key.startswith(("key", "inner", "many", "m1", "m2", "fine", "a", "c", "hostile", "T"))
+                    assert key.startswith(
+                        ("key", "inner", "many", "m1", "m2", "fine", "a", "c", "hostile", "T")
+                    )
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -190,7 +192,9 @@ def operate(span: Span, operation: int, what: str, shape: int) -> None:
         lambda: span.__exit__(HostileError, error, None),
         lambda: span._tracer.start_span("child", None, value, value, value, value, value).end(value),
         lambda: span._tracer.start_span(
-            "child", attributes=HostileMapping(span, what), links=[value, Link(SpanContext(1, 2, False), value)]
+            "child",
+            attributes=HostileMapping(span, what),
+            links=[value, Link(SpanContext(1, 2, False), value)],
         ).end(7),
         lambda: span._tracer.start_as_current_span("child", attributes={"key": value}).__enter__().end(7),
         lambda: span.add_event("e", None, value),
@@ -330,7 +334,9 @@ print("done")
 
 
 def test_spans_that_outlive_their_module() -> None:
-    result = subprocess.run([sys.executable, "-X", "dev", "-c", EXIT], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", EXIT], capture_output=True, text=True, check=False
+    )
     assert (result.returncode, result.stdout) == (0, "done\n"), result.stderr
 
 

@@ -59,7 +59,9 @@ def test_spans_are_grouped_by_resource_and_scope() -> None:
 @pytest.mark.parametrize("max_bytes", [0, 1, 300, 1000, 5000, 1 << 20])
 def test_a_drain_keeps_to_its_size(max_bytes: int) -> None:
     queue = create_span_queue()
-    tracers = [create_native_tracer_provider({"service.name": str(i)}, queue=queue).get_tracer("t") for i in range(3)]
+    tracers = [
+        create_native_tracer_provider({"service.name": str(i)}, queue=queue).get_tracer("t") for i in range(3)
+    ]
     for i in range(60):
         tracers[i % 3].start_span(str(i), attributes={"a": "x" * (i * 7)}).end()
     seen: list[str] = []
@@ -253,7 +255,11 @@ print("done", len(parent_ids))
 def test_twenty_forks_under_load() -> None:
     """No span of the parent leaves from a child, none is lost, none comes twice, and no two processes share an id."""
     result = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORKS], capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, "-W", "ignore", "-c", FORKS],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.startswith("done")

@@ -13,7 +13,15 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanLimits as SdkLimits
 from opentelemetry.sdk.trace import sampling
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
-from tango_telemetry_native._span_settings import ALWAYS, NEVER, PYTHON, RATIO, SamplerRule, SpanLimits, encode_limits
+from tango_telemetry_native._span_settings import (
+    ALWAYS,
+    NEVER,
+    PYTHON,
+    RATIO,
+    SamplerRule,
+    SpanLimits,
+    encode_limits,
+)
 from tango_telemetry_native.spans import create_native_tracer_provider
 
 VARIABLES = [
@@ -29,21 +37,27 @@ VARIABLES = [
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.dictionaries(st.sampled_from(VARIABLES), st.sampled_from(["", " ", "0", "7", " 12 ", "-1", "x", "1.5"])))
+@given(
+    st.dictionaries(
+        st.sampled_from(VARIABLES), st.sampled_from(["", " ", "0", "7", " 12 ", "-1", "x", "1.5"])
+    )
+)
 def test_limits_are_those_of_the_sdk(environ: dict[str, str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for variable in VARIABLES:
             patch.delenv(variable, raising=False)
         for variable, text in environ.items():
             patch.setenv(variable, text)
+        expected: object
         try:
             expected = encode_limits(SdkLimits())
-        except ValueError as error:
-            with pytest.raises(ValueError) as caught:
-                SpanLimits.from_env(environ)
-            assert str(caught.value).split(" must")[0] in environ
-            assert "must be a non-negative integer" in str(error)
-            return
+        except ValueError:
+            expected = ValueError
+    if expected is ValueError:
+        with pytest.raises(ValueError, match="must be a non-negative integer but got") as caught:
+            SpanLimits.from_env(environ)
+        assert str(caught.value).split(" must")[0] in environ
+        return
     assert encode_limits(SpanLimits.from_env(environ)) == expected
 
 
@@ -100,7 +114,9 @@ def test_the_ratio_has_the_exact_bound_of_the_sdk(rate: float, data: st.DataObje
         )
     )
     trace_id = (5 << 64) + low
-    tracer = create_native_tracer_provider({}, sampler=official, id_generator=FixedIds(trace_id)).get_tracer("t")
+    tracer = create_native_tracer_provider({}, sampler=official, id_generator=FixedIds(trace_id)).get_tracer(
+        "t"
+    )
     decision = official.should_sample(None, trace_id, "s").decision
     assert tracer.start_span("s").is_recording() == decision.is_recording()
 

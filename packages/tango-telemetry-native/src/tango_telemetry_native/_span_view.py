@@ -27,8 +27,8 @@ def bounded_attributes(attributes: dict[str, Any], dropped: int) -> BoundedAttri
 
 
 def _bounded_list(items: list[Any], dropped: int) -> Any:
-    bounded = BoundedList(None)  # type: ignore[no-untyped-call]
-    bounded.extend(items)  # type: ignore[no-untyped-call]
+    bounded: Any = BoundedList(None)
+    bounded.extend(items)
     bounded.dropped = dropped
     return bounded
 
@@ -37,7 +37,8 @@ def read_events(span: NativeSpan) -> Any:
     """The span's events, with the number of those that found no room."""
     events, dropped = span._decode_events()
     return _bounded_list(
-        [Event(name, bounded_attributes(attributes, lost), time) for name, time, attributes, lost in events], dropped
+        [Event(name, bounded_attributes(attributes, lost), time) for name, time, attributes, lost in events],
+        dropped,
     )
 
 

@@ -29,7 +29,15 @@ from typing import TYPE_CHECKING, Any
 import opentelemetry.context as otel_context
 from opentelemetry import trace
 from opentelemetry.context.context import Context
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
 
 from tango_telemetry_native import _spans
 from tango_telemetry_native._span_settings import SamplerRule, SpanLimits, encode_limits
@@ -92,7 +100,7 @@ def create_native_tracer_provider(
 class NativeSpan(_spans.SpanBase, trace.Span):
     """A recording span. Beside OpenTelemetry's API it has the properties of the SDK's ``ReadableSpan``."""
 
-    _tracer: NativeTracer  # type: ignore[assignment]
+    _tracer: NativeTracer
 
     __slots__ = ()
     __repr__ = _spans.SpanBase.__repr__
@@ -143,7 +151,7 @@ class NativeSpan(_spans.SpanBase, trace.Span):
 
     def to_json(self, indent: int | None = 4) -> str:
         """The SDK's JSON of a span."""
-        return self._readable_span().to_json(indent)
+        return str(self._readable_span().to_json(indent))
 
     def _readable_span(self) -> ReadableSpan:
         from tango_telemetry_native._span_view import NativeReadableSpan
@@ -151,7 +159,7 @@ class NativeSpan(_spans.SpanBase, trace.Span):
         return NativeReadableSpan(self)
 
 
-class NativeDroppedSpan(_spans.DroppedSpanBase, NonRecordingSpan):
+class NativeDroppedSpan(_spans.DroppedSpanBase, NonRecordingSpan):  # type: ignore[override]
     """A span that the sampler does not want: only its context goes on."""
 
     __slots__ = ()
@@ -375,7 +383,13 @@ def _configure() -> None:
         status_class=Status,
         status_code_class=StatusCode,
         status_codes=(StatusCode.UNSET, StatusCode.OK, StatusCode.ERROR),
-        span_kinds=(SpanKind.INTERNAL, SpanKind.SERVER, SpanKind.CLIENT, SpanKind.PRODUCER, SpanKind.CONSUMER),
+        span_kinds=(
+            SpanKind.INTERNAL,
+            SpanKind.SERVER,
+            SpanKind.CLIENT,
+            SpanKind.PRODUCER,
+            SpanKind.CONSUMER,
+        ),
         trace_flags=tuple(TraceFlags(flags) for flags in range(256)),
         default_trace_state=getattr(trace.span, "DEFAULT_TRACE_STATE", TraceState.get_default()),
         context_class=Context,
