@@ -477,6 +477,25 @@ def test_resources_need_no_sdk() -> None:
     assert isinstance(Resource({}), Resource)
 
 
+def test_flush_reaches_the_pipeline() -> None:
+    calls: list[float] = []
+
+    def flush(seconds: float) -> bool:
+        calls.append(seconds)
+        return False
+
+    provider = create_native_tracer_provider({}, flush=flush)
+    assert not provider.force_flush(2000)
+    provider.shutdown()
+    assert 1.9 < calls[0] <= 2.0
+    assert calls[1] == 1.0
+    assert create_native_tracer_provider({}).force_flush()
+
+
+def test_without_a_resource_it_is_the_sdk_that_makes_one() -> None:
+    assert create_native_tracer_provider().resource.attributes["telemetry.sdk.language"] == "python"
+
+
 def test_threads_may_share_one_span(provider: NativeTracerProvider, tracer: Tracer) -> None:
     """8 threads change one span while it ends: what is sent is whole, whatever it holds."""
     old = sys.getswitchinterval()
