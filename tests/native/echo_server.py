@@ -113,4 +113,6 @@ class Echo(Device):
 
 
 if __name__ == "__main__":
-    run([Echo], post_init_callback=giop.install)
+    if "ECHO_FIRST_CALL" in os.environ:  # a client that becomes a server: Util destroys the client's ORB
+        tango.DeviceProxy(os.environ["ECHO_FIRST_CALL"]).ping()
+    run([Echo], post_init_callback=giop.install if "ECHO_NO_INSTALL" not in os.environ else None)

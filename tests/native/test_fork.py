@@ -33,8 +33,11 @@ parent = "00-" + "1" * 32 + "-" + "2" * 16 + "-01"
 
 def call():
     previous = giop.set_outgoing(parent, "")
-    with native.TraceContextScope("x", parent, ""):
+    if use == "no bridge at all":
         answer = proxy.command_inout("Incoming")
+    else:
+        with native.TraceContextScope("x", parent, ""):
+            answer = proxy.command_inout("Incoming")
     giop.restore_outgoing(previous)
     assert answer == parent + "|", answer
 
@@ -88,7 +91,7 @@ def idl6_echo() -> Iterator[Server]:
 
 @pytest.mark.parametrize("forker", ["main", "thread"])
 @pytest.mark.parametrize("end", ["exit", "_exit"])
-@pytest.mark.parametrize("use", ["nothing", "bridge"])
+@pytest.mark.parametrize("use", ["nothing", "bridge", "no bridge at all"])
 @pytest.mark.parametrize("telemetry", ["off", "on"])
 def test_child_of_a_client(idl6_echo: Server, telemetry: str, use: str, end: str, forker: str) -> None:
     extra = EXPORTING if telemetry == "on" and HAS_TELEMETRY else {}

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 import tango
-from native_support import Server, create_traceparent, free_port, start_echo
+from native_support import Server, create_traceparent, free_port, run_client, start_echo
 from tango_telemetry_native import giop
 
 PARENT = create_traceparent(0xA1)
@@ -284,3 +284,46 @@ def test_alternating_traced_and_untraced_calls(echo: Server) -> None:
         if untraced.Incoming() != "-":
             stale.append(-number)
     assert stale == []
+
+
+# ---- ORBs that are destroyed ----------------------------------------------------------------------------------
+
+
+def test_client_that_becomes_a_server(echo: Server) -> None:
+    giop.install()
+    with start_echo({"ECHO_FIRST_CALL": echo.url()}) as server, outgoing():
+        proxy = tango.DeviceProxy(server.url())
+        assert proxy.Incoming() == SENT
+        assert proxy.CallOn(echo.url())[1] == f"{create_traceparent(0xCA11, 2)}|on=1"
+
+
+def test_server_that_never_installs_again(echo: Server) -> None:
+    """It heals itself with the first call whose context is asked for."""
+    giop.install()
+    with start_echo({"ECHO_FIRST_CALL": echo.url(), "ECHO_NO_INSTALL": "1"}) as server, outgoing():
+        proxy = tango.DeviceProxy(server.url())
+        assert [proxy.Incoming() for _ in range(3)] == ["-", SENT, SENT]
+        assert server_counters(proxy)["registered_again"] == 1
+
+
+CLEANUP = """
+import sys, tango
+from tango_telemetry_native import giop
+giop.install()
+for _ in range(3):
+    giop.restore_outgoing(giop.set_outgoing("", ""))
+    proxy = tango.DeviceProxy(sys.argv[1])
+    previous = giop.set_outgoing(sys.argv[2], "")
+    assert proxy.command_inout("Incoming") == sys.argv[2] + "|"
+    request = proxy.command_inout_asynch("Incoming")
+    giop.restore_outgoing(previous)
+    assert proxy.command_inout_reply(request, 5000) == sys.argv[2] + "|"
+    del proxy
+    tango.ApiUtil.cleanup()
+assert giop.status()["counters"]["registered_again"] >= 2, giop.status()
+"""
+
+
+def test_cleanup(echo: Server) -> None:
+    """ApiUtil.cleanup() destroys the ORB, and with it every interceptor."""
+    run_client(CLEANUP, echo.url(), PARENT)

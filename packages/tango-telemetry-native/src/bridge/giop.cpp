@@ -39,6 +39,7 @@ struct Counters {
     std::atomic<std::uint64_t> asynchronous_submitted{0};
     std::atomic<std::uint64_t> asynchronous_sent{0};
     std::atomic<std::uint64_t> asynchronous_evicted{0};
+    std::atomic<std::uint64_t> registered_again{0};
     std::atomic<std::uint64_t> failed_checks{0};
 };
 
@@ -307,8 +308,14 @@ struct Symbols {
     AddWorker add_worker;
     std::uint32_t (*version_hex)();
     const char *(*version_string)();
+    // Head of omniORB's list of assignAMIThread interceptors; optional. omniORB empties all lists at once, and puts
+    // interceptors of its own (code sets) into others, as cppTango does; this one holds ours only.
+    void *const *worker_list;
     Bound functions;
 };
+
+// What is registered, and is read by keep_installed(); null before. Leaked, like all that outlives main().
+std::atomic<const Symbols *> registered{nullptr};
 
 // Returns the name of the first symbol that is missing, or null.
 const char *bind_symbols(const LoadedLibrary &library, Symbols &symbols) {
@@ -328,6 +335,7 @@ const char *bind_symbols(const LoadedLibrary &library, Symbols &symbols) {
     TANGO_TELEMETRY_BIND(functions.invoke_async, invoke_async_symbol)
 #undef INTERCEPTORS
 #undef TANGO_TELEMETRY_BIND
+    library.bind(symbols.worker_list, "_ZN4omni16omniInterceptorP15assignAMIThreadE");
     return nullptr;
 }
 
@@ -372,10 +380,10 @@ bool refuse(std::string reason) {
 void register_interceptors(const Symbols &symbols) {
     // add() of 4.2 and 4.3 ignores `this` and removes duplicates, and may be called before an ORB exists.
     static char no_interceptors_object[64];
-    symbols.add_worker(no_interceptors_object, on_assign_asynchronous_worker);
     symbols.add_reply(no_interceptors_object, on_client_receive_reply);
     symbols.add_client(no_interceptors_object, on_client_send_request);
     symbols.add_server(no_interceptors_object, on_server_receive_request);
+    symbols.add_worker(no_interceptors_object, on_assign_asynchronous_worker); // last: see keep_installed()
 }
 
 bool install_locked(const std::string &path) {
@@ -401,6 +409,7 @@ bool install_locked(const std::string &path) {
         bound = symbols.functions;
         install_state.library = file;
         install_state.version = symbols.version_string();
+        registered.store(new Symbols(symbols), std::memory_order_release);
         client_enabled.store(true, std::memory_order_relaxed);
         server_enabled.store(true, std::memory_order_relaxed);
     }
@@ -442,6 +451,17 @@ bool install(const std::string &path) noexcept {
     }
 }
 
+void keep_installed() noexcept {
+    const Symbols *symbols = registered.load(std::memory_order_acquire);
+    if(symbols == nullptr || symbols->worker_list == nullptr ||
+       __atomic_load_n(symbols->worker_list, __ATOMIC_RELAXED) != nullptr) {
+        return;
+    }
+    std::lock_guard<std::mutex> lock(*install_mutex);
+    register_interceptors(*symbols);
+    count(counters.registered_again);
+}
+
 void after_fork_in_child() noexcept {
     // Leaked, not destroyed: both may be locked by a thread that does not exist here.
     pending = new PendingRequests;
@@ -478,6 +498,7 @@ Status status() {
         TANGO_TELEMETRY_COUNTER(asynchronous_submitted),
         TANGO_TELEMETRY_COUNTER(asynchronous_sent),
         TANGO_TELEMETRY_COUNTER(asynchronous_evicted),
+        TANGO_TELEMETRY_COUNTER(registered_again),
         TANGO_TELEMETRY_COUNTER(failed_checks),
         {"asynchronous_pending", pending->size()},
     };

@@ -55,6 +55,10 @@ void set_outgoing(Outgoing &outgoing, const char *traceparent, std::size_t paren
 // again at any time, and has to be once an ORB was destroyed: omniORB then forgets every interceptor.
 bool install(const std::string &path) noexcept;
 
+// Registers them again if omniORB has forgotten them, which it does without a word whenever an ORB is destroyed: by
+// ApiUtil.cleanup(), and by Util in a client that becomes a server (seen on 9.5.1 and 10.3.1). Costs two loads.
+void keep_installed() noexcept;
+
 // In the child of a fork: another thread may have held a lock that no one will release.
 void after_fork_in_child() noexcept;
 

@@ -82,6 +82,7 @@ PyObject *set_outgoing(PyObject *, PyObject *const *arguments, Py_ssize_t count)
     if(!to_ascii(arguments[0], parent) || !to_ascii(arguments[1], state)) {
         return nullptr;
     }
+    giop::keep_installed();
     giop::Outgoing &outgoing = giop::this_thread().outgoing;
     PyObject *previous = outgoing_to_python(outgoing);
     if(previous != nullptr) {
@@ -112,6 +113,7 @@ PyObject *restore_outgoing(PyObject *, PyObject *previous) {
 // A call into the same process runs on the caller's thread and passes no interceptor. That one is under way shows in
 // the outgoing context, which is only set while a call is: then the incoming context is what the caller set.
 PyObject *get_incoming(PyObject *, PyObject *) {
+    giop::keep_installed();
     const giop::ThreadState &thread = giop::this_thread();
     switch(thread.outgoing.state) {
     case giop::Outgoing::State::set:
@@ -238,10 +240,24 @@ PyObject *get_trace_context(PyObject *, PyObject *) {
     return carrier;
 }
 
+// UTF-8, with a question mark for what has none (a lone surrogate): a span's name must not make a call fail.
+std::string to_utf8(const py::str &text) {
+    Py_ssize_t size = 0;
+    if(const char *data = PyUnicode_AsUTF8AndSize(text.ptr(), &size)) {
+        return std::string(data, static_cast<std::size_t>(size));
+    }
+    PyErr_Clear();
+    const auto bytes = py::reinterpret_steal<py::object>(PyUnicode_AsEncodedString(text.ptr(), "utf-8", "replace"));
+    if(!bytes) {
+        throw py::error_already_set();
+    }
+    return std::string(PyBytes_AS_STRING(bytes.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.ptr())));
+}
+
 class TraceContextScope {
   public:
-    TraceContextScope(std::string name, std::string traceparent, std::string tracestate) :
-        name_{std::move(name)}, traceparent_{std::move(traceparent)}, tracestate_{std::move(tracestate)} { }
+    TraceContextScope(const py::str &name, const py::str &traceparent, const py::str &tracestate) :
+        name_{to_utf8(name)}, traceparent_{to_utf8(traceparent)}, tracestate_{to_utf8(tracestate)} { }
 
     TraceContextScope(const TraceContextScope &) = delete;
     TraceContextScope &operator=(const TraceContextScope &) = delete;
@@ -340,7 +356,7 @@ PYBIND11_MODULE(_bridge, m) {
     // An ordinary class to Python: pybind11's own metaclass is for static properties, and the stub cannot name it.
     py::class_<TraceContextScope>(m, "TraceContextScope", py::metaclass(reinterpret_cast<PyObject *>(&PyType_Type)),
                                   "Makes a trace context cppTango's own for the length of a with block.")
-        .def(py::init<std::string, std::string, std::string>(), py::arg("name"), py::arg("traceparent"),
+        .def(py::init<const py::str &, const py::str &, const py::str &>(), py::arg("name"), py::arg("traceparent"),
              py::arg("tracestate"))
         .def("__enter__", &TraceContextScope::enter)
         .def("__exit__", &TraceContextScope::exit, py::arg("exception_type").none(true),

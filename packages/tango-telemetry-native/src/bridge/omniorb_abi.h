@@ -66,14 +66,12 @@ struct ServerRequest {
 
 struct ClientReply;
 
-// omniInterceptors::assignAMIThread_T::info_T. Not in an anonymous namespace: the compiler would then know every
-// class that can implement run(), find none, and remove the call.
+// omniInterceptors::assignAMIThread_T::info_T: an abstract class whose first virtual function is run(). Not declared
+// as one: the compiler may assume that it knows every class derived from it, find none, and remove the call.
 struct AsynchronousWorker {
-    virtual void run() = 0;
-    virtual void *self() = 0;
+    void (*const *virtual_table)(AsynchronousWorker &);
 
-  protected:
-    ~AsynchronousWorker() = default;
+    void run() { virtual_table[0](*this); }
 };
 
 static_assert(!is_supported_platform || (sizeof(OctetSequence) == 24 && sizeof(ServiceContext) == 32 &&

@@ -30,6 +30,15 @@ def get_status() -> Idl6Status:
     return {"bound": not _reason, "reason": _reason}
 
 
+def bind_for_fork() -> None:
+    """Bind before a fork, so that the child can keep what it inherits; see ``idl6_binding.inc``.
+
+    cppTango's telemetry may be on though nothing here was ever used.
+    """
+    if path := get_extension_path():
+        _bridge.idl6_bind(path)
+
+
 def prepare_thread() -> bool:
     """Bind to cppTango's telemetry if that was not done, and give the calling thread its telemetry interface.
 
@@ -37,6 +46,9 @@ def prepare_thread() -> bool:
     value in the environment then ends the process. PyTango's own ``get_trace_context()`` makes it before, and raises
     instead (seen on 10.0.3, 10.1.5 and 10.3.1, for every variable that either set of names knows). It also names the
     thread's cppTango spans ``pytango.client``, which are else those of ``tango.telemetry.default``.
+
+    Runs by itself where a thread first needs it, until something proves to be missing. Call it to try again, once
+    refused settings were corrected.
 
     Returns:
         Whether the functions of this thread do anything now.
@@ -61,6 +73,7 @@ def _create_interface(telemetry: object) -> bool:
     except Exception as error:  # noqa: BLE001 - DevFailed, whose class lives in the module that may be missing
         return _give_up(f"cppTango refuses its telemetry settings: {_first_line(error)}")
     _reason = ""
+    register()  # it may have been given up before
     return _bridge.idl6_has_interface()
 
 
