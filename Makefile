@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := core client server native tools
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint types layers unit clean
+.PHONY: help setup demo test lint types layers docs unit clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -19,7 +19,7 @@ setup: $(STAMP) ## make .venv with every package installed in place
 demo: $(STAMP) ## one traced operation through a Leader to its Followers, drawn in the terminal
 	$(BIN)/tango-telemetry demo $(ARGS)
 
-test: $(STAMP) lint types layers ## everything CI runs
+test: $(STAMP) lint types layers docs ## everything CI runs
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(STAMP)
@@ -28,6 +28,9 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/python -m mypy packages/tango-telemetry-*/src
+
+docs: $(STAMP) ## build the documentation into build/site, without warnings
+	$(BIN)/mkdocs build --strict --quiet
 
 layers: $(STAMP)
 	$(BIN)/lint-imports
