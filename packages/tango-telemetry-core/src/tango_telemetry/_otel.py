@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tango_telemetry import noop
 
 if TYPE_CHECKING:
+    from opentelemetry.baggage.propagation import W3CBaggagePropagator
     from opentelemetry.context import (
         Context,
         attach,
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
         get_value,
         set_value,
     )
-    from opentelemetry.propagate import get_global_textmap
     from opentelemetry.trace import (
         INVALID_SPAN,
         Link,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     API_AVAILABLE: bool
 else:
     try:
+        from opentelemetry.baggage.propagation import W3CBaggagePropagator
         from opentelemetry.context import (
             Context,
             attach,
@@ -48,7 +49,6 @@ else:
             get_value,
             set_value,
         )
-        from opentelemetry.propagate import get_global_textmap
         from opentelemetry.trace import (
             INVALID_SPAN,
             Link,
@@ -126,8 +126,14 @@ else:
         def get_tracer_provider():
             return NoOpTracerProvider()
 
-        def get_global_textmap():
-            return None
+        class W3CBaggagePropagator:
+            """Carries nothing."""
+
+            def inject(self, carrier, context=None):
+                return None
+
+            def extract(self, carrier, context=None):
+                return _EMPTY if context is None else context
 
         API_AVAILABLE = False
 
@@ -161,12 +167,12 @@ __all__ = [
     "TraceState",
     "Tracer",
     "TracerProvider",
+    "W3CBaggagePropagator",
     "attach",
     "create_key",
     "detach",
     "get_current",
     "get_current_span",
-    "get_global_textmap",
     "get_tracer_provider",
     "get_value",
     "set_span_in_context",

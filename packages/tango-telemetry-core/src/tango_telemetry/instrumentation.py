@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
@@ -19,9 +19,11 @@ from tango_telemetry._builtin import complete_pytango, force_tracing_needed, lea
 from tango_telemetry._config import TelemetryConfig
 from tango_telemetry._failures import record_error, record_failure
 from tango_telemetry._guard import guarded, log_internal_error
-from tango_telemetry._handover import call_site, caller_of_tango
+from tango_telemetry._handover import Site, call_site, caller_of_tango
+from tango_telemetry._hooks import Hooks, RequestHook, ResponseHook
 from tango_telemetry._otel import (
     Context,
+    Link,
     NonRecordingSpan,
     Span,
     SpanContext,
@@ -44,15 +46,19 @@ from tango_telemetry._tracing import (
     current_tracer,
     get_client_tracer,
 )
-from tango_telemetry.propagation import extract, inject
+from tango_telemetry.propagation import extract, extract_baggage, inject, inject_with_baggage
 
 __all__ = [
     "SERVER_SCOPE",
     "VERSION",
     "CallSites",
     "Context",
+    "DelegatedCall",
+    "Hooks",
     "Instrumentor",
+    "Link",
     "NonRecordingSpan",
+    "Site",
     "Span",
     "SpanContext",
     "SpanKind",
@@ -75,6 +81,7 @@ __all__ = [
     "log_internal_error",
     "no_op_tracer",
     "no_op_tracer_provider",
+    "not_traced",
     "pass_through_tracer",
     "record_error",
     "record_failure",
@@ -82,6 +89,7 @@ __all__ = [
     "state",
     "suppressed",
     "thread_attributes",
+    "with_incoming_context",
 ]
 
 _SUPPRESS = _otel.suppress_key()
@@ -95,6 +103,18 @@ active_client_span: ContextVar[Any] = ContextVar("tango_telemetry_active_client_
 def suppressed(context: Context) -> bool:
     """Whether the user is in a ``suppress_instrumentation`` block."""
     return bool(get_value(_SUPPRESS, context))
+
+
+def not_traced(context: Context, attributes: Mapping[str, Any], class_name: str = "") -> bool:
+    """Whether a call makes no span: the user suppressed it here, or excluded it in the settings.
+
+    :param attributes: those that its span would have
+    :param class_name: the device class, where the attributes do not say it
+    """
+    if get_value(_SUPPRESS, context):
+        return True
+    exclusion = state.exclusion
+    return exclusion is not None and exclusion.matches(attributes, class_name)
 
 
 def no_op_tracer_provider() -> TracerProvider:
@@ -115,7 +135,7 @@ def pass_through_tracer() -> Tracer:
 class TracedCall:
     """One span around one call: current in OpenTelemetry's context, and carried to the peer if ``carry`` says so."""
 
-    __slots__ = ("_active", "_bridged", "_inside", "_token", "span")
+    __slots__ = ("_active", "_bridged", "_hooked", "_inside", "_token", "span")
 
     def __init__(
         self,
@@ -125,21 +145,39 @@ class TracedCall:
         attributes: Mapping[str, Any],
         context: Context,
         carry: str | None = None,
+        links: Sequence[Link] | None = None,
     ) -> None:
         """Start the span and make it current.
 
         :param carry: the name under which cppTango gets the context, None to keep it in the process
+        :param links: other spans that this one has to do with
         """
-        self.span = span = tracer.start_span(name, context, kind, attributes)
+        self.span = span = tracer.start_span(name, context, kind, attributes, links)
         self._bridged = self._active = None
+        self._hooked: tuple[Hooks, Any, str, BaseException | None] | None = None
         # What can fail comes before what would have to be undone.
         self._inside = set_span_in_context(span, context)
         if carry is not None:
             span_context = span.get_span_context()
             if span_context.is_valid:
-                self._bridged = state.bridge.enter(carry, *inject(span_context))
+                # A context holds more than the span where the user put something there: baggage, perhaps.
+                if state.baggage and len(self._inside) > 1:
+                    texts = inject_with_baggage(span_context, context)
+                else:
+                    texts = inject(span_context)
+                self._bridged = state.bridge.enter(carry, *texts)
             self._active = active_client_span.set(span)
         self._token = attach(self._inside)
+
+    @property
+    def context(self) -> Context:
+        """OpenTelemetry's context with this span as the current one."""
+        return self._inside
+
+    def call_hooks(self, hooks: Hooks, subject: Any, operation: str) -> None:
+        """Call the user's hooks: one now, the other at the end."""
+        self._hooked = (hooks, subject, operation, None)
+        hooks.before(self.span, subject, operation)
 
     def enter(self) -> None:
         """Make the span current again after :meth:`leave`, perhaps in another task."""
@@ -155,17 +193,55 @@ class TracedCall:
 
     def fail(self, error: BaseException) -> None:
         """Record that the call failed."""
+        if self._hooked is not None:
+            self._hooked = (*self._hooked[:3], error)
         record_failure(self.span, error)
 
     def end(self) -> None:
         """Leave, and end the span."""
         self.leave()
+        if self._hooked is not None:
+            hooks, *told = self._hooked
+            hooks.after(self.span, *told)
         self.span.end()
+
+
+class DelegatedCall(TracedCall):
+    """A call that runs in a pool thread for somebody who may stop waiting for it: then its span says so.
+
+    :param site: the delegation (of ``call_site``)
+    """
+
+    __slots__ = ("_site",)
+
+    def __init__(self, site: Site, *args: Any) -> None:
+        super().__init__(*args)
+        self._site: Site | None = site
+
+    def fail(self, error: BaseException) -> None:
+        self._site = None
+        super().fail(error)
+
+    def end(self) -> None:
+        abandoned = self._site.get_abandoned() if self._site is not None else None
+        if abandoned is not None:
+            super().fail(abandoned)
+        super().end()
 
 
 def incoming_context() -> SpanContext | None:
     """Give the remote parent of the upcall that runs on this thread, None if the caller sent none."""
     return extract(*state.bridge.get_trace_context())
+
+
+def with_incoming_context(context: Context) -> Context:
+    """Give ``context`` with the remote parent of the upcall that runs on this thread, and with its baggage."""
+    traceparent, tracestate = state.bridge.get_trace_context()
+    remote = extract(traceparent, tracestate)
+    if remote is None:
+        return context
+    context = set_span_in_context(NonRecordingSpan(remote), context)
+    return extract_baggage(tracestate, context) if state.baggage else context
 
 
 class CallSites:
@@ -176,6 +252,10 @@ class CallSites:
 
     def __init__(self) -> None:
         self._sites: dict[Any, tuple[Mapping[str, Any], Any]] = {}
+
+    def __reduce__(self) -> tuple[type[CallSites], tuple[()]]:
+        """Stay out of the way of a proxy or device that is copied or pickled: a copy begins with none."""
+        return CallSites, ()
 
     def get(self, key: Any) -> Mapping[str, Any] | None:
         """Give the attributes kept under ``key``, None if they are not there."""
@@ -206,11 +286,12 @@ def thread_attributes() -> dict[str, Any]:
 class Instrumentor:
     """The verbs of OpenTelemetry's ``BaseInstrumentor``, without its dependency: idempotent, exactly undone.
 
-    One object per class and process. Subclasses give :meth:`_instrument` and :meth:`_uninstrument`.
+    One object per class and process. Subclasses give :meth:`_instrument`, :meth:`_uninstrument` and ``hooks`` of their own.
     """
 
     _instance: ClassVar[Instrumentor | None] = None
     _instrumented = False
+    hooks: ClassVar[Hooks] = Hooks()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Instrumentor:
         if cls._instance is None or type(cls._instance) is not cls:
@@ -230,8 +311,8 @@ class Instrumentor:
         self,
         *,
         tracer_provider: Any = None,
-        request_hook: Callable[..., None] | None = None,
-        response_hook: Callable[..., None] | None = None,
+        request_hook: RequestHook | None = None,
+        response_hook: ResponseHook | None = None,
         config: TelemetryConfig | None = None,
         skip_dep_check: bool = False,
         raise_exception_on_conflict: bool = False,
@@ -248,8 +329,7 @@ class Instrumentor:
         """
         if self._instrumented or not activate(config, tracer_provider):
             return
-        self.request_hook = request_hook
-        self.response_hook = response_hook
+        self.hooks.set(request_hook, response_hook)
         self._instrumented = True
         guarded(self._instrument)
 
@@ -258,6 +338,7 @@ class Instrumentor:
         if not self._instrumented:
             return
         self._instrumented = False
+        self.hooks.set(None, None)
         guarded(self._uninstrument)
         deactivate()
 

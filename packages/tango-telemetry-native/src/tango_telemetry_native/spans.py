@@ -100,7 +100,7 @@ def create_native_tracer_provider(
 class NativeSpan(_spans.SpanBase, trace.Span):
     """A recording span. Beside OpenTelemetry's API it has the properties of the SDK's ``ReadableSpan``."""
 
-    _tracer: NativeTracer  # type: ignore[assignment]
+    _tracer: NativeTracer  # type: ignore[assignment, unused-ignore]
 
     __slots__ = ()
     __repr__ = _spans.SpanBase.__repr__
@@ -151,7 +151,7 @@ class NativeSpan(_spans.SpanBase, trace.Span):
 
     def to_json(self, indent: int | None = 4) -> str:
         """The SDK's JSON of a span."""
-        return self._readable_span().to_json(indent)
+        return str(self._readable_span().to_json(indent))
 
     def _readable_span(self) -> ReadableSpan:
         from tango_telemetry_native._span_view import NativeReadableSpan
@@ -159,7 +159,7 @@ class NativeSpan(_spans.SpanBase, trace.Span):
         return NativeReadableSpan(self)
 
 
-class NativeDroppedSpan(_spans.DroppedSpanBase, NonRecordingSpan):
+class NativeDroppedSpan(_spans.DroppedSpanBase, NonRecordingSpan):  # type: ignore[override, unused-ignore]
     """A span that the sampler does not want: only its context goes on."""
 
     __slots__ = ()
