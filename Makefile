@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := core client server native tools
 STAMP := $(VENV)/.installed
 
-.PHONY: bench clean demo help layers lint setup soak test test-pytango types unit
+.PHONY: bench clean demo docs help layers lint setup soak test test-pytango types unit
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -19,7 +19,7 @@ setup: $(STAMP) ## make .venv with every package installed in place
 demo: $(STAMP) ## one traced operation through a Leader to its Followers, drawn in the terminal
 	$(BIN)/tango-telemetry demo $(ARGS)
 
-test: $(STAMP) lint types layers ## everything CI runs
+test: $(STAMP) lint types layers docs ## everything CI runs
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-pytango: $(STAMP) ## PyTango's own test-suite, without us and with us; half an hour
@@ -34,6 +34,9 @@ bench: $(STAMP) ## what tracing costs, beside PyTango untouched and its built-in
 
 types: $(STAMP)
 	$(BIN)/python -m mypy packages/tango-telemetry-*/src
+
+docs: $(STAMP) ## build the documentation into build/site, without warnings
+	$(BIN)/mkdocs build --strict --quiet
 
 layers: $(STAMP)
 	$(BIN)/lint-imports

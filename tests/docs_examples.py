@@ -14,7 +14,7 @@ A fenced ```python block becomes a file. A comment right before it says which, a
     nodb             the server is started without a database, on the port that the page calls 45450
     no-file          spans go where the example says, not to the files that chains are looked for in
 
-A block without a comment is a script. All examples of a page share a folder, a control system and a folder of spans.
+A block without a comment is a script. Servers start first. All examples of a page share a folder, a control system and a folder of spans.
 """
 
 from __future__ import annotations
@@ -214,8 +214,12 @@ class Page:
         }
 
     def run(self, examples: list[Example]) -> None:
+        # Servers first: a page may show the script before the server that it calls.
+        in_order = sorted(
+            examples, key=lambda example: not (example.option("server") or "module" in example.flags)
+        )
         try:
-            for example in examples:
+            for example in in_order:
                 self._run_example(example)
         finally:
             for server in self._servers:
