@@ -78,8 +78,16 @@ def _first_keyword(function: Callable[..., Any], operation: Operation) -> str:
 
 
 def own_attributes(subject: Any) -> dict[str, Any]:
-    """Give the ``__dict__`` of a client object without asking its device for it: ``DeviceProxy.__getattr__`` would."""
-    return subject.__dict__ if type(subject).__dictoffset__ else {}
+    """Give the ``__dict__`` of a client object; an empty one where it has none (``Database`` of PyTango >= 10).
+
+    ``DeviceProxy.__getattr__`` asks the device for names that it does not find, but not for those with an underscore in
+    front. ``__dictoffset__`` does not tell: it is 0 for pybind11's managed dictionaries (PyTango 10.3, Python 3.11).
+    """
+    try:
+        own: dict[str, Any] = subject.__dict__
+    except AttributeError:
+        return {}
+    return own
 
 
 class CallBeginning:
