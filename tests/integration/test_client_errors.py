@@ -97,7 +97,7 @@ def spans(system: System) -> list[ReceivedSpan]:
         SCRIPT, follower.proxy_name("test/follower/1"), follower.proxy_name("test/nobody/1"), "dies"
     )
     client.wait_for("ready")
-    system.collect()
+    system.wait_for(lambda spans: any(span.name == "Follower.Sleep" for span in spans))
     system.stop_server(follower, signal.SIGKILL)
     client.send("")
     client.wait_for_end()
