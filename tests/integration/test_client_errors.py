@@ -18,11 +18,11 @@ import sys
 import tango
 raised = []
 
-from tango_telemetry.patching import green_cell
+from tango_telemetry.patching import green_cell, without_builtin_tracing
 
 def spy(owner, name):
     cell = green_cell(vars(owner)[name])
-    original = cell.cell_contents
+    original = without_builtin_tracing(cell.cell_contents)
     def spied(self, *args, **kwargs):
         try:
             return original(self, *args, **kwargs)

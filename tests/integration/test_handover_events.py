@@ -189,7 +189,8 @@ def test_what_is_sent_is_part_of_the_handler(spans: list[ReceivedSpan]) -> None:
 def test_the_subscription_itself(spans: list[ReceivedSpan]) -> None:
     assert_trace(spans, "unsubscribe", "unsubscribe_event  CLIENT  pytango.client")
     trace = [span for span in spans if span.trace_id == find_span(spans, "function").trace_id]
-    assert [span.name for span in trace if span.kind == "CLIENT"] == ["subscribe_event position"]
+    (call,) = [span for span in trace if span.kind == "CLIENT"]
+    assert (call.name, call.attributes["tango.event.type"]) == ("subscribe_event position", "change")
 
 
 def test_an_object_with_push_event(spans: list[ReceivedSpan]) -> None:
