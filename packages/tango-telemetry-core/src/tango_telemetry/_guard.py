@@ -62,8 +62,8 @@ class log_internal_error:  # noqa: N801 - reads as a verb where it is used
         if not ours and not isinstance(error, Exception):
             return False
         if _first_time(self._where, error):
-            kind = "error" if self._always_swallow else "internal error"
-            _logger.error("tango-telemetry: %s while %s: %r", kind, self._where, error, exc_info=error)
+            what = "error" if self._always_swallow else "internal error"
+            _logger.error("tango-telemetry: %s while %s: %r", what, self._where, error, exc_info=error)
         raises = os.environ.get(RAISE_INTERNAL_ERRORS, "").lower() in ("on", "1", "true")
         return self._always_swallow or not raises
 
