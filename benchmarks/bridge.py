@@ -66,18 +66,18 @@ def serve(arguments: list[str]) -> None:
     get_pytango = getattr(getattr(tango._tango, "_telemetry", None), "get_trace_context", dict)
 
     class Bench(Device):  # type: ignore[misc]
-        @command
+        @command  # type: ignore[untyped-decorator]
         def Nothing(self) -> None: ...  # noqa: N802
 
-        @command
+        @command  # type: ignore[untyped-decorator]
         def Giop(self) -> None:  # noqa: N802
             giop.get_incoming()
 
-        @command
+        @command  # type: ignore[untyped-decorator]
         def Native(self) -> None:  # noqa: N802
             native.get_trace_context()
 
-        @command
+        @command  # type: ignore[untyped-decorator]
         def Pytango(self) -> None:  # noqa: N802
             get_pytango()
 

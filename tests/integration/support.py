@@ -24,7 +24,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -221,7 +221,14 @@ class System:
         raise RuntimeError(f"no database server:\n{database.output}")
 
     def start_server(
-        self, source: str | Path, name: str, *devices: str, ready: str = _READY, **environment: str
+        self,
+        source: str | Path,
+        name: str,
+        *devices: str,
+        ready: str = _READY,
+        python: str = sys.executable,
+        arguments: Sequence[str] = (),
+        **environment: str,
     ) -> Server:
         """Start a device server and wait until it serves.
 
@@ -229,15 +236,16 @@ class System:
         :param name: ``Server/instance``; with a database the devices must have been registered under it
         :param devices: the devices of a server without a database, ``domain/family/member`` or
             ``Class::domain/family/member`` for a server with several classes
+        :param python: the interpreter, for a server with another PyTango
         """
         server_name, instance = name.split("/")
         path = source if isinstance(source, Path) else self.write(source, f"{server_name}_{instance}.py")
         for _ in range(5):
             port = find_free_port()
-            arguments = [instance, "-ORBendPoint", f"giop:tcp:127.0.0.1:{port}"]
+            options = [instance, "-ORBendPoint", f"giop:tcp:127.0.0.1:{port}"]
             if devices:
-                arguments += ["-nodb", "-dlist", ",".join(devices)]
-            command = [sys.executable, "-c", _SERVE, str(path), *arguments]
+                options += ["-nodb", "-dlist", ",".join(devices)]
+            command = [python, "-c", _SERVE, str(path), *options, *arguments]
             server = Server(command, self.environment(**environment), self.folder)
             server.port = port
             if not devices and self.database is not None:
@@ -259,12 +267,17 @@ class System:
         server.kill(signum)
 
     def run_client(
-        self, script: str | Path, *arguments: str, timeout: float = 60.0, **environment: str
+        self,
+        script: str | Path,
+        *arguments: str,
+        timeout: float = 60.0,
+        python: str = sys.executable,
+        **environment: str,
     ) -> str:
         """Run a client program to its end and give its standard output; RuntimeError if it fails."""
         path = script if isinstance(script, Path) else self.write(script)
         result = subprocess.run(
-            [sys.executable, str(path), *arguments],
+            [python, str(path), *arguments],
             env=self.environment(**environment),
             cwd=self.folder,
             capture_output=True,
@@ -307,6 +320,15 @@ class System:
             assert "internal error" not in server.output, server.output
         self.receiver.clear()
         assert render_forest(found) == render_forest(wanted)
+        return spans
+
+    def wait_for(
+        self, condition: Callable[[list[ReceivedSpan]], bool], timeout: float = 10.0
+    ) -> list[ReceivedSpan]:
+        """Collect until ``condition(spans)``, for spans that nobody waits for; gives the spans."""
+        deadline = time.monotonic() + timeout
+        while not condition(spans := self.collect()) and time.monotonic() < deadline:
+            threading.Event().wait(0.05)
         return spans
 
     def close(self) -> None:
@@ -379,6 +401,20 @@ def render_forest(forest: tuple[Tree, ...], indentation: str = "") -> str:
     return "".join(
         f"{indentation}{line}\n{render_forest(children, indentation + '  ')}" for line, children in forest
     )
+
+
+def assert_trace(
+    spans: Sequence[ReceivedSpan], root: str, expected: str, *, ordered: bool = True
+) -> list[ReceivedSpan]:
+    """Compare what is under the only root span named ``root`` with a forest; gives the spans of that trace."""
+    found = [span for span in spans if span.name == root and not span.parent_span_id]
+    assert len(found) == 1, f"{len(found)} roots named {root!r} among {[span.name for span in spans]}"
+    trace = [span for span in spans if span.trace_id == found[0].trace_id]
+    forest = build_forest(trace, ordered=ordered)
+    trees = [children for line, children in forest if line.startswith(f"{root}  ")]
+    lost = tuple(tree for tree in forest if not tree[0].startswith(f"{root}  "))
+    assert render_forest((*trees[0], *lost)) == render_forest(parse_forest(expected, ordered=ordered))
+    return trace
 
 
 def find_span(spans: Sequence[ReceivedSpan], name: str, **attributes: Any) -> ReceivedSpan:

@@ -68,6 +68,23 @@ def test_settings_that_cpptango_refuses(bad: dict[str, str]) -> None:
     assert status["reason"].startswith("cppTango refuses its telemetry settings: ")
 
 
+CORRECT = """
+import os
+for name in [name for name in os.environ if name.startswith("TANGO_TELEMETRY_TRAC")]:
+    os.environ[name] = "console" if "EXPORTER" in name else "cerr"
+assert native.prepare_thread(), native.status()
+with native.TraceContextScope("x", "00-" + "1" * 32 + "-" + "2" * 16 + "-01", ""):
+    assert native.get_trace_context()["traceparent"].startswith("00-" + "1" * 32)
+assert native.status()["idl6"] == {"bound": True, "reason": ""}
+"""
+
+
+@needs_telemetry
+def test_settings_that_are_corrected() -> None:
+    bad = {"TANGO_TELEMETRY_TRACES_EXPORTER": "foo", "TANGO_TELEMETRY_TRACING_EXPORTERS": "foo"}
+    run_client(ASK + CORRECT, extra={**IDL6_ON, **bad})
+
+
 def test_without_tango() -> None:
     output = run_client(ASK.replace("import tango, ", "import ")).stdout.strip().splitlines()[-1]
     carrier, inside, status = ast.literal_eval(output)

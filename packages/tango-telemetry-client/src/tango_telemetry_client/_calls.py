@@ -1,23 +1,23 @@
-"""The traced client call: what its span says, and the wrapper around each method of the table."""
+"""The traced client call: the wrapper around each method that asks a server and gets its answer."""
 
 from __future__ import annotations
 
 import functools
-import importlib
+import inspect
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
     CallSites,
+    DelegatedCall,
     Hooks,
+    Link,
     SpanKind,
     TracedCall,
     active_client_span,
     call_site,
     caller_of_tango,
-    code_attributes,
     current_tracer,
     get_client_tracer,
     get_current,
@@ -25,12 +25,12 @@ from tango_telemetry.instrumentation import (
     guarded,
     not_traced,
     pass_through_tracer,
-    thread_attributes,
 )
 
+from tango_telemetry_client._attributes import create_attributes, find_name
 from tango_telemetry_client._targets import Operation
 
-__all__ = ["hooks", "wrap_call"]
+__all__ = ["CallBeginning", "hooks", "own_attributes", "wrap_call"]
 
 hooks = Hooks()
 """The hooks given to the client instrumentor."""
@@ -38,25 +38,21 @@ hooks = Hooks()
 _get_ident = threading.get_ident
 _CLIENT = SpanKind.CLIENT
 _SITES = "_tango_telemetry_sites"
-_MAX_NAMES = 16
-_database_class: Any = None
-_SUBJECT_ATTRIBUTES = {
-    "command": names.TANGO_COMMAND_NAME,
-    "attribute": names.TANGO_ATTRIBUTE_NAME,
-    "pipe": "tango.pipe.name",
+_USUAL_KEYWORDS = {
+    "command": "cmd_name",
+    "attribute": "attr_name",
+    "attributes": "attr_names",
+    "pipe": "pipe_name",
 }
 
 
 def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Give ``function``, a method of the class ``owner``, with a client span around each call."""
-    global _database_class
-    if owner == "Database":
-        _database_class = importlib.import_module("tango").Database
-    begin = _Begin(operation, owner)
+    begin = CallBeginning(function, operation, owner)
 
     @functools.wraps(function)
     def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = guarded(begin, self, args)
+        call = guarded(begin, self, args, kwargs)
         if call is None:
             return function(self, *args, **kwargs)
         try:
@@ -70,102 +66,86 @@ def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) ->
     return traced
 
 
-class _Begin:
+def _first_keyword(function: Callable[..., Any], operation: Operation) -> str:
+    """What the first argument is called: another name in each PyTango. Methods of C++ and ``*args`` tell nothing."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())[1:]
+    except (TypeError, ValueError):
+        parameters = []
+    if parameters and parameters[0].kind is parameters[0].POSITIONAL_OR_KEYWORD:
+        return parameters[0].name
+    return _USUAL_KEYWORDS.get(operation.subject, "value")
+
+
+def own_attributes(subject: Any) -> dict[str, Any]:
+    """Give the ``__dict__`` of a client object without asking its device for it: ``DeviceProxy.__getattr__`` would."""
+    return subject.__dict__ if type(subject).__dictoffset__ else {}
+
+
+class CallBeginning:
     """Starts the span of one operation; called once for each call, so it looks up and does not compute."""
 
-    __slots__ = ("carry", "method", "operation", "owner", "takes_name")
+    __slots__ = ("carry", "connects", "keyword", "method", "operation", "owner", "takes_name")
 
-    def __init__(self, operation: Operation, owner: str) -> None:
+    def __init__(self, function: Callable[..., Any], operation: Operation, owner: str) -> None:
         self.operation = operation
         self.owner = owner
-        self.method = owner if operation.method == "__init__" else operation.method
+        self.connects = operation.method == "__init__"
+        self.method = owner if self.connects else operation.method
         self.takes_name = operation.subject in ("command", "attribute", "pipe")
+        self.keyword = _first_keyword(function, operation)
         self.carry = f"{owner}.{operation.method}"
 
-    def __call__(self, subject: Any, args: tuple[Any, ...]) -> TracedCall | None:
+    def __call__(
+        self,
+        subject: Any,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        links: Sequence[Link] | None = None,
+    ) -> TracedCall | None:
+        """Start the span of a call; None if the call is part of another one, whose span is there."""
         context = get_current()
         parent = get_current_span(context)
         if parent is active_client_span.get():
             return None  # part of the call that is being made: PyTango's own helper calls get no span of their own
-        name = args[0] if args and self.takes_name and type(args[0]) is str else None
-        attributes = self._attributes(subject, name, args)
+        name = None
+        if self.takes_name:
+            name = args[0] if args and type(args[0]) is str else find_name(args, kwargs, self.keyword)
+        frame = caller_of_tango(3)
+        site = None
+        if frame is None:  # in a pool thread: the call was made elsewhere
+            frame = site = call_site.get()
+        attributes = self._attributes(subject, name, args, kwargs, frame)
         tracer = current_tracer.get() or get_client_tracer()
         if not_traced(context, attributes, "DataBase" if self.owner == "Database" else ""):
             tracer = pass_through_tracer()
         title = self.method if name is None else f"{self.method} {name}"
-        call = TracedCall(tracer, title, _CLIENT, attributes, context, self.carry)
+        if site is None:
+            call = TracedCall(tracer, title, _CLIENT, attributes, context, self.carry, links)
+        else:
+            call = DelegatedCall(site, tracer, title, _CLIENT, attributes, context, self.carry, links)
         if hooks.wanted:
             call.call_hooks(hooks, subject, self.operation.method)
         return call
 
-    def _attributes(self, subject: Any, name: str | None, args: tuple[Any, ...]) -> Mapping[str, Any]:
-        frame = call_site.get() or caller_of_tango(4)
+    def _attributes(
+        self, subject: Any, name: str | None, args: tuple[Any, ...], kwargs: Mapping[str, Any], frame: Any
+    ) -> Mapping[str, Any]:
         code, position = (None, 0) if frame is None else (frame.f_code, frame.f_lasti)
-        # `hasattr` on a proxy would ask the device: DeviceProxy.__getattr__ makes remote calls.
-        own = subject.__dict__ if type(subject).__dictoffset__ else {}
-        sites = own.get(_SITES)
-        if sites is None and self.operation.method != "__init__":
-            sites = own[_SITES] = CallSites()
-        plain = name is not None or not args
-        key = (id(code), position, self.method, name, _get_ident())
-        if sites is not None and plain:
+        sites = None
+        if not self.connects and (name is not None or not (args or kwargs)):
+            own = own_attributes(subject)
+            sites = own.get(_SITES)
+            if sites is None:
+                sites = own[_SITES] = CallSites()
+            key = (id(code), position, self.method, name, _get_ident())
             known: Mapping[str, Any] | None = sites.get(key)
             if known is not None:
                 return known
-        made = self._create_attributes(subject, name, args, frame)
-        if sites is not None and plain:
+        place = (code, 0 if frame is None else frame.f_lineno)
+        if not args and self.keyword in kwargs:
+            args = (kwargs[self.keyword],)
+        made = create_attributes(self.operation, self.owner, subject, name, args, place)
+        if sites is not None:
             sites.put(key, made, code)
         return made
-
-    def _create_attributes(
-        self, subject: Any, name: str | None, args: tuple[Any, ...], frame: Any
-    ) -> dict[str, Any]:
-        attributes: dict[str, Any] = {
-            names.RPC_SYSTEM_NAME: names.TANGO,
-            names.RPC_METHOD: name or self.method,
-            names.TANGO_OPERATION: self.operation.method if self.method != self.owner else "connect",
-        }
-        if name is not None:
-            attributes[_SUBJECT_ATTRIBUTES[self.operation.subject]] = name
-        elif args and self.operation.subject in ("attributes", "property"):
-            listed = (
-                names.TANGO_ATTRIBUTE_NAMES
-                if self.operation.subject == "attributes"
-                else names.TANGO_PROPERTY_NAMES
-            )
-            attributes[listed] = _listed_names(args[-1] if self.owner == "Database" else args[0])
-        attributes.update(self._target(subject, args))
-        if frame is not None:
-            attributes.update(code_attributes(frame.f_code, frame.f_lineno))
-        attributes.update(thread_attributes())
-        return attributes
-
-    def _target(self, subject: Any, args: tuple[Any, ...]) -> dict[str, Any]:
-        """The device (or group, or database) that is called, without any remote call."""
-        if self.method == self.owner:  # __init__: there is nothing to ask yet
-            return {names.TANGO_DEVICE_NAME: args[0]} if args and isinstance(args[0], str) else {}
-        if self.owner == "Group":
-            return {names.TANGO_GROUP_NAME: subject.get_name()}
-        if self.owner == "AttributeProxy":
-            return {names.TANGO_ATTRIBUTE_NAME: subject.name()}
-        if _database_class is not None and isinstance(subject, _database_class):
-            return {
-                names.SERVER_ADDRESS: subject.get_db_host(),
-                names.SERVER_PORT: int(subject.get_db_port_num()),
-            }
-        found = {names.TANGO_DEVICE_NAME: subject.dev_name()}
-        if not subject.is_dbase_used():
-            found[names.SERVER_ADDRESS] = subject.get_dev_host()
-            port = subject.get_dev_port()
-            if str(port).isdigit():
-                found[names.SERVER_PORT] = int(port)
-        return found
-
-
-def _listed_names(argument: Any) -> list[str]:
-    """The names in the argument of a method that takes one, several, or (name, value) pairs of them; bounded."""
-    if isinstance(argument, str):
-        return [argument]
-    items = list(argument)[:_MAX_NAMES] if isinstance(argument, (list, tuple, dict, set)) else []
-    found = (item[0] if isinstance(item, (list, tuple)) and item else item for item in items)
-    return [item if isinstance(item, str) else str(getattr(item, "name", "?")) for item in found]

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import functools
 import importlib
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final
 
 from tango_telemetry.instrumentation import Hooks, Instrumentor
 from tango_telemetry.patching import Patches
 
 from tango_telemetry_client._calls import hooks, wrap_call
-from tango_telemetry_client._targets import TARGETS, Operation
+from tango_telemetry_client._events import wrap_get_events, wrap_subscribe
+from tango_telemetry_client._requests import wrap_reply, wrap_request
+from tango_telemetry_client._targets import TARGETS, Operation, Role
 
 __all__ = ["TangoClientInstrumentor"]
+
+_WRAPPERS: Final[Mapping[Role, Callable[[Any, Operation, str], Any]]] = {
+    "call": wrap_call,
+    "request": wrap_request,
+    "reply": wrap_reply,
+    "subscribe": wrap_subscribe,
+    "events": wrap_get_events,
+}
 
 
 class TangoClientInstrumentor(Instrumentor):
@@ -36,4 +47,4 @@ class TangoClientInstrumentor(Instrumentor):
 
 
 def _wrap(operation: Operation, owner: str, function: Any) -> Any:
-    return wrap_call(function, operation, owner)
+    return _WRAPPERS[operation.role](function, operation, owner)

@@ -12,14 +12,14 @@ from typing import Final, Literal, NamedTuple
 __all__ = ["TARGETS", "Operation", "Role", "Subject"]
 
 Subject = Literal["command", "attribute", "attributes", "property", "pipe", "none"]
-Role = Literal["call", "request", "reply", "subscribe"]
+Role = Literal["call", "request", "reply", "subscribe", "events"]
 
 
 class Operation(NamedTuple):
     """One client method.
 
     ``subject`` says what the first argument names; ``role`` is ``request`` or ``reply`` for the two halves of an
-    asynchronous call and ``subscribe`` for what takes an event callback.
+    asynchronous call, ``subscribe`` for what takes an event callback and ``events`` for what fetches events.
     """
 
     method: str
@@ -61,6 +61,7 @@ _DEVICE_PROXY: Final = (
     *_calls("none", "get_logging_level", "set_logging_level"),
     *_calls("none", "lock", "unlock", "locking_status", "is_locked", "is_locked_by_me", "get_locker"),
     *_calls("attribute", "subscribe_event", role="subscribe"),
+    *_calls("none", "get_events", role="events"),
     *_calls("none", "unsubscribe_event"),
     *_calls("none", "start_telemetry", "stop_telemetry", "is_telemetry_enabled"),
     *_calls("none", "set_telemetry_topics", "get_telemetry_topics"),

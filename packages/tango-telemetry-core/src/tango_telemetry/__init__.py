@@ -11,6 +11,7 @@ from tango_telemetry._config import Endpoint, TelemetryConfig, TelemetryWarning
 from tango_telemetry._otel import Span, Tracer, TracerProvider
 from tango_telemetry._setup import configure
 from tango_telemetry._state import get_config, get_context_bridge
+from tango_telemetry._threads import carry_context, instrument_threads, uninstrument_threads
 from tango_telemetry._tracing import (
     VERSION as __version__,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "TracerProvider",
     "TracerProviderFactory",
     "__version__",
+    "carry_context",
     "configure",
     "create_tracer_provider",
     "get_client_tracer",
@@ -39,5 +41,7 @@ __all__ = [
     "get_context_bridge",
     "get_tracer",
     "get_tracer_provider_factory",
+    "instrument_threads",
     "set_tracer_provider_factory",
+    "uninstrument_threads",
 ]

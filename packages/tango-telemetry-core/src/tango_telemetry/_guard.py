@@ -39,14 +39,15 @@ class log_internal_error:  # noqa: N801 - reads as a verb where it is used
     `where` says what was being done, in words for a log. Under ``PYTANGO_TELEMETRY_RAISE_INTERNAL_ERRORS=on`` the
     error goes on after it was logged. `failed` tells whether the block ended in an error. BaseException is swallowed
     on our own threads, where nobody else could (an exporter that raises SystemExit must not end the worker), but not on
-    the user's, whose Ctrl-C it might be. `always_swallow` is for code that is not ours: a user's hook.
+    the user's, whose Ctrl-C it might be. `foreign`: the block runs code that is not ours, an exporter's say, whose errors
+    are no defects of ours and are never raised again.
     """
 
-    __slots__ = ("_always_swallow", "_where", "failed")
+    __slots__ = ("_foreign", "_where", "failed")
 
-    def __init__(self, where: str, *, always_swallow: bool = False) -> None:
+    def __init__(self, where: str, *, foreign: bool = False) -> None:
         self._where = where
-        self._always_swallow = always_swallow
+        self._foreign = foreign
         self.failed = False
 
     def __enter__(self) -> log_internal_error:
@@ -62,10 +63,9 @@ class log_internal_error:  # noqa: N801 - reads as a verb where it is used
         if not ours and not isinstance(error, Exception):
             return False
         if _first_time(self._where, error):
-            what = "error" if self._always_swallow else "internal error"
+            what = "error" if self._foreign else "internal error"
             _logger.error("tango-telemetry: %s while %s: %r", what, self._where, error, exc_info=error)
-        raises = os.environ.get(RAISE_INTERNAL_ERRORS, "").lower() in ("on", "1", "true")
-        return self._always_swallow or not raises
+        return self._foreign or os.environ.get(RAISE_INTERNAL_ERRORS, "").lower() not in ("on", "1", "true")
 
 
 def guarded(function: Callable[..., _T], *args: Any) -> _T | None:

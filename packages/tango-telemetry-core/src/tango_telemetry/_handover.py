@@ -2,17 +2,23 @@
 
 Source: PyTango 9.3 to 10.3, ``tango.green.AbstractExecutor``. ``delegate`` takes a client call to a thread pool, which
 starts from an empty context; gevent's ``submit`` takes a handler to a greenlet that the hub spawns, likewise.
-asyncio's ``submit`` copies the context of its caller by itself (``loop.call_soon_threadsafe``).
+asyncio's ``submit`` copies the context of its caller by itself (``loop.call_soon_threadsafe``), and so does its
+``create_task``; ``gevent.spawn`` does not (gevent 26.9), so that is done for it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import sys
+import weakref
 from collections.abc import Callable
-from contextvars import ContextVar, copy_context
+from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
+from tango_telemetry._guard import guarded
+from tango_telemetry._otel import attach, get_current
+from tango_telemetry._tracing import current_tracer
 from tango_telemetry.patching import Patches
 
 __all__ = ["Site", "call_site", "caller_of_tango", "patch_executors"]
@@ -20,7 +26,31 @@ __all__ = ["Site", "call_site", "caller_of_tango", "patch_executors"]
 call_site: ContextVar[Any] = ContextVar("tango_telemetry_call_site", default=None)
 """Where a call that runs in a pool thread was written (a :class:`Site`): the frame itself has moved on by then."""
 
-_OURS = ("tango.", "tango_telemetry", "concurrent.futures")
+_delegated: ContextVar[Any] = ContextVar("tango_telemetry_delegated", default=None)
+"""``(weak reference to the accessor, Site)`` of the last call that this context has delegated."""
+
+# PyTango, this product, and what lies between a thread's or a greenlet's start and the code that it runs.
+_NOT_CALLERS = frozenset(
+    (
+        "tango",
+        "tango_telemetry",
+        "tango_telemetry_client",
+        "tango_telemetry_server",
+        "asyncio",
+        "concurrent",
+        "gevent",
+        "threading",
+    )
+)
+_MAX_MODULES = 4096
+_skipped: dict[str, bool] = {}
+
+
+def _is_skipped(module: str) -> bool:
+    if len(_skipped) >= _MAX_MODULES:
+        _skipped.clear()
+    skipped = _skipped[module] = module.partition(".")[0] in _NOT_CALLERS
+    return skipped
 
 
 def caller_of_tango(depth: int) -> Any:
@@ -28,32 +58,84 @@ def caller_of_tango(depth: int) -> Any:
     frame: Any = sys._getframe(depth)
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
-        if module != "tango" and not module.startswith(_OURS):
+        skipped = _skipped.get(module)
+        if not (_is_skipped(module) if skipped is None else skipped):
             return frame
         frame = frame.f_back
     return None
 
 
 class Site:
-    """A place in the source, with the three attributes of a frame that a span needs."""
+    """A delegated call: the place in the source, with the three attributes of a frame that a span needs, and its fate.
 
-    __slots__ = ("f_code", "f_lasti", "f_lineno")
+    ``f_code`` is None where the caller is no Python code (``gevent.spawn(proxy.ping)``).
+    """
+
+    __slots__ = ("accessor", "error", "f_code", "f_lasti", "f_lineno")
 
     def __init__(self, frame: Any) -> None:
-        self.f_code = frame.f_code
-        self.f_lasti = frame.f_lasti
-        self.f_lineno = frame.f_lineno
+        self.f_code: Any = None if frame is None else frame.f_code
+        self.f_lasti: int = 0 if frame is None else frame.f_lasti
+        self.f_lineno: int = 0 if frame is None else frame.f_lineno
+        self.accessor: Any = None
+        self.error: BaseException | None = None
+
+    def get_abandoned(self) -> BaseException | None:
+        """Give why nobody waits for this call any more: a cancelled task, a timeout of the waiting side; else None."""
+        if self.error is None and self.accessor is not None and self.accessor.cancelled():
+            self.error = asyncio.CancelledError()
+        return self.error
+
+
+def _prepare(executor: Any) -> tuple[Context, Site] | None:
+    # What goes to another process has to be pickled, which a context cannot be (FuturesExecutor(process=True), 9.x).
+    if type(executor.subexecutor).__name__ == "ProcessPoolExecutor":
+        return None
+    context = copy_context()
+    site = Site(caller_of_tango(4))
+    context.run(call_site.set, site)
+    return context, site
+
+
+def _delegation_made(site: Site, accessor: Any) -> None:
+    if asyncio.isfuture(accessor):
+        site.accessor = accessor
+    else:  # held weakly: the result in it must not live longer than the user wants it
+        _delegated.set((weakref.ref(accessor), site))
 
 
 def _wrap_delegate(delegate: Callable[..., Any]) -> Callable[..., Any]:
     def carrying_delegate(self: Any, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        context = copy_context()
-        frame = caller_of_tango(2)
-        if frame is not None:
-            context.run(call_site.set, Site(frame))
-        return delegate(self, context.run, fn, *args, **kwargs)
+        prepared = guarded(_prepare, self)
+        if prepared is None:
+            return delegate(self, fn, *args, **kwargs)
+        context, site = prepared
+        accessor = delegate(self, context.run, fn, *args, **kwargs)
+        guarded(_delegation_made, site, accessor)
+        return accessor
 
     return carrying_delegate
+
+
+def _wrap_access(access: Callable[..., Any]) -> Callable[..., Any]:
+    """Note where the waiting side gives up: a timeout of the call's own, ``gevent.Timeout``, a killed greenlet."""
+
+    def noting_access(self: Any, accessor: Any, timeout: Any = None) -> Any:
+        try:
+            return access(self, accessor, timeout)
+        except BaseException as error:
+            guarded(_access_failed, accessor, error)
+            raise
+
+    return noting_access
+
+
+def _access_failed(accessor: Any, error: BaseException) -> None:
+    found = _delegated.get()
+    if found is not None and found[0]() is accessor:
+        finished = accessor.ready() if hasattr(accessor, "ready") else accessor.done()
+        if not finished:
+            found[1].error = error
 
 
 def _wrap_submit(submit: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,11 +145,34 @@ def _wrap_submit(submit: Callable[..., Any]) -> Callable[..., Any]:
     return carrying_submit
 
 
+def _carry_into_greenlet(greenlet: Any) -> None:
+    """Let a greenlet that is being started go on in the trace, and with the tracer, of the one that starts it.
+
+    Only these two: the user's own context variables stay as gevent has them, which is empty.
+    """
+    guarded(_set_greenlet_context, greenlet)
+
+
+def _set_greenlet_context(greenlet: Any) -> None:
+    tracer, current = current_tracer.get(), get_current()
+    if (tracer is None and not current) or greenlet.gr_context is not None:
+        return
+    context = Context()
+    context.run(attach, current)
+    context.run(current_tracer.set, tracer)
+    greenlet.gr_context = context
+
+
 def _patch_executor(patches: Patches, executor: type) -> None:
     if "delegate" in vars(executor):
         patches.wrap(executor, "delegate", _wrap_delegate)
+    if "access" in vars(executor):
+        patches.wrap(executor, "access", _wrap_access)
     if executor.__module__ == "tango.gevent_executor":
         patches.wrap(executor, "submit", _wrap_submit)
+        greenlet_class = importlib.import_module("gevent").Greenlet
+        greenlet_class.add_spawn_callback(_carry_into_greenlet)
+        patches.add_undo(greenlet_class.remove_spawn_callback, _carry_into_greenlet)
 
 
 def patch_executors(patches: Patches) -> None:
@@ -76,7 +181,7 @@ def patch_executors(patches: Patches) -> None:
 
     def patch_new(cls: type, /, **kwargs: Any) -> None:
         super(base, cls).__init_subclass__(**kwargs)
-        _patch_executor(patches, cls)
+        guarded(_patch_executor, patches, cls)
 
     for executor in base.__subclasses__():
         _patch_executor(patches, executor)

@@ -34,11 +34,11 @@ class Hooks:
     def before(self, span: Span, subject: Any, operation: str) -> None:
         """Call the request hook for a span that is recorded."""
         if self.request is not None and span.is_recording():
-            with log_internal_error("calling the user's request_hook", always_swallow=True):
+            with log_internal_error("calling the user's request_hook", foreign=True):
                 self.request(span, subject, operation)
 
     def after(self, span: Span, subject: Any, operation: str, error: BaseException | None) -> None:
         """Call the response hook for a span that is recorded."""
         if self.response is not None and span.is_recording():
-            with log_internal_error("calling the user's response_hook", always_swallow=True):
+            with log_internal_error("calling the user's response_hook", foreign=True):
                 self.response(span, subject, operation, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from tango_telemetry import _otel_sdk, pipeline
 from tango_telemetry._config import Endpoint, TelemetryConfig
@@ -74,11 +74,8 @@ def create_tracer_provider(
     native = load_native_spans(config) if in_native else None
     if native is not None:
         queue = _native_queue(native, *targets[0], config)
-        made: Any = native.create_native_tracer_provider(resource, queue=queue)
-    else:
-        made = _create_sdk_provider(sdk, resource, targets, config)
-    provider: TracerProvider = made
-    return provider
+        return cast("TracerProvider", native.create_native_tracer_provider(resource, queue=queue))
+    return cast("TracerProvider", _create_sdk_provider(sdk, resource, targets, config))
 
 
 def _create_sdk_provider(

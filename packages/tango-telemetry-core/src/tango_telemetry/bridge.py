@@ -45,6 +45,9 @@ class ContextBridge(Protocol):
     def exit(self, token: Any) -> None:
         """Restore what was there before the matching :meth:`enter`."""
 
+    def prepare_server(self) -> None:
+        """Make ready again after ``Util`` has been initialised: a process that was a client becomes a server."""
+
 
 @contextmanager
 def create_scope(bridge: ContextBridge, name: str, traceparent: str, tracestate: str) -> Iterator[None]:
@@ -68,6 +71,9 @@ class NoOpBridge:
         return None
 
     def exit(self, token: None) -> None:
+        return None
+
+    def prepare_server(self) -> None:
         return None
 
 
@@ -98,6 +104,9 @@ class IdlBridge:
     def exit(self, token: Any) -> None:
         token.__exit__(None, None, None)
 
+    def prepare_server(self) -> None:
+        return None
+
 
 class GiopBridge:
     """GIOP service contexts through the native package: any omniORB 4.2 or 4.3, Tango 9 included."""
@@ -108,6 +117,7 @@ class GiopBridge:
         self._get = giop.get_incoming
         self._set = giop.set_outgoing
         self._restore = giop.restore_outgoing
+        self._install = giop.install
 
     def get_trace_context(self) -> tuple[str, str]:
         return self._get() or ("", "")
@@ -117,6 +127,10 @@ class GiopBridge:
 
     def exit(self, token: Any) -> None:
         self._restore(token)
+
+    def prepare_server(self) -> None:
+        # omniORB drops a client's interceptors with the client's ORB, which `Util` replaces (4.2.5 to 4.3.4).
+        self._install()
 
 
 class StackedBridge:
@@ -142,6 +156,9 @@ class StackedBridge:
     def exit(self, token: Any) -> None:
         self._idl.exit(token[1])
         self._giop.exit(token[0])
+
+    def prepare_server(self) -> None:
+        self._giop.prepare_server()
 
 
 def import_native() -> Any:

@@ -9,20 +9,21 @@ from __future__ import annotations
 import contextlib
 import importlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
 from tango_telemetry import _otel
 from tango_telemetry import semantic_conventions as names
-from tango_telemetry._builtin import complete_pytango, force_tracing_needed
+from tango_telemetry._builtin import complete_pytango, force_tracing_needed, leave_builtin_tracing_out
 from tango_telemetry._config import TelemetryConfig
 from tango_telemetry._failures import record_error, record_failure
 from tango_telemetry._guard import guarded, log_internal_error
-from tango_telemetry._handover import call_site, caller_of_tango
+from tango_telemetry._handover import Site, call_site, caller_of_tango
 from tango_telemetry._hooks import Hooks, RequestHook, ResponseHook
 from tango_telemetry._otel import (
     Context,
+    Link,
     NonRecordingSpan,
     Span,
     SpanContext,
@@ -52,9 +53,12 @@ __all__ = [
     "VERSION",
     "CallSites",
     "Context",
+    "DelegatedCall",
     "Hooks",
     "Instrumentor",
+    "Link",
     "NonRecordingSpan",
+    "Site",
     "Span",
     "SpanContext",
     "SpanKind",
@@ -141,12 +145,14 @@ class TracedCall:
         attributes: Mapping[str, Any],
         context: Context,
         carry: str | None = None,
+        links: Sequence[Link] | None = None,
     ) -> None:
         """Start the span and make it current.
 
         :param carry: the name under which cppTango gets the context, None to keep it in the process
+        :param links: other spans that this one has to do with
         """
-        self.span = span = tracer.start_span(name, context, kind, attributes)
+        self.span = span = tracer.start_span(name, context, kind, attributes, links)
         self._bridged = self._active = None
         self._hooked: tuple[Hooks, Any, str, BaseException | None] | None = None
         # What can fail comes before what would have to be undone.
@@ -162,6 +168,11 @@ class TracedCall:
                 self._bridged = state.bridge.enter(carry, *texts)
             self._active = active_client_span.set(span)
         self._token = attach(self._inside)
+
+    @property
+    def context(self) -> Context:
+        """OpenTelemetry's context with this span as the current one."""
+        return self._inside
 
     def call_hooks(self, hooks: Hooks, subject: Any, operation: str) -> None:
         """Call the user's hooks: one now, the other at the end."""
@@ -195,6 +206,29 @@ class TracedCall:
         self.span.end()
 
 
+class DelegatedCall(TracedCall):
+    """A call that runs in a pool thread for somebody who may stop waiting for it: then its span says so.
+
+    :param site: the delegation (of ``call_site``)
+    """
+
+    __slots__ = ("_site",)
+
+    def __init__(self, site: Site, *args: Any) -> None:
+        super().__init__(*args)
+        self._site: Site | None = site
+
+    def fail(self, error: BaseException) -> None:
+        self._site = None
+        super().fail(error)
+
+    def end(self) -> None:
+        abandoned = self._site.get_abandoned() if self._site is not None else None
+        if abandoned is not None:
+            super().fail(abandoned)
+        super().end()
+
+
 def incoming_context() -> SpanContext | None:
     """Give the remote parent of the upcall that runs on this thread, None if the caller sent none."""
     return extract(*state.bridge.get_trace_context())
@@ -218,6 +252,10 @@ class CallSites:
 
     def __init__(self) -> None:
         self._sites: dict[Any, tuple[Mapping[str, Any], Any]] = {}
+
+    def __reduce__(self) -> tuple[type[CallSites], tuple[()]]:
+        """Stay out of the way of a proxy or device that is copied or pickled: a copy begins with none."""
+        return CallSites, ()
 
     def get(self, key: Any) -> Mapping[str, Any] | None:
         """Give the attributes kept under ``key``, None if they are not there."""
@@ -317,9 +355,12 @@ def auto_instrument(instrumentor: Instrumentor, *siblings: str) -> None:
     :param siblings: packages to import as well, where they are installed: a device server's own client calls are
         traced without a second import in the user's code
     """
+    config = get_config()
     if tango_version():
+        if not config.enabled and not config.patching_disabled:
+            guarded(leave_builtin_tracing_out)
         guarded(complete_pytango)
-    if get_config().enabled:
+    if config.enabled:
         instrumentor.instrument()
         for name in siblings:
             with contextlib.suppress(ModuleNotFoundError):

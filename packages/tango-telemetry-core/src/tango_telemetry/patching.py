@@ -53,6 +53,10 @@ class Patches:
     def __bool__(self) -> bool:
         return bool(self._undo)
 
+    def add_undo(self, function: Callable[..., Any], *args: Any) -> None:
+        """Let :meth:`undo` call ``function(*args)`` in its turn: for what has an undoing function of its own."""
+        self._undo.append(functools.partial(function, *args))
+
     def set_attribute(self, owner: Any, name: str, value: Any) -> None:
         """Set ``owner.name`` in the dictionary of ``owner`` itself (a class or a module)."""
         raw = vars(owner).get(name, _ABSENT)

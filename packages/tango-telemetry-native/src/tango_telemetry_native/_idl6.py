@@ -47,6 +47,9 @@ def prepare_thread() -> bool:
     instead (seen on 10.0.3, 10.1.5 and 10.3.1, for every variable that either set of names knows). It also names the
     thread's cppTango spans ``pytango.client``, which are else those of ``tango.telemetry.default``.
 
+    Runs by itself where a thread first needs it, until something proves to be missing. Call it to try again, once
+    refused settings were corrected.
+
     Returns:
         Whether the functions of this thread do anything now.
     """
@@ -70,6 +73,7 @@ def _create_interface(telemetry: object) -> bool:
     except Exception as error:  # noqa: BLE001 - DevFailed, whose class lives in the module that may be missing
         return _give_up(f"cppTango refuses its telemetry settings: {_first_line(error)}")
     _reason = ""
+    register()  # it may have been given up before
     return _bridge.idl6_has_interface()
 
 

@@ -6,6 +6,7 @@ from typing import Any, TypeVar, final
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
+from typing_extensions import disjoint_base
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -48,6 +49,7 @@ class Activation:
     def __call__(self, func: _Function) -> _Function: ...
     def _recreate(self) -> Activation: ...
 
+@disjoint_base
 class SpanBase:
     @property
     def name(self) -> str: ...
@@ -94,6 +96,7 @@ class SpanBase:
     def _decode_events(self) -> tuple[list[tuple[str, int, dict[str, Any], int]], int]: ...
     def _decode_links(self) -> tuple[list[tuple[SpanContext, dict[str, Any], int]], int]: ...
 
+@disjoint_base
 class DroppedSpanBase:
     @property
     def _context(self) -> SpanContext: ...
@@ -116,6 +119,7 @@ class DroppedSpanBase:
     def get_span_context(self) -> SpanContext: ...
     def is_recording(self) -> bool: ...
 
+@disjoint_base
 class TracerBase:
     def __init__(
         self,

@@ -23,14 +23,14 @@ from tango_telemetry.instrumentation import (
     guarded,
     not_traced,
     pass_through_tracer,
-    record_error,
     state,
     thread_attributes,
     with_incoming_context,
 )
 
-from tango_telemetry_server._client_ident import client_ident_attributes
-from tango_telemetry_server._device import get_device_telemetry
+from tango_telemetry_server._client_ident import POLLED, client_ident_attributes
+from tango_telemetry_server._device import get_device_telemetry, switch
+from tango_telemetry_server._results import Check
 
 __all__ = ["Handler", "hooks", "is_traced", "wrap_handler"]
 
@@ -40,6 +40,7 @@ hooks = Hooks()
 _get_ident = threading.get_ident
 _SERVER = SpanKind.SERVER
 _INTERNAL = SpanKind.INTERNAL
+_LIFECYCLE = ("init_device", "delete_device", "server_init_hook", "initialize_dynamic_attributes")
 
 current_handler: ContextVar[Any] = ContextVar("tango_telemetry_current_handler", default=None)
 """``(DeviceTelemetry, span name)`` of the handler that runs in this context."""
@@ -50,7 +51,7 @@ class Handler(NamedTuple):
 
     ``title`` is the span name after the class (``TurnOn``, ``read isOn``), ``operation`` what is done, ``subject`` the
     attribute that holds ``name`` (a command's or an attribute's). A ``hook`` serves a request beside its handler, so
-    its span is INTERNAL. ``rejects`` is the DevFailed reason with which cppTango answers when it returns False.
+    its span is INTERNAL. ``check`` looks at the result for what cppTango will say of it.
     """
 
     title: str
@@ -58,7 +59,7 @@ class Handler(NamedTuple):
     name: str
     subject: str | None = None
     hook: bool = False
-    rejects: str | None = None
+    check: Check | None = None
 
 
 def is_traced(function: Any) -> bool:
@@ -69,6 +70,7 @@ def is_traced(function: Any) -> bool:
 def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[..., Any]:
     """Give ``function``, called with the device first, with a server span around each request."""
     begin = _Begin(function, handler)
+    check = handler.check
 
     @functools.wraps(function)
     def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -83,9 +85,9 @@ def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[...
             raise
         if type(result) is CoroutineType:  # an `async def` handler that another handler calls itself
             guarded(call.leave)
-            return _finish(call, result)
-        if handler.rejects is not None and not result:
-            guarded(record_error, call.span, handler.rejects, f"{handler.name} is not allowed now")
+            return _in_span(call, result)
+        if check is not None and not call.direct:
+            guarded(call.check, check, args, result)
         guarded(call.end)
         return result
 
@@ -93,22 +95,38 @@ def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[...
     return traced
 
 
+def _in_span(call: HandlerCall, coroutine: CoroutineType[Any, Any, Any]) -> CoroutineType[Any, Any, Any]:
+    """Give a coroutine that looks like ``coroutine`` (asyncio names it when nobody awaits it), inside its span."""
+    wrapped: Any = _finish(call, coroutine)
+    wrapped.__name__, wrapped.__qualname__ = coroutine.__name__, coroutine.__qualname__
+    return wrapped  # type: ignore[no-any-return]
+
+
 async def _finish(call: HandlerCall, coroutine: CoroutineType[Any, Any, Any]) -> Any:
     """Await a handler inside its span, which is current in the task that awaits."""
     guarded(call.enter)
     try:
-        return await coroutine
+        result = await coroutine
+    except (
+        GeneratorExit
+    ):  # thrown away while it waited, perhaps in another context: there is nothing to leave
+        call.span.end()
+        raise
     except BaseException as error:
         guarded(call.fail, error)
-        raise
-    finally:
         guarded(call.end)
+        raise
+    guarded(call.end)
+    return result
 
 
 class HandlerCall(TracedCall):
-    """A server span; while it is current, the device's tracer makes the spans of client calls."""
+    """A server span; while it is current, the device's tracer makes the spans of client calls.
 
-    __slots__ = ("_handler", "_previous", "_tracer")
+    ``direct`` says that another handler of the device called this one in Python, so that no result goes to cppTango.
+    """
+
+    __slots__ = ("_handler", "_previous", "_tracer", "direct")
 
     def __init__(
         self,
@@ -118,11 +136,13 @@ class HandlerCall(TracedCall):
         attributes: Mapping[str, Any],
         context: Any,
         handler: tuple[Any, str],
+        direct: bool,
     ) -> None:
         super().__init__(tracer, title, kind, attributes, context)
         self._tracer = current_tracer.set(tracer)
         self._previous = current_handler.set(handler)
         self._handler = (tracer, handler)
+        self.direct = direct
 
     def leave(self) -> None:
         current_handler.reset(self._previous)
@@ -135,21 +155,28 @@ class HandlerCall(TracedCall):
         self._tracer = current_tracer.set(self._handler[0])
         self._previous = current_handler.set(self._handler[1])
 
+    def check(self, check: Check, args: tuple[Any, ...], result: Any) -> None:
+        """Look at a result before cppTango does."""
+        if self.span.is_recording():
+            check(self.span, args, result)
+
 
 class _Begin:
     """Starts the span of one handler; called once for each request."""
 
-    __slots__ = ("code", "handler", "key", "line")
+    __slots__ = ("code", "handler", "key", "lifecycle", "line", "state_status")
 
     def __init__(self, function: Callable[..., Any], handler: Handler) -> None:
         self.handler = handler
         self.key = id(self)
+        self.lifecycle = handler.title in _LIFECYCLE
+        self.state_status = handler.title in ("dev_state", "dev_status")
         code = getattr(inspect.unwrap(function), "__code__", None)
         self.code = code
         self.line = code.co_firstlineno if code is not None else 0
 
     def __call__(self, device: Any) -> HandlerCall | None:
-        if not state.active:
+        if not switch.on:  # a wrapper that outlived `uninstrument()` in a subclass or on a device
             return None
         telemetry = get_device_telemetry(device)
         handler = self.handler
@@ -157,24 +184,33 @@ class _Begin:
         context = get_current()
         parent = get_current_span(context)
         kind = _INTERNAL if handler.hook else _SERVER
-        caller = None
-        if parent.get_span_context().is_valid:  # a caller in this process: a client here, or another handler
-            running = current_handler.get()
-            if running is not None and running[0] is telemetry and parent is not active_client_span.get():
-                if running[1] == title:
-                    return None  # an overridden handler that calls the one of its base class
-                kind = _INTERNAL
-        else:
+        tracer = telemetry.tracer
+        caller: Mapping[str, Any] | None = None
+        running = current_handler.get()
+        direct = running is not None and running[0] is telemetry and parent is not active_client_span.get()
+        if direct:
+            if running[1] == title:
+                return None  # an overridden handler that calls the one of its base class
+            kind = _INTERNAL
+            tracer = current_tracer.get() or tracer  # that of the caller, who may be excluded
+        elif not parent.get_span_context().is_valid:  # nor is the caller a client in this process
             context = with_incoming_context(context)
-            caller = client_ident_attributes(device, handler)
+            caller = client_ident_attributes(device, self.lifecycle)
+            if caller is POLLED and not state.config.polling:
+                tracer = pass_through_tracer()
         attributes = telemetry.sites.get((self.key, _get_ident()))
         if attributes is None:
             attributes = self._create_attributes(telemetry)
             telemetry.sites.put((self.key, _get_ident()), attributes, self)
         if caller:
             attributes = {**attributes, **caller}
-        tracer = pass_through_tracer() if not_traced(context, attributes) else telemetry.tracer
-        call = HandlerCall(tracer, title, kind, attributes, context, (telemetry, title))
+        if (
+            (telemetry.follows_topics and not device._check_telemetry_topic("user"))
+            or (self.state_status and not state.config.state_status)
+            or not_traced(context, attributes)
+        ):
+            tracer = pass_through_tracer()
+        call = HandlerCall(tracer, title, kind, attributes, context, (telemetry, title), direct)
         if hooks.wanted:
             call.call_hooks(hooks, device, handler.operation)
         return call

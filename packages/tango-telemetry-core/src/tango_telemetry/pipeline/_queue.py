@@ -54,10 +54,11 @@ class SpanQueue:
         self._max_bytes = max_bytes
         self._wake_every_span = wake_every_span
         self.on_first_span: Callable[[], None] = lambda: None
+        self.sources: list[EncodedSource] = []
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: a forked child counts and delivers its own spans only."""
+        """Forget everything: a forked child counts and delivers its own spans only. Sources do the same themselves."""
         self._lock = threading.RLock()
         self._settled = threading.Condition(self._lock)
         # SimpleQueue, not Event: its put() may be re-entered by a signal handler or a finaliser.
@@ -78,7 +79,6 @@ class SpanQueue:
         self._dropped: dict[str, int] = {}
         self._failed_attempts = 0
         self._refuse = ""
-        self.sources: list[EncodedSource] = []
         # Until the threads run every span takes the slow way, which starts them: the fast one need not ask.
         self._running = False
         self._set_soft_limit()
@@ -173,7 +173,7 @@ class SpanQueue:
             self._encoding_encoded = spans
         if not spans:
             return False
-        with log_internal_error("converting encoded spans") as guard:
+        with log_internal_error("converting encoded spans", foreign=True) as guard:
             payload = transcode(payload)
         with self._lock:
             spans, self._encoding_encoded = (

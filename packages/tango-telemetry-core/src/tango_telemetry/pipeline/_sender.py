@@ -112,7 +112,7 @@ class Sender:
         timeout = self._settings.export_timeout
         if self.closing_deadline:
             timeout = min(timeout, max(0.01, self.closing_deadline - time.monotonic()))
-        with self.gate, log_internal_error("sending spans"):
+        with self.gate, log_internal_error("sending spans", foreign=True):
             return self._exporter.send(payload, timeout)
         return Outcome(Result.RETRY, "internal error")
 

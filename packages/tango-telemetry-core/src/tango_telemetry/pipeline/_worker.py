@@ -83,7 +83,7 @@ class Worker:
             spans = self._spans.take(self._exporter.chunk_spans)
             if not spans:
                 return False
-            with log_internal_error("encoding spans") as guard:
+            with log_internal_error("encoding spans", foreign=True) as guard:
                 self._spans.put(self._exporter.encode(spans))
             if guard.failed:
                 self._spans.drop_encoding("encoding")

@@ -1,0 +1,182 @@
+"""Events: a CONSUMER span for each that reaches the user, linked to the subscription.
+
+A pushed event is no part of the trace in which somebody subscribed, which may be days old: its span is a root. Events of
+the pull model are handled in the flow of whoever asks for them, so there it is a child (docs/decisions/0010-events.md).
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from tango_telemetry import semantic_conventions as names
+from tango_telemetry.instrumentation import (
+    Context,
+    Link,
+    SpanContext,
+    SpanKind,
+    active_client_span,
+    current_tracer,
+    get_client_tracer,
+    get_current,
+    guarded,
+    suppressed,
+)
+
+from tango_telemetry_client._callbacks import Origin, find_callback, trace_callback
+from tango_telemetry_client._calls import CallBeginning, own_attributes
+from tango_telemetry_client._targets import Operation
+
+__all__ = ["wrap_get_events", "wrap_subscribe"]
+
+_SUBSCRIPTIONS: Final = "_tango_telemetry_subscriptions"
+_LIMIT: Final = 1024
+_PUSH: Final = "push_event"
+
+
+class Subscription:
+    """What one subscription's spans say, and the span that made it."""
+
+    __slots__ = ("attributes", "links", "title")
+
+    def __init__(self, subject: Any, attribute: Any, event_type: Any, span_context: SpanContext) -> None:
+        device = subject.dev_name()
+        self.attributes: dict[str, Any] = {
+            names.MESSAGING_SYSTEM: names.TANGO,
+            names.MESSAGING_DESTINATION_NAME: f"{device}/{attribute}" if attribute else device,
+            names.TANGO_DEVICE_NAME: device,
+            names.TANGO_EVENT_TYPE: str(event_type).rpartition(".")[2].removesuffix("_EVENT").lower(),
+        }
+        if attribute:
+            self.attributes[names.TANGO_ATTRIBUTE_NAME] = str(attribute)
+        self.title = f" {attribute}" if attribute else ""
+        self.links = (Link(span_context),) if span_context.is_valid else None
+
+    def create_origin(self, context: Context) -> Origin:
+        """Give the origin of the callbacks of this subscription."""
+        attributes = {
+            **self.attributes,
+            names.TANGO_OPERATION: _PUSH,
+            names.MESSAGING_OPERATION_NAME: _PUSH,
+            names.MESSAGING_OPERATION_TYPE: "process",
+        }
+        return Origin(f"{_PUSH}{self.title}", SpanKind.CONSUMER, attributes, context, self.links)
+
+
+class Subscriptions(dict[int, Subscription]):
+    """The pull-model subscriptions of one proxy by event id."""
+
+    def __reduce__(self) -> tuple[type[Subscriptions], tuple[()]]:
+        """Stay out of the way of a proxy that is copied or pickled."""
+        return Subscriptions, ()
+
+
+def wrap_subscribe(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
+    """Give ``subscribe_event`` with a client span, and its callback with a CONSUMER span for each event."""
+    begin = CallBeginning(function, operation, owner)
+
+    @functools.wraps(function)
+    def traced_subscribe(self: Any, *args: Any, **kwargs: Any) -> Any:
+        call = guarded(begin, self, args, kwargs)
+        if call is None:
+            return function(self, *args, **kwargs)
+        try:
+            made = guarded(_trace_subscription, self, args, kwargs, call.span.get_span_context())
+            if made is not None:
+                subscription, args, kwargs = made
+            result = function(self, *args, **kwargs)
+            if made is not None and type(result) is int:
+                guarded(_remember, self, result, subscription)
+            return result
+        except BaseException as error:
+            guarded(call.fail, error)
+            raise
+        finally:
+            guarded(call.end)
+
+    return traced_subscribe
+
+
+def _trace_subscription(
+    subject: Any, args: tuple[Any, ...], kwargs: dict[str, Any], span_context: SpanContext
+) -> tuple[Subscription, tuple[Any, ...], dict[str, Any]]:
+    # (attribute, event type, callback or queue size, ...) or, for interface changes, (event type, callback, ...)
+    named = "attr_name" in kwargs
+    whole_device = not named and not (args and isinstance(args[0], str))
+    attribute = None if whole_device else kwargs["attr_name"] if named else args[0]
+    before = 0 if whole_device or named else 1
+    event_type = kwargs.get("event_type", args[before] if len(args) > before else "")
+    position = before + (0 if "event_type" in kwargs else 1)
+    subscription = Subscription(subject, attribute, event_type, span_context)
+    given = kwargs["cb"] if "cb" in kwargs else args[position] if position < len(args) else None
+    callback = find_callback(given, _PUSH)
+    if callback is None:
+        return subscription, args, kwargs
+    traced = trace_callback(callback, subscription.create_origin(Context()))
+    if "cb" in kwargs:
+        return subscription, args, {**kwargs, "cb": traced}
+    return subscription, (*args[:position], traced, *args[position + 1 :]), kwargs
+
+
+def _remember(subject: Any, event_id: int, subscription: Subscription) -> None:
+    own = own_attributes(subject)
+    known = own.get(_SUBSCRIPTIONS)
+    if known is None:
+        known = own[_SUBSCRIPTIONS] = Subscriptions()
+    if len(known) >= _LIMIT:
+        del known[next(iter(known))]
+    known[event_id] = subscription
+
+
+def wrap_get_events(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
+    """Give ``get_events`` with a CONSUMER span for each event of its callback, or for the list if it is not empty."""
+
+    @functools.wraps(function)
+    def traced_get_events(self: Any, *args: Any, **kwargs: Any) -> Any:
+        event_id = args[0] if args else kwargs.get("event_id")
+        known = own_attributes(self).get(_SUBSCRIPTIONS)
+        subscription = known.get(event_id) if known is not None else None
+        if subscription is None:
+            return function(self, *args, **kwargs)
+        replaced = guarded(_trace_pull, subscription, args, kwargs)
+        if replaced is not None:
+            args, kwargs = replaced
+        start = time.time_ns()
+        result = function(self, *args, **kwargs)
+        if replaced is None and result:
+            guarded(_record_pull, subscription, result, start)
+        return result
+
+    return traced_get_events
+
+
+def _trace_pull(
+    subscription: Subscription, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    given = kwargs.get("callback", args[1] if len(args) > 1 else None)
+    callback = find_callback(given, _PUSH)
+    if callback is None:
+        return None
+    traced = trace_callback(callback, subscription.create_origin(get_current()))
+    if "callback" in kwargs:
+        return args, {**kwargs, "callback": traced}
+    return (args[0], traced, *args[2:]), kwargs
+
+
+def _record_pull(subscription: Subscription, events: Any, start: int) -> None:
+    """Record a list of events that was fetched: there is nothing around which a span could be current."""
+    context = get_current()
+    if suppressed(context) or active_client_span.get() is not None:
+        return
+    attributes = {
+        **subscription.attributes,
+        names.TANGO_OPERATION: "get_events",
+        names.MESSAGING_OPERATION_NAME: "get_events",
+        names.MESSAGING_OPERATION_TYPE: "receive",
+        names.MESSAGING_BATCH_MESSAGE_COUNT: len(events),
+    }
+    tracer = current_tracer.get() or get_client_tracer()
+    title = f"get_events{subscription.title}"
+    tracer.start_span(title, context, SpanKind.CONSUMER, attributes, subscription.links, start).end()

@@ -1,0 +1,146 @@
+"""Forks: no hang, no duplicate, each process delivers its own spans, however the child ends."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+import receiver as receivers
+from receiver import Receiver
+
+from .conftest import LEAVE, Program
+
+HOW_CHILDREN_END = {
+    "normal": "sys.exit(0)",
+    "os._exit": "os._exit(0)",
+    "SIGTERM": "os.kill(os.getpid(), signal.SIGTERM)",
+}
+WHEN = {
+    "before use": ("", ""),
+    "after use": ("spans(5, 'before')\nassert pipeline.flush(10)", "before"),
+    "while spans wait": ("spans(5, 'before')", "before"),
+}
+
+
+@pytest.mark.parametrize("when", WHEN)
+@pytest.mark.parametrize("end", HOW_CHILDREN_END)
+def test_fork(receiver: Receiver, program: Callable[..., Program], when: str, end: str) -> None:
+    before, name = WHEN[when]
+    body = f"""
+{before}
+children = []
+for number in range(3):
+    child = os.fork()
+    if child == 0:
+        spans(3, f"child {{number}}")
+        assert pipeline.pipeline_stats().made == 3
+        {HOW_CHILDREN_END[end]}
+    children.append(child)
+spans(4, "parent")
+for child in children:
+    os.waitpid(child, 0)
+say("children are gone")
+"""
+    ended = program(body, receiver.protocol, receiver.endpoint).end(timeout=30)
+    assert ended.returncode == 0, ended.errors
+    expected = Counter({f"child {number} {span}": 1 for number in range(3) for span in range(3)})
+    expected.update(f"parent {span}" for span in range(4))
+    if name:
+        expected.update(f"before {span}" for span in range(5))
+    assert Counter(span.name for span in receiver.spans) == expected
+
+
+@pytest.mark.parametrize(
+    "fault", [receivers.HANG, receivers.REFUSE, receivers.slow(0.2)], ids=lambda fault: fault.kind
+)
+def test_forks_while_a_request_is_running(
+    receiver: Receiver, program: Callable[..., Program], fault: receivers.Fault
+) -> None:
+    """The threads of the parent are busy in the network libraries; the child has none of them, only their locks."""
+    receiver.fault = fault
+    body = """
+    import threading
+    stop = threading.Event()
+    def load():
+        while not stop.wait(0.002):
+            spans(1, "load")
+    thread = threading.Thread(target=load)
+    thread.start()
+    longest, children = 0.0, []
+    for number in range(10):
+        time.sleep(0.03)
+        begin = time.monotonic()
+        child = os.fork()
+        if child == 0:
+            spans(1, f"child {number}")
+            os._exit(0) if number % 2 else sys.exit(0)
+        longest = max(longest, time.monotonic() - begin)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    stop.set()
+    thread.join()
+    """
+    ended = program(body, receiver.protocol, receiver.endpoint).end(timeout=40)
+    assert ended.returncode == 0, ended.errors
+    if fault.kind == "slow":
+        receiver.wait_for(lambda spans: len({s.name for s in spans if s.name.startswith("child")}) == 10, 5)
+    assert max(Counter(span.span_id for span in receiver.spans).values(), default=1) == 1
+
+
+def test_multiprocessing(receiver: Receiver, program: Callable[..., Program]) -> None:
+    body = """
+    import multiprocessing
+    spans(1, "parent")
+    context = multiprocessing.get_context("fork")
+    with context.Pool(3) as pool:
+        pool.map(spans, [2, 2, 2])
+        pool.close()
+        pool.join()
+    """
+    ended = program(body, receiver.protocol, receiver.endpoint).end(timeout=30)
+    assert ended.returncode == 0, ended.errors
+    assert len(receiver.spans) == 7
+
+
+def test_a_child_that_becomes_another_program_inherits_no_connection(
+    receiver: Receiver, program: Callable[..., Program]
+) -> None:
+    """Files opened for exec would keep the collector's connection, the spool's lock and the trace file alive."""
+    body = """
+    import subprocess
+    spans(1)
+    pipeline.flush(10)
+    listing = subprocess.run(["ls", "-l", "/proc/self/fd"], capture_output=True, text=True, close_fds=False)
+    sockets = [line for line in listing.stdout.splitlines() if "socket:" in line]
+    assert not sockets, listing.stdout
+    """
+    ended = program(body, receiver.protocol, receiver.endpoint).end()
+    assert ended.returncode == 0, ended.errors
+
+
+def test_a_file_per_process(
+    program: Callable[..., Program], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("traces")
+    body = (
+        """
+    spans(2, "parent")
+    pipeline.flush(10)
+    if os.fork() == 0:
+        spans(2, "child")
+        os._exit(0)
+    os.wait()
+    spans(1, "parent")
+    """
+        + LEAVE
+    )
+    ended = program(body.replace("    ", "    "), "file", str(folder)).end()
+    assert ended.returncode == 0, ended.errors
+    deadline = time.monotonic() + 5
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < deadline:
+        pass
+    counts = sorted(path.read_text().count('"spanId"') for path in folder.iterdir())
+    assert counts == [2, 3]

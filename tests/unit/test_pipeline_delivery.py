@@ -1,0 +1,281 @@
+"""A whole pipeline over an exporter that does what a test tells it to."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Tracer
+from tango_telemetry.pipeline import Endpoint, PipelineSettings
+from tango_telemetry.pipeline._delivery import DELIVERED, Outcome, Result
+from tango_telemetry.pipeline._drops import DropLog
+from tango_telemetry.pipeline._noise import RateLimit
+from tango_telemetry.pipeline._pipeline import Pipeline
+from tango_telemetry.pipeline._stats import PipelineStats
+
+QUICK = PipelineSettings(schedule_delay=0.05, retry_initial=0.01, retry_max=0.05)
+
+
+class FakeExporter:
+    """Payloads are span names, one a line; `on_send` may raise, block or give an outcome."""
+
+    spoolable = True
+    chunk_spans = 4
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.on_send: Callable[[bytes], Outcome] = lambda payload: DELIVERED
+        self.on_encode: Callable[[], None] = lambda: None
+
+    def encode(self, spans: Sequence[Any]) -> bytes:
+        self.on_encode()
+        return "".join(f"{span.name}\n" for span in spans).encode()
+
+    def transcode(self, resource_spans: bytes) -> bytes:
+        return resource_spans
+
+    def send(self, payload: bytes, timeout: float) -> Outcome:
+        outcome = self.on_send(payload)
+        if outcome.result is Result.DELIVERED:
+            self.sent += payload.decode().splitlines()
+        return outcome
+
+    def reset_after_fork(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def build(
+    settings: PipelineSettings = QUICK, processor: str = "batch"
+) -> tuple[Pipeline, FakeExporter, Tracer]:
+    exporter = FakeExporter()
+    pipeline = Pipeline(Endpoint("http", "http://fake"), processor, settings, exporter)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(pipeline.create_span_processor())
+    return pipeline, exporter, provider.get_tracer("test")
+
+
+def end_spans(tracer: Tracer, count: int) -> list[str]:
+    names = [str(number) for number in range(count)]
+    for name in names:
+        tracer.start_span(name).end()
+    return names
+
+
+def wait_until(condition: Callable[[], bool], timeout: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize("processor", ["batch", "simple"])
+def test_spans_arrive_in_order(processor: str) -> None:
+    pipeline, exporter, tracer = build(processor=processor)
+    names = end_spans(tracer, 1000)
+    assert pipeline.flush(10)
+    assert exporter.sent == names
+
+
+def test_spans_arrive_without_a_flush() -> None:
+    _, exporter, tracer = build()
+    names = end_spans(tracer, 3)
+    wait_until(lambda: exporter.sent == names)
+
+
+def test_simple_does_not_wait_for_the_delay() -> None:
+    settings = PipelineSettings(schedule_delay=3600)
+    _, exporter, tracer = build(settings, "simple")
+    names = end_spans(tracer, 1)
+    wait_until(lambda: exporter.sent == names)
+
+
+def test_unsampled_spans_do_not_count() -> None:
+    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+
+    pipeline, _, _ = build()
+    provider = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
+    provider.add_span_processor(pipeline.create_span_processor())
+    end_spans(provider.get_tracer("t"), 5)
+    assert pipeline.stats().made == 0
+
+
+@pytest.mark.parametrize("processor", ["batch", "simple"])
+def test_a_call_never_waits_for_the_network(processor: str) -> None:
+    pipeline, exporter, tracer = build(processor=processor)
+    release = threading.Event()
+    exporter.on_send = lambda payload: (release.wait(30), DELIVERED)[1]
+    end_spans(tracer, 1)
+    wait_until(lambda: pipeline.in_flight == 1)
+    begin = time.monotonic()
+    end_spans(tracer, 200)
+    assert time.monotonic() - begin < 1.0
+    assert not exporter.sent
+    release.set()
+    assert pipeline.flush(10)
+    assert len(exporter.sent) == 201
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError, OSError, MemoryError, SystemExit, KeyboardInterrupt, GeneratorExit, BaseException]
+)
+def test_an_exporter_may_raise_anything(error: type[BaseException]) -> None:
+    pipeline, exporter, tracer = build()
+    left = [3]
+
+    def fail(payload: bytes) -> Outcome:
+        if left[0]:
+            left[0] -= 1
+            raise error("from the exporter")
+        return DELIVERED
+
+    exporter.on_send = fail
+    names = end_spans(tracer, 10)
+    wait_until(lambda: exporter.sent == names)
+    assert pipeline.stats().failed_attempts == 3
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit, BaseException])
+def test_spans_that_cannot_be_encoded_are_counted(error: type[BaseException]) -> None:
+    pipeline, exporter, tracer = build()
+
+    def fail() -> None:
+        raise error("from the encoder")
+
+    exporter.on_encode = fail
+    end_spans(tracer, 10)
+    wait_until(lambda: pipeline.stats().dropped == 10)
+    assert dict(pipeline.stats().dropped_by_reason) == {"encoding": 10}
+    exporter.on_encode = lambda: None
+    end_spans(tracer, 5)
+    assert pipeline.flush(10)
+    assert len(exporter.sent) == 5
+
+
+def test_a_batch_is_kept_until_it_is_delivered_and_comes_first() -> None:
+    pipeline, exporter, tracer = build()
+    exporter.on_send = lambda payload: Outcome(Result.RETRY, "not now")
+    names = end_spans(tracer, 50)
+    wait_until(lambda: pipeline.stats().failed_attempts >= 2)
+    assert pipeline.stats().queued == 50
+    exporter.on_send = lambda payload: DELIVERED
+    wait_until(lambda: exporter.sent == names)
+
+
+def test_partial_success_is_counted() -> None:
+    pipeline, exporter, tracer = build()
+    exporter.on_send = lambda payload: Outcome(Result.DELIVERED, rejected_spans=2)
+    end_spans(tracer, 4)
+    assert pipeline.flush(10)
+    stats = pipeline.stats()
+    assert (stats.delivered, dict(stats.dropped_by_reason)) == (2, {"rejected": 2})
+
+
+def test_a_flush_gives_one_attempt() -> None:
+    settings = PipelineSettings(schedule_delay=3600, retry_initial=3600, retry_max=3600)
+    pipeline, exporter, tracer = build(settings)
+    exporter.on_send = lambda payload: Outcome(Result.RETRY, "not now")
+    end_spans(tracer, 4)
+    begin = time.monotonic()
+    assert not pipeline.flush(20)
+    exporter.on_send = lambda payload: DELIVERED
+    assert pipeline.flush(20)
+    assert time.monotonic() - begin < 10
+
+
+def test_shutdown_counts_what_is_left_and_what_comes_later(caplog: pytest.LogCaptureFixture) -> None:
+    pipeline, exporter, tracer = build()
+    exporter.on_send = lambda payload: Outcome(Result.RETRY, "not now")
+    end_spans(tracer, 4)
+    for _ in range(2):
+        deadline = time.monotonic() + 5
+        pipeline.begin_shutdown(deadline)
+        pipeline.finish_shutdown(deadline)
+    end_spans(tracer, 1)
+    assert dict(pipeline.stats().dropped_by_reason) == {"shutdown": 5}
+    assert caplog.text.count("not delivered before exit") == 1
+
+
+def test_a_span_processor_is_shut_down_alone() -> None:
+    pipeline, exporter, tracer = build()
+    other = TracerProvider(shutdown_on_exit=False)
+    other.add_span_processor(pipeline.create_span_processor())
+    other.shutdown()
+    names = end_spans(tracer, 3)
+    assert pipeline.flush(10)
+    assert exporter.sent == names
+
+
+def test_the_beginning_and_the_end_of_a_loss_are_logged_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("tango_telemetry.pipeline._drops.time.monotonic", lambda: now[0])
+    log = DropLog("somewhere")
+    for dropped in (0, 5, 9, 9, 20):
+        log.look(PipelineStats(dropped=dropped, dropped_by_reason={"queue_full": dropped}))
+        now[0] += 1
+    assert len(caplog.records) == 1
+    now[0] += 60
+    for _ in range(3):
+        log.look(PipelineStats(dropped=20, dropped_by_reason={"queue_full": 20}))
+    assert len(caplog.records) == 2
+    assert "20 were lost" in caplog.records[1].getMessage()
+
+
+def test_a_message_is_let_through_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("tango_telemetry.pipeline._noise.time.monotonic", lambda: now[0])
+    limit = RateLimit()
+
+    def passes(text: str) -> bool:
+        return limit.filter(logging.LogRecord("opentelemetry", logging.WARNING, "", 0, text, (), None))
+
+    assert [passes("a"), passes("a"), passes("b"), passes("a")] == [True, False, True, False]
+    now[0] = 61.0
+    assert passes("a")
+
+
+def test_the_account_as_metrics() -> None:
+    from tango_telemetry import _otel_sdk
+    from tango_telemetry.pipeline import _metrics
+
+    pipeline, exporter, tracer = build()
+    reader = InMemoryMetricReader()
+    meters = MeterProvider([reader])
+    real = _otel_sdk.load_metrics_api()
+
+    class Api:
+        Observation = real.Observation
+        get_meter = staticmethod(meters.get_meter)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_otel_sdk, "load_metrics_api", lambda: Api)
+        assert _metrics.register(lambda: [pipeline])
+    exporter.on_send = lambda payload: Outcome(Result.DELIVERED, rejected_spans=1)
+    end_spans(tracer, 4)
+    assert pipeline.flush(10)
+    data = reader.get_metrics_data()
+    assert data is not None
+    found = {
+        (metric.name, point.attributes.get("error.type", "")): point.value
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+        for point in metric.data.data_points
+    }
+    assert found == {
+        ("otel.sdk.processor.span.processed", ""): 4,
+        ("otel.sdk.exporter.span.exported", ""): 3,
+        ("otel.sdk.exporter.span.exported", "rejected"): 1,
+        ("otel.sdk.exporter.span.inflight", ""): 0,
+        ("otel.sdk.processor.span.queue.size", ""): 0,
+        ("otel.sdk.processor.span.queue.capacity", ""): QUICK.max_queue_spans,
+    }
