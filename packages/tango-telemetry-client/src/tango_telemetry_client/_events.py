@@ -22,7 +22,7 @@ from tango_telemetry.instrumentation import (
     get_client_tracer,
     get_current,
     guarded,
-    suppressed,
+    not_traced,
 )
 
 from tango_telemetry_client._callbacks import Origin, find_callback, trace_callback
@@ -168,7 +168,7 @@ def _trace_pull(
 def _record_pull(subscription: Subscription, events: Any, start: int) -> None:
     """Record a list of events that was fetched: there is nothing around which a span could be current."""
     context = get_current()
-    if suppressed(context) or active_client_span.get() is not None:
+    if active_client_span.get() is not None:
         return
     attributes = {
         **subscription.attributes,
@@ -177,6 +177,8 @@ def _record_pull(subscription: Subscription, events: Any, start: int) -> None:
         names.MESSAGING_OPERATION_TYPE: "receive",
         names.MESSAGING_BATCH_MESSAGE_COUNT: len(events),
     }
+    if not_traced(context, attributes):
+        return
     tracer = current_tracer.get() or get_client_tracer()
     title = f"get_events{subscription.title}"
     tracer.start_span(title, context, SpanKind.CONSUMER, attributes, subscription.links, start).end()
