@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := core client server native tools
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint types layers docs unit clean
+.PHONY: help setup demo test bench lint types layers docs unit clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -25,6 +25,9 @@ test: $(STAMP) lint types layers docs ## everything CI runs
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+bench: $(STAMP) ## what tracing costs, beside PyTango untouched and its built-in tracing (ARGS=--quick for a short run)
+	$(BIN)/python benchmarks/calls.py $(ARGS)
 
 types: $(STAMP)
 	$(BIN)/python -m mypy packages/tango-telemetry-*/src

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -37,11 +38,17 @@ hooks = Hooks()
 _get_ident = threading.get_ident
 _CLIENT = SpanKind.CLIENT
 _SITES = "_tango_telemetry_sites"
+_USUAL_KEYWORDS = {
+    "command": "cmd_name",
+    "attribute": "attr_name",
+    "attributes": "attr_names",
+    "pipe": "pipe_name",
+}
 
 
 def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Give ``function``, a method of the class ``owner``, with a client span around each call."""
-    begin = CallBeginning(operation, owner)
+    begin = CallBeginning(function, operation, owner)
 
     @functools.wraps(function)
     def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -59,6 +66,17 @@ def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) ->
     return traced
 
 
+def _first_keyword(function: Callable[..., Any], operation: Operation) -> str:
+    """What the first argument is called: another name in each PyTango. Methods of C++ and ``*args`` tell nothing."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())[1:]
+    except (TypeError, ValueError):
+        parameters = []
+    if parameters and parameters[0].kind is parameters[0].POSITIONAL_OR_KEYWORD:
+        return parameters[0].name
+    return _USUAL_KEYWORDS.get(operation.subject, "value")
+
+
 def own_attributes(subject: Any) -> dict[str, Any]:
     """Give the ``__dict__`` of a client object without asking its device for it: ``DeviceProxy.__getattr__`` would."""
     return subject.__dict__ if type(subject).__dictoffset__ else {}
@@ -67,14 +85,15 @@ def own_attributes(subject: Any) -> dict[str, Any]:
 class CallBeginning:
     """Starts the span of one operation; called once for each call, so it looks up and does not compute."""
 
-    __slots__ = ("carry", "connects", "method", "operation", "owner", "takes_name")
+    __slots__ = ("carry", "connects", "keyword", "method", "operation", "owner", "takes_name")
 
-    def __init__(self, operation: Operation, owner: str) -> None:
+    def __init__(self, function: Callable[..., Any], operation: Operation, owner: str) -> None:
         self.operation = operation
         self.owner = owner
         self.connects = operation.method == "__init__"
         self.method = owner if self.connects else operation.method
         self.takes_name = operation.subject in ("command", "attribute", "pipe")
+        self.keyword = _first_keyword(function, operation)
         self.carry = f"{owner}.{operation.method}"
 
     def __call__(
@@ -91,7 +110,7 @@ class CallBeginning:
             return None  # part of the call that is being made: PyTango's own helper calls get no span of their own
         name = None
         if self.takes_name:
-            name = args[0] if args and type(args[0]) is str else find_name(self.operation, args, kwargs)
+            name = args[0] if args and type(args[0]) is str else find_name(args, kwargs, self.keyword)
         frame = caller_of_tango(3)
         site = None
         if frame is None:  # in a pool thread: the call was made elsewhere
@@ -124,7 +143,9 @@ class CallBeginning:
             if known is not None:
                 return known
         place = (code, 0 if frame is None else frame.f_lineno)
-        made = create_attributes(self.operation, self.owner, subject, name, args, kwargs, place)
+        if not args and self.keyword in kwargs:
+            args = (kwargs[self.keyword],)
+        made = create_attributes(self.operation, self.owner, subject, name, args, place)
         if sites is not None:
             sites.put(key, made, code)
         return made

@@ -9,6 +9,7 @@ from __future__ import annotations
 from tango_telemetry._config import Endpoint, TelemetryConfig, TelemetryWarning
 from tango_telemetry._setup import configure
 from tango_telemetry._state import get_config, get_context_bridge
+from tango_telemetry._threads import carry_context, instrument_threads, uninstrument_threads
 from tango_telemetry._tracing import (
     VERSION as __version__,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "TelemetryWarning",
     "TracerProviderFactory",
     "__version__",
+    "carry_context",
     "configure",
     "create_tracer_provider",
     "get_client_tracer",
@@ -34,5 +36,7 @@ __all__ = [
     "get_context_bridge",
     "get_tracer",
     "get_tracer_provider_factory",
+    "instrument_threads",
     "set_tracer_provider_factory",
+    "uninstrument_threads",
 ]

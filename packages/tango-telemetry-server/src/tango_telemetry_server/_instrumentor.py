@@ -13,6 +13,7 @@ from tango_telemetry.patching import Patches
 from tango_telemetry_server._classes import instrument_class
 from tango_telemetry_server._device import TelemetryDevice, get_device_telemetry, switch
 from tango_telemetry_server._dynamic import instrument_device, patch_dynamic
+from tango_telemetry_server._events import instrument_events
 from tango_telemetry_server._handlers import hooks
 
 __all__ = ["TangoServerInstrumentor", "add_device_methods"]
@@ -44,6 +45,7 @@ class TangoServerInstrumentor(Instrumentor):
                 server.BaseDevice
             ):  # PyTango would make a tracer of its own (10.3; 10.0 and 10.1)
                 patches.set_attribute(server.BaseDevice, name, _skip)
+        guarded(instrument_events, patches)
         patches.wrap(tango.Util, "add_TgClass", self._wrap_add_class)
         patch_dynamic(patches, tango.DeviceImpl)
         if "_telemetry_reconfigured" in vars(tango.DeviceImpl):
