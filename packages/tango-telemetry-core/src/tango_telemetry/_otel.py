@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tango_telemetry import noop
 
 if TYPE_CHECKING:
+    import opentelemetry.trace
     from opentelemetry.baggage.propagation import W3CBaggagePropagator
     from opentelemetry.context import (
         Context,
@@ -22,19 +23,22 @@ if TYPE_CHECKING:
         Link,
         NonRecordingSpan,
         NoOpTracerProvider,
-        Span,
         SpanContext,
         SpanKind,
         Status,
         StatusCode,
         TraceFlags,
-        Tracer,
-        TracerProvider,
         TraceState,
         get_current_span,
         get_tracer_provider,
         set_span_in_context,
     )
+
+    # Aliases, and no imports: where OpenTelemetry is missing a type checker then knows them as Any, instead of not at all
+    # (pyright 1.1.414 reports each use of a name that was imported from a missing module; mypy 2.4 takes both).
+    Span: TypeAlias = opentelemetry.trace.Span
+    Tracer: TypeAlias = opentelemetry.trace.Tracer
+    TracerProvider: TypeAlias = opentelemetry.trace.TracerProvider
 
     API_AVAILABLE: bool
 else:

@@ -134,7 +134,7 @@ class TelemetryDevice:
         endpoints = telemetry.endpoints if telemetry is not None else None
         return call_tracer_provider_factory(class_name, device_name, _server_attributes(), endpoints)
 
-    def create_telemetry_tracer(self, tracer_provider: TracerProvider) -> Tracer:
+    def create_telemetry_tracer(self, tracer_provider: TracerProvider, /) -> Tracer:
         """Make the tracer of this device from its tracer provider; override it to name the tracer yourself."""
         return tracer_provider.get_tracer(SERVER_SCOPE, VERSION)
 
