@@ -33,7 +33,7 @@ bench: $(STAMP) ## what tracing costs, beside PyTango untouched and its built-in
 	$(BIN)/python benchmarks/calls.py $(ARGS)
 
 types: $(STAMP)
-	$(BIN)/python -m mypy packages/tango-telemetry-*/src
+	$(BIN)/python -m mypy $(PACKAGES:%=packages/tango-telemetry-%/src)
 
 docs: $(STAMP) ## build the documentation into build/site, without warnings
 	$(BIN)/mkdocs build --strict --quiet

@@ -160,7 +160,9 @@ def test_clients_follow_changes_at_run_time_and_earlier_spans_arrive() -> None:
         server = system.start_server(SERVER, "Motor/test", "sys/motor/1", PYTANGO_TELEMETRY_EXCLUDE="class:*")
         folder = system.folder / "traces"
         system.clear()
-        system.run_client(RECONFIGURED, server.proxy_name("sys/motor/1"), str(folder), system.receiver.endpoint)
+        system.run_client(
+            RECONFIGURED, server.proxy_name("sys/motor/1"), str(folder), system.receiver.endpoint
+        )
         reads = [s.name for s in system.collect() if s.name.startswith("read_attribute")]
         assert reads == ["read_attribute position"] * 2
         written = "".join(path.read_text() for path in folder.iterdir())

@@ -284,9 +284,7 @@ def test_handlers_that_call_each_other(system: System, high: Server) -> None:
 
 
 def test_state_and_status(system: System, high: Server) -> None:
-    run(
-        system, high, "device.command_inout('State'); device.command_inout('Status')", "test/motor/1"
-    )
+    run(system, high, "device.command_inout('State'); device.command_inout('Status')", "test/motor/1")
     spans = system.assert_forest(
         """
         command_inout State           CLIENT    pytango.client
