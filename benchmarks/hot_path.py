@@ -36,8 +36,7 @@ def _time(function: Callable[[], object], rounds: int) -> float:
 
 def _pieces() -> dict[str, Callable[[], object]]:
     """The functions to time in a process whose environment chose the spans and the bridge."""
-    import tango  # noqa: F401
-    import tango_telemetry_client
+    import tango
     import tango_telemetry_server  # noqa: F401
     from tango_telemetry import instrumentation as core
     from tango_telemetry.propagation import extract, inject
@@ -94,7 +93,9 @@ def _pieces() -> dict[str, Callable[[], object]]:
         "client wrapper": lambda: proxy.call("TurnOn"),
         "server wrapper": lambda: device.handle(),
         "no wrapper": lambda: proxy.plain("TurnOn"),
-        "start and end of a span, 10 attributes": lambda: tracer.start_span("x", context, kind, attributes).end(),
+        "start and end of a span, 10 attributes": lambda: tracer.start_span(
+            "x", context, kind, attributes
+        ).end(),
         "get_span_context": lambda: span.get_span_context(),
         "inject": lambda: inject(span_context),
         "extract": lambda: extract(*texts),
@@ -135,7 +136,9 @@ def _run(spans: str, bridge: str, sampler: str, rounds: int) -> dict[str, float]
 
 def main() -> int:
     """Time the pieces of every kind of span and bridge, and print them side by side."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--piece", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

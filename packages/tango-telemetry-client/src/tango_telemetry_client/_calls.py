@@ -31,13 +31,14 @@ from tango_telemetry_client._targets import Operation
 __all__ = ["CallBeginning", "own_attributes", "wrap_call"]
 
 _get_ident = threading.get_ident
+_get_attribute = object.__getattribute__
 _CLIENT = SpanKind.CLIENT
 _SITES = "_tango_telemetry_sites"
 
 
 def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Give ``function``, a method of the class ``owner``, with a client span around each call."""
-    begin = CallBeginning(operation, owner)
+    begin = CallBeginning(operation, owner).__call__
 
     @functools.wraps(function)
     def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -56,8 +57,15 @@ def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) ->
 
 
 def own_attributes(subject: Any) -> dict[str, Any]:
-    """Give the ``__dict__`` of a client object without asking its device for it: ``DeviceProxy.__getattr__`` would."""
-    return subject.__dict__ if type(subject).__dictoffset__ else {}
+    """Give the ``__dict__`` of a client object without asking its device for it: ``DeviceProxy.__getattr__`` would.
+
+    Its class does not say whether there is one: ``__dictoffset__`` is 0 for a pybind11 class since Python 3.11.
+    """
+    try:
+        own: dict[str, Any] = _get_attribute(subject, "__dict__")
+    except AttributeError:
+        return {}
+    return own
 
 
 class CallBeginning:

@@ -29,8 +29,6 @@ from tango_telemetry._otel import (
     SpanKind,
     Tracer,
     TracerProvider,
-    attach,
-    detach,
     get_current,
     get_current_span,
     get_value,
@@ -45,7 +43,6 @@ from tango_telemetry._tracing import (
     current_tracer,
     get_client_tracer,
 )
-from tango_telemetry.propagation import extract, inject
 
 __all__ = [
     "SERVER_SCOPE",
@@ -98,7 +95,7 @@ active_client_span: ContextVar[Any] = ContextVar("tango_telemetry_active_client_
 
 def suppressed(context: Context) -> bool:
     """Whether the user is in a ``suppress_instrumentation`` block."""
-    return bool(get_value(_SUPPRESS, context))
+    return bool(context) and bool(get_value(_SUPPRESS, context))
 
 
 def no_op_tracer_provider() -> TracerProvider:
@@ -119,7 +116,7 @@ def pass_through_tracer() -> Tracer:
 class TracedCall:
     """One span around one call: current in OpenTelemetry's context, and carried to the peer if ``carry`` says so."""
 
-    __slots__ = ("_active", "_bridged", "_inside", "_token", "span")
+    __slots__ = ("_bridged", "_current", "_entered", "span")
 
     def __init__(
         self,
@@ -130,39 +127,45 @@ class TracedCall:
         context: Context,
         carry: str | None = None,
         links: Sequence[Link] | None = None,
+        variables: tuple[Any, ...] = (),
     ) -> None:
         """Start the span and make it current.
 
         :param carry: the name under which cppTango gets the context, None to keep it in the process
         :param links: other spans that this one has to do with
+        :param variables: context variables, each followed by the value that it has while the span is current
         """
         self.span = span = tracer.start_span(name, context, kind, attributes, links)
-        self._bridged = self._active = None
-        # What can fail comes before what would have to be undone.
-        self._inside = set_span_in_context(span, context)
+        self._bridged = None
+        if carry is not None:
+            variables = (active_client_span, span)
+        self._entered = (span, context, *variables)
+        self._current = current = state.make_current(span, context, *variables)
         if carry is not None:
             span_context = span.get_span_context()
             if span_context.is_valid:
-                self._bridged = state.bridge.enter(carry, *inject(span_context))
-            self._active = active_client_span.set(span)
-        self._token = attach(self._inside)
+                try:
+                    self._bridged = state.bridge.enter_span(carry, span_context)
+                except BaseException:
+                    current.leave()
+                    raise
 
     @property
     def context(self) -> Context:
         """OpenTelemetry's context with this span as the current one."""
-        return self._inside
+        context: Context = self._current.context
+        return context
 
     def enter(self) -> None:
         """Make the span current again after :meth:`leave`, perhaps in another task."""
-        self._token = attach(self._inside)
+        self._current = state.make_current(*self._entered)
 
     def leave(self) -> None:
         """Make what was current before current again; the span stays open."""
-        if self._active is not None:
-            if self._bridged is not None:
-                state.bridge.exit(self._bridged)
-            active_client_span.reset(self._active)
-        detach(self._token)
+        if self._bridged is not None:
+            state.bridge.exit(self._bridged)
+            self._bridged = None
+        self._current.leave()
 
     def fail(self, error: BaseException) -> None:
         """Record that the call failed."""
@@ -199,7 +202,7 @@ class DelegatedCall(TracedCall):
 
 def incoming_context() -> SpanContext | None:
     """Give the remote parent of the upcall that runs on this thread, None if the caller sent none."""
-    return extract(*state.bridge.get_trace_context())
+    return state.bridge.get_parent()
 
 
 class CallSites:

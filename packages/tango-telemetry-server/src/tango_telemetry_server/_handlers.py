@@ -66,7 +66,7 @@ def is_traced(function: Any) -> bool:
 
 def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[..., Any]:
     """Give ``function``, called with the device first, with a server span around each request."""
-    begin = _Begin(function, handler)
+    begin = _Begin(function, handler).__call__
 
     @functools.wraps(function)
     def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -106,7 +106,7 @@ async def _finish(call: HandlerCall, coroutine: CoroutineType[Any, Any, Any]) ->
 class HandlerCall(TracedCall):
     """A server span; while it is current, the device's tracer makes the spans of client calls."""
 
-    __slots__ = ("_handler", "_previous", "_tracer")
+    __slots__ = ()
 
     def __init__(
         self,
@@ -117,21 +117,8 @@ class HandlerCall(TracedCall):
         context: Any,
         handler: tuple[Any, str],
     ) -> None:
-        super().__init__(tracer, title, kind, attributes, context)
-        self._tracer = current_tracer.set(tracer)
-        self._previous = current_handler.set(handler)
-        self._handler = (tracer, handler)
-
-    def leave(self) -> None:
-        current_handler.reset(self._previous)
-        current_tracer.reset(self._tracer)
-        super().leave()
-
-    def enter(self) -> None:
-        """Make the span current again, in the context of another task."""
-        super().enter()
-        self._tracer = current_tracer.set(self._handler[0])
-        self._previous = current_handler.set(self._handler[1])
+        variables = (current_tracer, tracer, current_handler, handler)
+        super().__init__(tracer, title, kind, attributes, context, variables=variables)
 
 
 class _Begin:
@@ -155,7 +142,7 @@ class _Begin:
         context = get_current()
         parent = get_current_span(context)
         kind = _INTERNAL if handler.hook else _SERVER
-        caller = None
+        asks_caller = False
         if parent.get_span_context().is_valid:  # a caller in this process: a client here, or another handler
             running = current_handler.get()
             if running is not None and running[0] is telemetry and parent is not active_client_span.get():
@@ -166,15 +153,18 @@ class _Begin:
             remote = incoming_context()
             if remote is not None:
                 context = set_span_in_context(NonRecordingSpan(remote), context)
-            caller = client_ident_attributes(device, handler)
+            asks_caller = True
         attributes = telemetry.sites.get((self.key, _get_ident()))
         if attributes is None:
             attributes = self._create_attributes(telemetry)
             telemetry.sites.put((self.key, _get_ident()), attributes, self)
-        if caller:
-            attributes = {**attributes, **caller}
         tracer = pass_through_tracer() if suppressed(context) else telemetry.tracer
-        return HandlerCall(tracer, title, kind, attributes, context, (telemetry, title))
+        call = HandlerCall(tracer, title, kind, attributes, context, (telemetry, title))
+        if asks_caller and call.span.is_recording():  # cppTango is not asked for what nobody records
+            caller = client_ident_attributes(device, handler)
+            if caller is not None:
+                call.span.set_attributes(caller)
+        return call
 
     def _create_attributes(self, telemetry: Any) -> dict[str, Any]:
         handler = self.handler
