@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := core client server native tools
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test bench lint types layers unit clean
+.PHONY: bench clean demo docs help layers lint setup soak test test-pytango types unit
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -19,8 +19,11 @@ setup: $(STAMP) ## make .venv with every package installed in place
 demo: $(STAMP) ## one traced operation through a Leader to its Followers, drawn in the terminal
 	$(BIN)/tango-telemetry demo $(ARGS)
 
-test: $(STAMP) lint types layers ## everything CI runs
+test: $(STAMP) lint types layers docs ## everything CI runs
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-pytango: $(STAMP) ## PyTango's own test-suite, without us and with us; half an hour
+	$(BIN)/python tests/pytango_suite.py $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -30,10 +33,16 @@ bench: $(STAMP) ## what tracing costs, beside PyTango untouched and its built-in
 	$(BIN)/python benchmarks/calls.py $(ARGS)
 
 types: $(STAMP)
-	$(BIN)/python -m mypy packages/tango-telemetry-*/src
+	$(BIN)/python -m mypy $(PACKAGES:%=packages/tango-telemetry-%/src)
+
+docs: $(STAMP) ## build the documentation into build/site, without warnings
+	$(BIN)/mkdocs build --strict --quiet
 
 layers: $(STAMP)
 	$(BIN)/lint-imports
+
+soak: $(STAMP) ## ten minutes of spans into a collector that fails at random
+	TANGO_TELEMETRY_TEST_SOAK=600 $(BIN)/python -m pytest -s tests/faults/test_soak.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -226,6 +226,7 @@ class System:
         name: str,
         *devices: str,
         ready: str = _READY,
+        python: str = sys.executable,
         arguments: Sequence[str] = (),
         **environment: str,
     ) -> Server:
@@ -235,6 +236,7 @@ class System:
         :param name: ``Server/instance``; with a database the devices must have been registered under it
         :param devices: the devices of a server without a database, ``domain/family/member`` or
             ``Class::domain/family/member`` for a server with several classes
+        :param python: the interpreter, for a server with another PyTango
         """
         server_name, instance = name.split("/")
         path = source if isinstance(source, Path) else self.write(source, f"{server_name}_{instance}.py")
@@ -243,7 +245,7 @@ class System:
             options = [instance, "-ORBendPoint", f"giop:tcp:127.0.0.1:{port}"]
             if devices:
                 options += ["-nodb", "-dlist", ",".join(devices)]
-            command = [sys.executable, "-c", _SERVE, str(path), *options, *arguments]
+            command = [python, "-c", _SERVE, str(path), *options, *arguments]
             server = Server(command, self.environment(**environment), self.folder)
             server.port = port
             if not devices and self.database is not None:
@@ -265,12 +267,17 @@ class System:
         server.kill(signum)
 
     def run_client(
-        self, script: str | Path, *arguments: str, timeout: float = 60.0, **environment: str
+        self,
+        script: str | Path,
+        *arguments: str,
+        timeout: float = 60.0,
+        python: str = sys.executable,
+        **environment: str,
     ) -> str:
         """Run a client program to its end and give its standard output; RuntimeError if it fails."""
         path = script if isinstance(script, Path) else self.write(script)
         result = subprocess.run(
-            [sys.executable, str(path), *arguments],
+            [python, str(path), *arguments],
             env=self.environment(**environment),
             cwd=self.folder,
             capture_output=True,

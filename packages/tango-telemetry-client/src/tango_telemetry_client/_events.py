@@ -75,7 +75,7 @@ class Subscriptions(dict[int, Subscription]):
 
 def wrap_subscribe(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Give ``subscribe_event`` with a client span, and its callback with a CONSUMER span for each event."""
-    begin = CallBeginning(operation, owner)
+    begin = CallBeginning(function, operation, owner)
 
     @functools.wraps(function)
     def traced_subscribe(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from tango_telemetry import environment_variables as env
+from tango_telemetry._exclusion import check_pattern
 from tango_telemetry.pipeline import Endpoint, PipelineSettings
 from tango_telemetry.pipeline._redact import redact_url
 
@@ -186,6 +187,7 @@ class TelemetryConfig:
     polling: bool = True
     state_status: bool = True
     traces_per_second: float | None = None
+    propagators: tuple[str, ...] = ("tracecontext", "baggage")
     pipeline: PipelineSettings = PipelineSettings()
     problems: tuple[str, ...] = field(default=(), compare=False)
 
@@ -226,17 +228,36 @@ class TelemetryConfig:
             context_bridge=reader.choice(env.PYTANGO_TELEMETRY_CONTEXT_BRIDGE, BRIDGES, "auto"),
             native_spans=reader.switch(env.PYTANGO_TELEMETRY_NATIVE_SPANS, True),
             capture_arguments=reader.switch(env.PYTANGO_TELEMETRY_CAPTURE_ARGUMENTS, False),
-            exclude=tuple(
-                item.strip().lower()
-                for item in (reader.text(env.PYTANGO_TELEMETRY_EXCLUDE) or "")[:65536].split(",")
-                if item.strip()
-            ),
+            exclude=_read_exclusion(reader),
             polling=reader.switch(env.PYTANGO_TELEMETRY_POLLING, True),
             state_status=reader.switch(env.PYTANGO_TELEMETRY_STATE_STATUS, True),
             traces_per_second=reader.number(env.PYTANGO_TELEMETRY_TRACES_PER_SECOND, None),
+            propagators=_read_propagators(reader),
             pipeline=_read_pipeline_settings(reader),
             problems=tuple(reader.warnings),
         )
+
+
+def _read_exclusion(reader: _Reader) -> tuple[str, ...]:
+    """The patterns of what is not traced; one that says nothing is left out with a warning."""
+    text = (reader.text(env.PYTANGO_TELEMETRY_EXCLUDE) or "")[:65536]
+    patterns = []
+    for item in (part.strip().lower() for part in text.split(",")):
+        problem = check_pattern(item) if item else None
+        if problem is not None:
+            reader.warnings.append(f"{env.PYTANGO_TELEMETRY_EXCLUDE}: {problem}; it is left out.")
+        elif item:
+            patterns.append(item)
+    return tuple(patterns)
+
+
+def _read_propagators(reader: _Reader) -> tuple[str, ...]:
+    """What travels with a call. The names and the default are OpenTelemetry's; ``none`` is alone."""
+    text = reader.text("OTEL_PROPAGATORS")
+    if text is None or not text:
+        return ("tracecontext", "baggage")
+    listed = tuple(dict.fromkeys(item.strip().lower() for item in text[:4096].split(",") if item.strip()))
+    return () if "none" in listed else listed
 
 
 def _read_pipeline_settings(reader: _Reader) -> PipelineSettings:

@@ -53,8 +53,9 @@ class ContextBridge(Protocol):
     def enter_span(self, name: str, span_context: SpanContext) -> Any:
         """Do the same as :meth:`enter` for the strings that name a valid span."""
 
-    def get_parent(self) -> SpanContext | None:
-        """Give what :meth:`get_trace_context` names; None if that is nothing, or nothing that can be believed."""
+    def get_parent(self) -> tuple[SpanContext | None, str]:
+        """Give the parent that :meth:`get_trace_context` names, None if that is nothing or cannot be believed, and the
+        ``tracestate``, which may be left out if it has nothing but our entry."""
 
 
 class _Texts:
@@ -63,8 +64,9 @@ class _Texts:
     def enter_span(self: Any, name: str, span_context: SpanContext) -> Any:
         return self.enter(name, *inject(span_context))
 
-    def get_parent(self: Any) -> SpanContext | None:
-        return extract(*self.get_trace_context())
+    def get_parent(self: Any) -> tuple[SpanContext | None, str]:
+        traceparent, tracestate = self.get_trace_context()
+        return extract(traceparent, tracestate), tracestate
 
 
 @contextmanager
@@ -151,13 +153,13 @@ class GiopBridge(_Texts):
             return super().enter_span(name, span_context)
         return self._set_span(trace_id, span_id, flags)
 
-    def get_parent(self) -> SpanContext | None:
+    def get_parent(self) -> tuple[SpanContext | None, str]:
         found = self._get_span()
         if found is None:
-            return None
+            return None, ""
         if len(found) == 3:
-            return SpanContext(found[0], found[1], True, TRACE_FLAGS[found[2]], NO_TRACE_STATE)
-        return extract(*found)
+            return SpanContext(found[0], found[1], True, TRACE_FLAGS[found[2]], NO_TRACE_STATE), ""
+        return extract(*found), found[1]
 
     def exit(self, token: Any) -> None:
         self._restore(token)

@@ -7,12 +7,23 @@ are recorded (``traceparent`` arrives sampled) they are the parent; where not, t
 
 from __future__ import annotations
 
-from tango_telemetry._otel import SpanContext, TraceFlags, TraceState
+from tango_telemetry._baggage import PREFIX, decode_baggage, encode_baggage
+from tango_telemetry._otel import Context, SpanContext, TraceFlags, TraceState
 
-__all__ = ["KEY", "NO_TRACE_STATE", "TRACE_FLAGS", "extract", "inject", "rejected"]
+__all__ = [
+    "KEY",
+    "NO_TRACE_STATE",
+    "TRACE_FLAGS",
+    "extract",
+    "extract_baggage",
+    "inject",
+    "inject_with_baggage",
+    "rejected",
+]
 
 KEY = "tango"
 _ENTRY_LENGTH = len("tango=") + 16 + 1 + 2
+_OURS = ("tango=", PREFIX)
 _MAX_TRACESTATE = 512  # W3C Trace Context 3.3.1.5: what must be propagated at least; more is dropped
 _FLAGS = {f"{flags:02x}": TraceFlags(flags & 3) for flags in range(256)}
 _SUFFIXES = tuple(f"-{flags:02x}" for flags in range(4))
@@ -38,10 +49,24 @@ def inject(context: SpanContext) -> tuple[str, str]:
     suffix = _SUFFIXES[flags & 3]
     entry = f"tango={span_text}{suffix}"
     if state is not NO_TRACE_STATE and state:
-        rest = ",".join(item for item in state.to_header().split(",") if not item.startswith("tango="))
+        rest = ",".join(item for item in state.to_header().split(",") if not item.startswith(_OURS))
         if rest and len(rest) + _ENTRY_LENGTH < _MAX_TRACESTATE:
             entry = f"{entry},{rest}"
     return f"00-{trace_id.to_bytes(16, 'big').hex()}-{span_text}{suffix}", entry
+
+
+def inject_with_baggage(span_context: SpanContext, context: Context) -> tuple[str, str]:
+    """Give the same, with as much of the baggage of ``context`` as the rest of ``tracestate`` has room for."""
+    traceparent, tracestate = inject(span_context)
+    member = encode_baggage(context, _MAX_TRACESTATE - len(tracestate) - 1)
+    return traceparent, f"{tracestate},{member}" if member else tracestate
+
+
+def extract_baggage(tracestate: str, context: Context) -> Context:
+    """Give ``context`` with the baggage that came with a trace context that was taken."""
+    if len(tracestate) <= _ENTRY_LENGTH or len(tracestate) > _MAX_TRACESTATE or PREFIX not in tracestate:
+        return context
+    return decode_baggage(tracestate, context)
 
 
 def extract(traceparent: str, tracestate: str) -> SpanContext | None:
@@ -103,7 +128,7 @@ def _split(tracestate: str) -> tuple[str, TraceState]:
         member = item.strip()
         if member.startswith("tango="):
             entry = entry or (member if len(member) == _ENTRY_LENGTH else "")
-        elif member:
+        elif member and not member.startswith(PREFIX):
             rest.append(member)
     state = (
         TraceState.from_header([",".join(rest)])

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from types import MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import force_tracing_needed
 from tango_telemetry.patching import Patches, find_raw
 
 from tango_telemetry_server._handlers import Handler, is_traced, wrap_handler
+from tango_telemetry_server._results import create_allowed_check, create_command_check, create_read_check
 
-__all__ = ["instrument_class", "instrument_dynamic"]
-
-_COMMAND_REJECTED = "API_CommandNotAllowed"
-_ATTRIBUTE_REJECTED = "API_AttrNotAllowed"
+__all__ = ["attribute_handlers", "command_handlers", "ignoring_device", "instrument_class", "without_builtin"]
 
 _STANDARD = (
     Handler("init_device", "init_device", "init_device"),
@@ -37,33 +34,78 @@ _HOOKS = tuple(
 )
 
 
-def _command(name: str) -> Handler:
-    return Handler(name, "command", name, names.TANGO_COMMAND_NAME)
+class CommandHandlers(NamedTuple):
+    """The handlers of one command."""
+
+    execute: Handler
+    allowed: Handler
 
 
-def _attribute(verb: str, name: str) -> Handler:
-    return Handler(f"{verb} {name}", f"{verb}_attribute", name, names.TANGO_ATTRIBUTE_NAME)
+class AttributeHandlers(NamedTuple):
+    """The handlers of one attribute or pipe."""
+
+    read: Handler
+    write: Handler
+    allowed: Handler
 
 
-def _allowed(method: str, name: str, subject: str, reason: str) -> Handler:
-    return Handler(method, "is_allowed", name, subject, hook=True, rejects=reason)
+def command_handlers(name: str, result_type: Any) -> CommandHandlers:
+    """Give the handlers of a command.
+
+    :param name: the command
+    :param result_type: the ``CmdArgType`` of its result
+    """
+    check = create_allowed_check(name, "API_CommandNotAllowed")
+    subject = names.TANGO_COMMAND_NAME
+    return CommandHandlers(
+        Handler(name, "command", name, subject, check=create_command_check(result_type)),
+        Handler(f"is_{name}_allowed", "is_allowed", name, subject, hook=True, check=check),
+    )
+
+
+def attribute_handlers(name: str) -> AttributeHandlers:
+    """Give the handlers of an attribute."""
+    check = create_allowed_check(name, "API_AttrNotAllowed")
+    subject = names.TANGO_ATTRIBUTE_NAME
+    return AttributeHandlers(
+        Handler(f"read {name}", "read_attribute", name, subject, check=create_read_check(name)),
+        Handler(f"write {name}", "write_attribute", name, subject),
+        Handler(f"is_{name}_allowed", "is_allowed", name, subject, hook=True, check=check),
+    )
+
+
+def _pipe_handlers(name: str) -> AttributeHandlers:
+    """Give the handlers of a pipe (PyTango 9 and 10.0)."""
+    check = create_allowed_check(name, "API_PipeNotAllowed")
+    subject = names.TANGO_PIPE_NAME
+    return AttributeHandlers(
+        Handler(f"read pipe {name}", "read_pipe", name, subject),
+        Handler(f"write pipe {name}", "write_pipe", name, subject),
+        Handler(f"is_{name}_allowed", "is_allowed", name, subject, hook=True, check=check),
+    )
 
 
 def _class_handlers(device_class: Any) -> Iterator[tuple[str, Handler]]:
     """Give ``(method name, handler)`` for what a ``DeviceClass`` declares. Sources: PyTango 9.3 to 10.3
     ``device_class.py`` (the lists of both API levels) and ``attr_data.py`` (the names of the methods)."""
     for name, definition in getattr(device_class, "cmd_list", {}).items():
-        yield name, _command(name)
+        handlers = command_handlers(name, definition[1][0])
+        yield name, handlers.execute
         config = definition[2] if len(definition) > 2 else {}
         allowed = next((value for key, value in config.items() if key.lower() == "is allowed"), None)
-        method = allowed if isinstance(allowed, str) else f"is_{name}_allowed"
-        yield method, _allowed(f"is_{name}_allowed", name, names.TANGO_COMMAND_NAME, _COMMAND_REJECTED)
+        yield allowed if isinstance(allowed, str) else f"is_{name}_allowed", handlers.allowed
     for key, declared in getattr(device_class, "attr_list", {}).items():
         name = getattr(declared, "attr_name", None) or key
-        yield getattr(declared, "read_method_name", None) or f"read_{name}", _attribute("read", name)
-        yield getattr(declared, "write_method_name", None) or f"write_{name}", _attribute("write", name)
-        method = getattr(declared, "is_allowed_name", None) or f"is_{name}_allowed"
-        yield method, _allowed(f"is_{name}_allowed", name, names.TANGO_ATTRIBUTE_NAME, _ATTRIBUTE_REJECTED)
+        yield from _method_names(declared, name, attribute_handlers(name))
+    for key, declared in getattr(device_class, "pipe_list", {}).items():
+        name = getattr(declared, "pipe_name", None) or key
+        yield from _method_names(declared, name, _pipe_handlers(name))
+
+
+def _method_names(declared: Any, name: str, handlers: AttributeHandlers) -> Iterator[tuple[str, Handler]]:
+    yield getattr(declared, "read_method_name", None) or f"read_{name}", handlers.read
+    yield getattr(declared, "write_method_name", None) or f"write_{name}", handlers.write
+    yield getattr(declared, "is_allowed_name", None) or f"is_{name}_allowed", handlers.allowed
 
 
 def _by_user(function: Any) -> bool:
@@ -72,7 +114,7 @@ def _by_user(function: Any) -> bool:
     return module != "tango" and not module.startswith("tango.") and hasattr(function, "__code__")
 
 
-def _direct(function: Any) -> Any:
+def without_builtin(function: Any) -> Any:
     """Go around the wrapper of PyTango's own tracing, unless a debugger or coverage needs it."""
     code = getattr(function, "__code__", None)
     if (
@@ -84,6 +126,16 @@ def _direct(function: Any) -> Any:
     return function
 
 
+def ignoring_device(function: Any) -> Any:
+    """Give a function that drops its first argument: what is no method gets no device from Python."""
+
+    def call(device: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    call.__wrapped__ = function  # type: ignore[attr-defined]
+    return call
+
+
 def instrument_class(patches: Patches, device_class: Any, device: type) -> None:
     """Wrap every handler of a device class.
 
@@ -91,41 +143,22 @@ def instrument_class(patches: Patches, device_class: Any, device: type) -> None:
     :param device: the device's class, whose methods are the handlers
     """
     found = dict(_class_handlers(device_class))
-    for handler in _STANDARD:
-        found[handler.title] = handler
+    found.update((handler.title, handler) for handler in _STANDARD)
     for handler in _HOOKS:
         raw = find_raw(device, handler.title)
         if raw is not None and _by_user(raw):
             found[handler.title] = handler
     for method, handler in found.items():
         raw = find_raw(device, method)
-        if raw is None or is_traced(raw) or not callable(raw):
+        if raw is None or is_traced(raw) or not (callable(raw) or hasattr(raw, "__func__")):
             continue
-        patches.set_attribute(device, method, wrap_handler(_direct(raw), handler))
-
-
-def instrument_dynamic(device: Any, before: dict[str, Any], handlers: dict[str, Handler]) -> None:
-    """Wrap what ``add_attribute`` or ``add_command`` has put on one device.
-
-    :param before: the ``__dict__`` of the device before the call
-    :param handlers: the handler for each beginning of a method name
-    """
-    for method, bound in list(device.__dict__.items()):
-        if before.get(method) is bound or not callable(bound):
-            continue
-        for beginning, handler in handlers.items():
-            if method.startswith(beginning):
-                function = bound.__func__ if isinstance(bound, MethodType) else _ignoring_device(bound)
-                if not is_traced(function):
-                    device.__dict__[method] = MethodType(wrap_handler(_direct(function), handler), device)
-                break
-
-
-def _ignoring_device(function: Any) -> Any:
-    """A function that was put on a device as it is gets no device argument from Python."""
-
-    def call(device: Any, *args: Any, **kwargs: Any) -> Any:
-        return function(*args, **kwargs)
-
-    call.__wrapped__ = function  # type: ignore[attr-defined]
-    return call
+        if isinstance(raw, (staticmethod, classmethod)) or not hasattr(raw, "__get__"):
+            function = ignoring_device(getattr(device, method))
+        else:
+            function = without_builtin(raw)
+        wrapped: Any = wrap_handler(function, handler)
+        if not hasattr(raw, "__code__"):
+            # The method of PyTango's C++ base class. It looks for an override in Python and would call our wrapper again,
+            # but for a caller of the method's own name (pybind11's get_override; seen on 10.3.1).
+            wrapped.__code__ = wrapped.__code__.replace(co_name=method)
+        patches.set_attribute(device, method, wrapped)

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 from tango_telemetry import semantic_conventions as names
 
-__all__ = ["client_ident_attributes"]
+__all__ = ["POLLED", "client_ident_attributes"]
 
 _PID = re.compile(r"\bPID=(\d{1,10})\b", re.IGNORECASE)
-_POLLED: Mapping[str, Any] = {names.TANGO_POLLING: True}
+POLLED: Mapping[str, Any] = {names.TANGO_POLLING: True}
+"""The attributes of a call that cppTango's polling makes."""
+_FOREIGN: type = getattr(threading, "_DummyThread")  # noqa: B009 - what current_thread() gives for C++'s threads
 _LIMIT = 256
 _cache: dict[tuple[Any, ...], Mapping[str, Any]] = {}
 _tango: Any = None
 
 
-def client_ident_attributes(device: Any, handler: Any) -> Mapping[str, Any] | None:
+def client_ident_attributes(device: Any, lifecycle: bool) -> Mapping[str, Any] | None:
     """Give the span attributes of the client that made the running request.
 
-    On a thread of omniORB's without a client ident it is cppTango's polling that calls (or its start-up); that is said
-    for commands and attributes. ``get_client_ident`` may crash on other threads (PyTango 10.3's own remark), so it is
-    not called there.
+    On one of C++'s own threads without a client ident it is cppTango's polling that calls, but for the device's
+    ``lifecycle`` (a server that ends deletes its devices on such a thread). The main thread, which starts the server
+    and writes memorized attributes, and a user's ``EnsureOmniThread`` are Python's. ``get_client_ident`` may crash on
+    other threads (PyTango 10.3's own remark), so it is not called there.
     """
     global _tango
     if _tango is None:
@@ -32,7 +36,8 @@ def client_ident_attributes(device: Any, handler: Any) -> Mapping[str, Any] | No
         return None
     ident = get_ident()
     if ident is None:
-        return _POLLED if handler.subject is not None else None
+        polled = not lifecycle and isinstance(threading.current_thread(), _FOREIGN)
+        return POLLED if polled else None
     pid = ident.client_pid
     # The address names the connection. A process id settles the rest; Java clients, which have none, send a class name.
     key = (ident.client_ip, pid) if pid else (ident.client_ip, ident.client_lang, ident.java_main_class)

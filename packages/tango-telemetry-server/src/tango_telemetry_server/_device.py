@@ -23,12 +23,26 @@ from tango_telemetry.instrumentation import (
     state,
 )
 
+from tango_telemetry_server._follow import CppTangoState, follow_endpoints, read_cpptango
+
 if TYPE_CHECKING:
     from tango_telemetry.instrumentation import Tracer, TracerProvider
 
-__all__ = ["DeviceTelemetry", "TelemetryDevice", "get_device_telemetry"]
+__all__ = ["DeviceTelemetry", "TelemetryDevice", "get_device_telemetry", "switch"]
 
 _KEY = "_tango_telemetry_device"
+
+
+class _Switch:
+    """Whether devices are traced. ``state.active`` counts clients too, and a wrapper can outlive ``uninstrument()``."""
+
+    __slots__ = ("on",)
+
+    def __init__(self) -> None:
+        self.on = False
+
+
+switch = _Switch()
 
 
 class DeviceTelemetry:
@@ -44,21 +58,47 @@ class DeviceTelemetry:
         self.tracer: Tracer = pass_through_tracer()
         self.provider: TracerProvider | None = None
         self.generation = -1
+        # Whether the topics of this device can have changed: cppTango 10.3.1 says nothing when they do.
+        self.follows_topics = False
+        self._own_tracer: Tracer | None = None
+        self._cpptango: CppTangoState | None = None
+        guarded(self._follow, device)
 
     def refresh(self, device: Any) -> None:
-        """Make the tracer that the settings of the process and the switches of the device ask for."""
+        """Make the tracer that the settings of the process and the endpoints of the device ask for."""
         self.generation = state.generation
-        if not self.enabled:
-            self.tracer = pass_through_tracer()
-            return
-        provider = device.create_telemetry_tracer_provider(self.class_name, self.device_name)
-        self.tracer = device.create_telemetry_tracer(provider)
-        self.provider = provider
+        self._own_tracer = None
+        self._apply(device)
 
     def set_enabled(self, device: Any, enabled: bool) -> None:
         """Switch the spans of this device on or off; the context goes through it either way."""
         self.enabled = enabled
-        self.refresh(device)
+        self._apply(device)
+
+    def follow_cpptango(self, device: Any) -> None:
+        """Take over what ``start_telemetry``, ``stop_telemetry`` and their kin have changed (cppTango 10.3)."""
+        self._follow(device)
+        self._apply(device)
+
+    def _follow(self, device: Any) -> None:
+        before, self._cpptango = self._cpptango, read_cpptango(device)
+        self.follows_topics = self._cpptango is not None and self._cpptango.user_topic
+        if self._cpptango is None:
+            return
+        if before is None or before.enabled != self._cpptango.enabled:
+            self.enabled = self._cpptango.enabled
+        if before is None or before.endpoints != self._cpptango.endpoints:
+            self.endpoints = follow_endpoints(self._cpptango, state.config.endpoints)
+            self._own_tracer = None
+
+    def _apply(self, device: Any) -> None:
+        if not self.enabled:
+            self.tracer = pass_through_tracer()
+            return
+        if self._own_tracer is None:
+            self.provider = device.create_telemetry_tracer_provider(self.class_name, self.device_name)
+            self._own_tracer = device.create_telemetry_tracer(self.provider)
+        self.tracer = self._own_tracer
 
 
 def get_device_telemetry(device: Any) -> DeviceTelemetry:
@@ -88,26 +128,26 @@ class TelemetryDevice:
         :param device_name: the device name, ``service.instance.id``
         :returns: a tracer provider of OpenTelemetry's API
         """
-        if not state.active:
+        if not switch.on:
             return no_op_tracer_provider()
         telemetry = self.__dict__.get(_KEY)
         endpoints = telemetry.endpoints if telemetry is not None else None
         return call_tracer_provider_factory(class_name, device_name, _server_attributes(), endpoints)
 
-    def create_telemetry_tracer(self, tracer_provider: TracerProvider) -> Tracer:
+    def create_telemetry_tracer(self, tracer_provider: TracerProvider, /) -> Tracer:
         """Make the tracer of this device from its tracer provider; override it to name the tracer yourself."""
         return tracer_provider.get_tracer(SERVER_SCOPE, VERSION)
 
     def get_telemetry_tracer(self) -> Tracer:
         """Give the tracer of this device, for spans of your own; one that does nothing where telemetry is off."""
-        if not state.active:
+        if not switch.on:
             return no_op_tracer()
         telemetry = guarded(get_device_telemetry, self)
         return telemetry.tracer if telemetry is not None else no_op_tracer()
 
     def is_telemetry_enabled(self) -> bool:
         """Whether this device emits spans."""
-        if not state.active:
+        if not switch.on:
             return False
         telemetry = guarded(get_device_telemetry, self)
         return telemetry is not None and telemetry.enabled
@@ -126,7 +166,7 @@ class TelemetryDevice:
 
     def is_kernel_tracing_enabled(self) -> bool:
         """Whether cppTango's own spans of this device are wanted."""
-        telemetry = guarded(get_device_telemetry, self) if state.active else None
+        telemetry = guarded(get_device_telemetry, self) if switch.on else None
         return telemetry is not None and telemetry.kernel
 
     def enable_kernel_tracing(self) -> None:
@@ -143,12 +183,12 @@ class TelemetryDevice:
 
 
 def _switch_device(device: Any, enabled: bool) -> None:
-    if state.active:
+    if switch.on:
         get_device_telemetry(device).set_enabled(device, enabled)
 
 
 def _switch_kernel(device: Any, enabled: bool) -> None:
-    if state.active:
+    if switch.on:
         get_device_telemetry(device).kernel = enabled
     native = getattr(device, "_enable_kernel_traces" if enabled else "_disable_kernel_traces", None)
     if native is not None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
-    NonRecordingSpan,
+    Hooks,
     SpanKind,
     TracedCall,
     active_client_span,
@@ -21,23 +21,26 @@ from tango_telemetry.instrumentation import (
     get_current,
     get_current_span,
     guarded,
-    incoming_context,
+    not_traced,
     pass_through_tracer,
-    record_error,
-    set_span_in_context,
     state,
-    suppressed,
     thread_attributes,
+    with_incoming_context,
 )
 
-from tango_telemetry_server._client_ident import client_ident_attributes
-from tango_telemetry_server._device import get_device_telemetry
+from tango_telemetry_server._client_ident import POLLED, client_ident_attributes
+from tango_telemetry_server._device import get_device_telemetry, switch
+from tango_telemetry_server._results import Check
 
-__all__ = ["Handler", "is_traced", "wrap_handler"]
+__all__ = ["Handler", "hooks", "is_traced", "wrap_handler"]
+
+hooks = Hooks()
+"""The hooks given to the server instrumentor."""
 
 _get_ident = threading.get_ident
 _SERVER = SpanKind.SERVER
 _INTERNAL = SpanKind.INTERNAL
+_LIFECYCLE = ("init_device", "delete_device", "server_init_hook", "initialize_dynamic_attributes")
 
 current_handler: ContextVar[Any] = ContextVar("tango_telemetry_current_handler", default=None)
 """``(DeviceTelemetry, span name)`` of the handler that runs in this context."""
@@ -48,7 +51,7 @@ class Handler(NamedTuple):
 
     ``title`` is the span name after the class (``TurnOn``, ``read isOn``), ``operation`` what is done, ``subject`` the
     attribute that holds ``name`` (a command's or an attribute's). A ``hook`` serves a request beside its handler, so
-    its span is INTERNAL. ``rejects`` is the DevFailed reason with which cppTango answers when it returns False.
+    its span is INTERNAL. ``check`` looks at the result for what cppTango will say of it.
     """
 
     title: str
@@ -56,7 +59,7 @@ class Handler(NamedTuple):
     name: str
     subject: str | None = None
     hook: bool = False
-    rejects: str | None = None
+    check: Check | None = None
 
 
 def is_traced(function: Any) -> bool:
@@ -67,6 +70,7 @@ def is_traced(function: Any) -> bool:
 def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[..., Any]:
     """Give ``function``, called with the device first, with a server span around each request."""
     begin = _Begin(function, handler).__call__
+    check = handler.check
 
     @functools.wraps(function)
     def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -81,9 +85,9 @@ def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[...
             raise
         if type(result) is CoroutineType:  # an `async def` handler that another handler calls itself
             guarded(call.leave)
-            return _finish(call, result)
-        if handler.rejects is not None and not result:
-            guarded(record_error, call.span, handler.rejects, f"{handler.name} is not allowed now")
+            return _in_span(call, result)
+        if check is not None and not call.direct:
+            guarded(call.check, check, args, result)
         guarded(call.end)
         return result
 
@@ -91,22 +95,38 @@ def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[...
     return traced
 
 
+def _in_span(call: HandlerCall, coroutine: CoroutineType[Any, Any, Any]) -> CoroutineType[Any, Any, Any]:
+    """Give a coroutine that looks like ``coroutine`` (asyncio names it when nobody awaits it), inside its span."""
+    wrapped: Any = _finish(call, coroutine)
+    wrapped.__name__, wrapped.__qualname__ = coroutine.__name__, coroutine.__qualname__
+    return wrapped  # type: ignore[no-any-return]
+
+
 async def _finish(call: HandlerCall, coroutine: CoroutineType[Any, Any, Any]) -> Any:
     """Await a handler inside its span, which is current in the task that awaits."""
     guarded(call.enter)
     try:
-        return await coroutine
+        result = await coroutine
+    except (
+        GeneratorExit
+    ):  # thrown away while it waited, perhaps in another context: there is nothing to leave
+        call.span.end()
+        raise
     except BaseException as error:
         guarded(call.fail, error)
-        raise
-    finally:
         guarded(call.end)
+        raise
+    guarded(call.end)
+    return result
 
 
 class HandlerCall(TracedCall):
-    """A server span; while it is current, the device's tracer makes the spans of client calls."""
+    """A server span; while it is current, the device's tracer makes the spans of client calls.
 
-    __slots__ = ()
+    ``direct`` says that another handler of the device called this one in Python, so that no result goes to cppTango.
+    """
+
+    __slots__ = ("direct",)
 
     def __init__(
         self,
@@ -116,25 +136,34 @@ class HandlerCall(TracedCall):
         attributes: Mapping[str, Any],
         context: Any,
         handler: tuple[Any, str],
+        direct: bool,
     ) -> None:
         variables = (current_tracer, tracer, current_handler, handler)
         super().__init__(tracer, title, kind, attributes, context, variables=variables)
+        self.direct = direct
+
+    def check(self, check: Check, args: tuple[Any, ...], result: Any) -> None:
+        """Look at a result before cppTango does."""
+        if self.span.is_recording():
+            check(self.span, args, result)
 
 
 class _Begin:
     """Starts the span of one handler; called once for each request."""
 
-    __slots__ = ("code", "handler", "key", "line")
+    __slots__ = ("code", "handler", "key", "lifecycle", "line", "state_status")
 
     def __init__(self, function: Callable[..., Any], handler: Handler) -> None:
         self.handler = handler
         self.key = id(self)
+        self.lifecycle = handler.title in _LIFECYCLE
+        self.state_status = handler.title in ("dev_state", "dev_status")
         code = getattr(inspect.unwrap(function), "__code__", None)
         self.code = code
         self.line = code.co_firstlineno if code is not None else 0
 
     def __call__(self, device: Any) -> HandlerCall | None:
-        if not state.active:
+        if not switch.on:  # a wrapper that outlived `uninstrument()` in a subclass or on a device
             return None
         telemetry = get_device_telemetry(device)
         handler = self.handler
@@ -142,28 +171,44 @@ class _Begin:
         context = get_current()
         parent = get_current_span(context)
         kind = _INTERNAL if handler.hook else _SERVER
-        asks_caller = False
-        if parent.get_span_context().is_valid:  # a caller in this process: a client here, or another handler
-            running = current_handler.get()
-            if running is not None and running[0] is telemetry and parent is not active_client_span.get():
-                if running[1] == title:
-                    return None  # an overridden handler that calls the one of its base class
-                kind = _INTERNAL
-        else:
-            remote = incoming_context()
-            if remote is not None:
-                context = set_span_in_context(NonRecordingSpan(remote), context)
-            asks_caller = True
+        tracer = telemetry.tracer
+        remote = False
+        caller: Mapping[str, Any] | None = None
+        running = current_handler.get()
+        direct = running is not None and running[0] is telemetry and parent is not active_client_span.get()
+        if direct:
+            if running[1] == title:
+                return None  # an overridden handler that calls the one of its base class
+            kind = _INTERNAL
+            tracer = current_tracer.get() or tracer  # that of the caller, who may be excluded
+        elif not parent.get_span_context().is_valid:  # nor is the caller a client in this process
+            here, context = context, with_incoming_context(context)
+            remote = context is not here
+            if not remote:  # a client that sends no context, or nobody: cppTango's polling
+                caller = client_ident_attributes(device, self.lifecycle)
+                if caller is POLLED and not state.config.polling:
+                    tracer = pass_through_tracer()
         attributes = telemetry.sites.get((self.key, _get_ident()))
         if attributes is None:
             attributes = self._create_attributes(telemetry)
             telemetry.sites.put((self.key, _get_ident()), attributes, self)
-        tracer = pass_through_tracer() if suppressed(context) else telemetry.tracer
-        call = HandlerCall(tracer, title, kind, attributes, context, (telemetry, title))
-        if asks_caller and call.span.is_recording():  # cppTango is not asked for what nobody records
-            caller = client_ident_attributes(device, handler)
+        if caller:
+            attributes = {**attributes, **caller}
+        if (
+            (telemetry.follows_topics and not device._check_telemetry_topic("user"))
+            or (self.state_status and not state.config.state_status)
+            or not_traced(context, attributes)
+        ):
+            tracer = pass_through_tracer()
+        call = HandlerCall(tracer, title, kind, attributes, context, (telemetry, title), direct)
+        if (
+            remote and call.span.is_recording()
+        ):  # cppTango is asked for the caller only where that is recorded
+            caller = client_ident_attributes(device, self.lifecycle)
             if caller is not None:
                 call.span.set_attributes(caller)
+        if hooks.wanted:
+            call.call_hooks(hooks, device, handler.operation)
         return call
 
     def _create_attributes(self, telemetry: Any) -> dict[str, Any]:

@@ -7,18 +7,14 @@ import importlib
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from tango_telemetry import semantic_conventions as names
-from tango_telemetry.instrumentation import Instrumentor, guarded, state
+from tango_telemetry.instrumentation import Hooks, Instrumentor, guarded, state
 from tango_telemetry.patching import Patches
 
-from tango_telemetry_server._classes import (
-    _allowed,
-    _attribute,
-    _command,
-    instrument_class,
-    instrument_dynamic,
-)
-from tango_telemetry_server._device import TelemetryDevice, get_device_telemetry
+from tango_telemetry_server._classes import instrument_class
+from tango_telemetry_server._device import TelemetryDevice, get_device_telemetry, switch
+from tango_telemetry_server._dynamic import instrument_device, patch_dynamic
+from tango_telemetry_server._events import instrument_events
+from tango_telemetry_server._handlers import hooks
 
 __all__ = ["TangoServerInstrumentor", "add_device_methods"]
 
@@ -33,6 +29,7 @@ def add_device_methods() -> None:
 class TangoServerInstrumentor(Instrumentor):
     """Traces the devices of a device server, of PyTango's high-level and low-level API."""
 
+    hooks: ClassVar[Hooks] = hooks
     _patches: ClassVar[Patches] = Patches()
 
     def _instrument(self) -> None:
@@ -48,15 +45,20 @@ class TangoServerInstrumentor(Instrumentor):
                 server.BaseDevice
             ):  # PyTango would make a tracer of its own (10.3; 10.0 and 10.1)
                 patches.set_attribute(server.BaseDevice, name, _skip)
+        guarded(instrument_events, patches)
         patches.wrap(tango.Util, "add_TgClass", self._wrap_add_class)
-        patches.wrap(tango.DeviceImpl, "add_attribute", _wrap_add_attribute)
-        patches.wrap(tango.DeviceImpl, "add_command", _wrap_add_command)
+        patch_dynamic(patches, tango.DeviceImpl)
         if "_telemetry_reconfigured" in vars(tango.DeviceImpl):
             patches.wrap(tango.DeviceImpl, "_telemetry_reconfigured", _wrap_reconfigured)
         for device_class, device, *_ in importlib.import_module("tango.globals").class_list:
             guarded(instrument_class, patches, device_class, device)
+        switch.on = True
+        for constructed in importlib.import_module("tango.globals").constructed_class:
+            for existing in constructed.py_dev_list:  # the server runs already
+                guarded(instrument_device, existing)
 
     def _uninstrument(self) -> None:
+        switch.on = False
         self._patches.undo()
 
     def _wrap_add_class(self, add_class: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,53 +75,6 @@ def _skip(self: Any, *args: Any, **kwargs: Any) -> None:
     """PyTango's own tracer of a device, while ours is on."""
 
 
-def _attribute_name(attribute: Any) -> str:
-    name = getattr(attribute, "attr_name", None)
-    return str(name if name is not None else attribute.get_name())
-
-
-def _wrap_add_attribute(add: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(add)
-    def traced_add_attribute(self: Any, attr: Any, *args: Any, **kwargs: Any) -> Any:
-        before = dict(self.__dict__)
-        result = add(self, attr, *args, **kwargs)
-        guarded(_attribute_added, self, before, attr)
-        return result
-
-    return traced_add_attribute
-
-
-def _attribute_added(device: Any, before: dict[str, Any], attr: Any) -> None:
-    name = _attribute_name(attr)
-    allowed = _allowed(f"is_{name}_allowed", name, names.TANGO_ATTRIBUTE_NAME, "API_AttrNotAllowed")
-    instrument_dynamic(
-        device,
-        before,
-        {
-            f"__wrapped_read_{name}_": _attribute("read", name),
-            f"__wrapped_write_{name}_": _attribute("write", name),
-            f"__wrapped_is_allowed_{name}_": allowed,
-        },
-    )
-
-
-def _wrap_add_command(add: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(add)
-    def traced_add_command(self: Any, cmd: Any, *args: Any, **kwargs: Any) -> Any:
-        before = dict(self.__dict__)
-        result = add(self, cmd, *args, **kwargs)
-        guarded(_command_added, self, before, cmd)
-        return result
-
-    return traced_add_command
-
-
-def _command_added(device: Any, before: dict[str, Any], cmd: Any) -> None:
-    name = cmd.__name__
-    allowed = _allowed(f"is_{name}_allowed", name, names.TANGO_COMMAND_NAME, "API_CommandNotAllowed")
-    instrument_dynamic(device, before, {"__wrapped_": allowed, name: _command(name)})
-
-
 def _wrap_reconfigured(reconfigured: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(reconfigured)
     def traced_reconfigured(self: Any) -> Any:
@@ -130,6 +85,4 @@ def _wrap_reconfigured(reconfigured: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _follow_cpptango(device: Any) -> None:
-    """Take over what ``start_telemetry``, ``stop_telemetry`` and their kin have set (cppTango 10.3)."""
-    enabled = device._is_telemetry_enabled() and device._is_telemetry_tracing_enabled()
-    get_device_telemetry(device).set_enabled(device, bool(enabled))
+    get_device_telemetry(device).follow_cpptango(device)

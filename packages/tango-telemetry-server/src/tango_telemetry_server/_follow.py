@@ -1,0 +1,79 @@
+"""What cppTango 10.3 has been told of one device: its properties, and the run-time commands of the admin device.
+
+``start_telemetry``, ``stop_telemetry``, ``set_telemetry_tracing``, the topics and the endpoints arrive in cppTango, which
+knows what we handed to it and not what the user asked of us (a file, several exporters, no kernel spans). So only the
+difference between what was handed on and what holds now is followed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from tango_telemetry import Endpoint
+from tango_telemetry import environment_variables as env
+
+__all__ = ["CppTangoState", "follow_endpoints", "read_cpptango"]
+
+
+class CppTangoState(NamedTuple):
+    """What cppTango says of one device.
+
+    ``enabled`` is whether it traces. ``endpoints`` are those that it has now, ``handed`` those of the process.
+    ``user_topic`` is whether the process gave cppTango the topic ``user``: only then can a device have lost it.
+    """
+
+    enabled: bool
+    user_topic: bool
+    endpoints: tuple[Endpoint, ...]
+    handed: tuple[Endpoint, ...]
+
+
+def read_cpptango(device: Any) -> CppTangoState | None:
+    """Give what cppTango says of a device; None before 10.3, and where its telemetry is off because we said so."""
+    if not hasattr(device, "_is_telemetry_tracing_enabled"):
+        return None
+    on = bool(device._is_telemetry_enabled())
+    if not on and os.environ.get(env.TANGO_TELEMETRY_ENABLE, "").lower() != "on":
+        return None
+    topics = _split(env.TANGO_TELEMETRY_TOPICS)
+    return CppTangoState(
+        bool(on and device._is_telemetry_tracing_enabled()),
+        "user" in topics or "all" in topics or not topics,
+        tuple(_endpoint(e.exporter.name, e.endpoint) for e in device._get_telemetry_tracing_endpoints()),
+        tuple(_handed()),
+    )
+
+
+def _split(name: str) -> list[str]:
+    return [item.strip() for item in os.environ.get(name, "").split(",") if item.strip()]
+
+
+def _handed() -> Iterable[Endpoint]:
+    targets = os.environ.get(env.TANGO_TELEMETRY_TRACING_ENDPOINTS, "").split(",")
+    for index, exporter in enumerate(_split(env.TANGO_TELEMETRY_TRACING_EXPORTERS)):
+        yield _endpoint(exporter, targets[index].strip() if index < len(targets) else "")
+
+
+def _endpoint(exporter: str, target: str) -> Endpoint:
+    return Endpoint(exporter.lower(), target)
+
+
+def follow_endpoints(
+    cpptango: CppTangoState, configured: tuple[Endpoint, ...]
+) -> tuple[Endpoint, ...] | None:
+    """Give the endpoints of a device; None for those of the process.
+
+    :param cpptango: what cppTango says of the device
+    :param configured: the endpoints of the process, which cppTango may not know
+    """
+    if set(cpptango.endpoints) == set(cpptango.handed):
+        return None
+    kept = (
+        configured
+        if set(cpptango.handed) <= set(cpptango.endpoints)
+        else tuple(endpoint for endpoint in configured if endpoint in cpptango.endpoints)
+    )
+    added = (e for e in cpptango.endpoints if e not in cpptango.handed and e not in kept)
+    return (*kept, *added)

@@ -1,0 +1,138 @@
+"""PyTango's own test-suite, without us and with both packages on: what fails only with us is a defect of ours.
+
+Usage: python tests/pytango_suite.py [--keep DIRECTORY] [--only with|without] [pytest arguments, such as -k EXPRESSION]
+
+Run by ``make test-pytango``. The sources of the installed PyTango come from the package registry that pip is configured
+for; nothing of them is kept unless ``--keep`` says where. Each test runs in a process of its own, as upstream runs them.
+Its telemetry tests are left out: they look into PyTango's own tracing, which ours replaces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from importlib.metadata import version
+from pathlib import Path
+
+NEEDED = ("pytest-asyncio", "pytest-cov", "pytest-env", "pytest-forked", "pytest-timeout", "gevent", "psutil")
+LEFT_OUT = ("tests/test_telemetry.py",)
+TEST_TIMEOUT = 60
+RUN_TIMEOUT = 3 * 3600
+PLUGIN = "import tango_telemetry_client, tango_telemetry_server\n"
+
+
+def pip(*arguments: str) -> None:
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    subprocess.run(command, check=True, timeout=1200)
+
+
+def prepare(folder: Path) -> Path:
+    """Give the folder of PyTango's sources, which is the one to run its tests in; the tests' needs stand beside it."""
+    wanted = version("pytango")
+    source = folder / f"pytango-{wanted}"
+    if not source.exists():
+        # The metadata of a source distribution is built to read it; its build requirements may come as wheels.
+        pip("download", "--no-deps", "--no-binary", "pytango", "-d", str(folder), f"pytango=={wanted}")
+        with tarfile.open(folder / f"pytango-{wanted}.tar.gz") as archive:
+            archive.extractall(folder, filter="data")
+    # Imported as `tango` from the current folder, the sources would hide the installed package.
+    for package in ("tango", "PyTango"):
+        if (source / package).exists():
+            (source / package).rename(source / f"{package}-sources")
+    if not (folder / "needed").exists():
+        pip("install", "--target", str(folder / "needed"), *NEEDED)
+    (folder / "plugin").mkdir(exist_ok=True)
+    (folder / "plugin" / "tango_telemetry_on.py").write_text(PLUGIN)
+    return source
+
+
+def run(source: Path, with_us: bool, arguments: list[str]) -> dict[str, str]:
+    """Run the suite once; gives the outcome of each test."""
+    folder = source.parent
+    name = "with" if with_us else "without"
+    report = folder / f"{name}.xml"
+    log = folder / f"{name}.log"
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("TANGO_", "PYTANGO_", "OTEL_"))
+    }
+    environment["PYTHONPATH"] = os.pathsep.join((str(folder / "plugin"), str(folder / "needed")))
+    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", f"--timeout={TEST_TIMEOUT}"]
+    command += [f"--ignore={path}" for path in LEFT_OUT]
+    if with_us:
+        spans = folder / "spans"
+        spans.mkdir(exist_ok=True)
+        environment |= {
+            "TANGO_TELEMETRY_ENABLE": "on",
+            "TANGO_TELEMETRY_TRACES_EXPORTER": "file",
+            "TANGO_TELEMETRY_TRACES_ENDPOINT": str(spans),
+            "PYTANGO_TELEMETRY_RAISE_INTERNAL_ERRORS": "on",
+        }
+        command += ["-p", "tango_telemetry_on"]
+    with log.open("w") as output:
+        subprocess.run(
+            [*command, *arguments],
+            cwd=source,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            timeout=RUN_TIMEOUT,
+            check=False,
+        )
+    return read_report(report)
+
+
+def read_report(report: Path) -> dict[str, str]:
+    """Give ``passed``, ``failed`` or ``skipped`` for each test of a JUnit report."""
+    outcomes: dict[str, str] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        kinds = {child.tag for child in case}
+        outcome = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
+        outcomes[f"{case.get('classname')}::{case.get('name')}"] = outcome
+    return outcomes
+
+
+def count(outcomes: dict[str, str]) -> str:
+    listed = list(outcomes.values())
+    return ", ".join(f"{listed.count(kind)} {kind}" for kind in ("passed", "failed", "skipped"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--keep", type=Path, help="a folder for the sources, the reports and the logs")
+    parser.add_argument("--only", choices=("with", "without"))
+    options, arguments = parser.parse_known_args()
+    with tempfile.TemporaryDirectory(prefix="tango-telemetry-pytango-") as temporary:
+        folder = (options.keep or Path(temporary)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        source = prepare(folder)
+        results = {
+            name: run(source, name == "with", arguments)
+            for name in ("without", "with")
+            if options.only in (None, name)
+        }
+        for name, outcomes in results.items():
+            print(f"PyTango {version('pytango')} {name} us: {count(outcomes)}", flush=True)
+        if len(results) < 2:
+            return 0
+        again = [
+            test
+            for test, outcome in results["with"].items()
+            if outcome == "failed" and results["without"].get(test) != "failed"
+        ]
+        missing = sorted(set(results["without"]) - set(results["with"]))
+        for test in again:
+            print(f"fails only with us: {test}")
+        for test in missing:
+            print(f"did not run with us: {test}")
+        print(f"{len(again)} fail only with us, {len(missing)} did not run with us")
+        return 1 if again or missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
