@@ -130,6 +130,9 @@ def pass_through_tracer() -> Tracer:
     return _PASS_THROUGH
 
 
+_NOT_CARRIED: Any = object()  # a bridge's token may be None
+
+
 class TracedCall:
     """One span around one call: current in OpenTelemetry's context, and carried to the peer if ``carry`` says so."""
 
@@ -153,7 +156,7 @@ class TracedCall:
         :param variables: context variables, each followed by the value that it has while the span is current
         """
         self.span = span = tracer.start_span(name, context, kind, attributes, links)
-        self._bridged: Any = None
+        self._bridged: Any = _NOT_CARRIED
         self._hooked: tuple[Hooks, Any, str, BaseException | None] | None = None
         if carry is not None:
             variables = (active_client_span, span)
@@ -190,9 +193,10 @@ class TracedCall:
 
     def leave(self) -> None:
         """Make what was current before current again; the span stays open."""
-        if self._bridged is not None:
-            state.bridge.exit(self._bridged)
-            self._bridged = None
+        bridged = self._bridged
+        if bridged is not _NOT_CARRIED:
+            self._bridged = _NOT_CARRIED
+            state.bridge.exit(bridged)
         self._current.leave()
 
     def fail(self, error: BaseException) -> None:
