@@ -75,6 +75,9 @@ enum StartArgument {
     kStartArguments,
 };
 
+// make_current(span, context, [variable, value, [variable, value]]), a function of the module.
+PyObject* make_current(PyObject* module, PyObject* const* args, Py_ssize_t count);
+
 PyObject* create_activation(TracerObject* tracer, PyObject* const* arguments);
 void wake_consumer(QueueObject* queue);
 
@@ -82,6 +85,7 @@ PyTypeObject* create_span_type(PyObject* module);
 PyTypeObject* create_dropped_span_type(PyObject* module);
 PyTypeObject* create_tracer_type(PyObject* module);
 PyTypeObject* create_activation_type(PyObject* module);
+PyTypeObject* create_current_span_type(PyObject* module);
 PyTypeObject* create_queue_type(PyObject* module);
 PyTypeObject* create_resource_type(PyObject* module);
 PyTypeObject* create_scope_type(PyObject* module);
