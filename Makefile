@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 PACKAGES := core client server native tools
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint types layers unit test-pytango clean
+.PHONY: bench clean demo docs help layers lint setup soak test test-matrix test-pytango types unit
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-$(STAMP): pyproject.toml constraints.txt requirements-dev.txt packages/*/pyproject.toml
+$(STAMP): pyproject.toml constraints.txt requirements-dev.txt packages/*/pyproject.toml packages/tango-telemetry-stubs/src/tango-stubs/*.pyi
 	$(PYTHON) tools/setup_venv.py $(VENV)
 	@touch $@
 
@@ -19,8 +19,11 @@ setup: $(STAMP) ## make .venv with every package installed in place
 demo: $(STAMP) ## one traced operation through a Leader to its Followers, drawn in the terminal
 	$(BIN)/tango-telemetry demo $(ARGS)
 
-test: $(STAMP) lint types layers ## everything CI runs
+test: $(STAMP) lint types layers docs ## everything CI runs
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-matrix: $(STAMP) ## the integration tests on PyTango 9.5 to 10.3 and Python 3.10 to 3.13, and a table (ARGS="--python 3.11")
+	$(BIN)/python tests/matrix.py $(ARGS)
 
 test-pytango: $(STAMP) ## PyTango's own test-suite, without us and with us; half an hour
 	$(BIN)/python tests/pytango_suite.py $(ARGS)
@@ -29,11 +32,20 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+bench: $(STAMP) ## what tracing costs, beside PyTango untouched and its built-in tracing (ARGS=--quick for a short run)
+	$(BIN)/python benchmarks/calls.py $(ARGS)
+
 types: $(STAMP)
-	$(BIN)/python -m mypy packages/tango-telemetry-*/src
+	$(BIN)/python -m mypy $(PACKAGES:%=packages/tango-telemetry-%/src)
+
+docs: $(STAMP) ## build the documentation into build/site, without warnings
+	$(BIN)/mkdocs build --strict --quiet
 
 layers: $(STAMP)
 	$(BIN)/lint-imports
+
+soak: $(STAMP) ## ten minutes of spans into a collector that fails at random
+	TANGO_TELEMETRY_TEST_SOAK=600 $(BIN)/python -m pytest -s tests/faults/test_soak.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

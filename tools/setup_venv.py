@@ -33,7 +33,8 @@ def main(directory: str) -> int:
 
     editable = [item for name in PURE for item in ("-e", f"packages/tango-telemetry-{name}")]
     requirements = ["-r", "requirements-dev.txt", "-r", "requirements-full.txt"]
-    if status := pip(*requirements, *editable):
+    # Type checkers do not look for stubs behind an editable installation.
+    if status := pip(*requirements, *editable, "./packages/tango-telemetry-stubs"):
         return status
     if (ROOT / "packages/tango-telemetry-native/pyproject.toml").exists() and pip(
         "./packages/tango-telemetry-native"

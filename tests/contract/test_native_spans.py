@@ -128,15 +128,15 @@ def raised(error: BaseException, cause: BaseException | None = None) -> BaseExce
         return caught
 
 
-class Local(Exception):
+class LocalError(Exception):
     pass
 
 
 exceptions = st.one_of(
     st.builds(lambda message: raised(ValueError(message)), text),
-    st.builds(lambda message: raised(Local(message, 1), ValueError("cause")), text),
+    st.builds(lambda message: raised(LocalError(message, 1), ValueError("cause")), text),
     st.builds(lambda: raised(KeyboardInterrupt())),
-    st.builds(lambda: Local("never raised")),
+    st.builds(lambda: LocalError("never raised")),
 )
 
 Operation = Callable[[Span], None]
@@ -313,7 +313,6 @@ def test_surrogates_become_question_marks(hostile: str) -> None:
 
         return run
 
-    ours, _, _, _ = both(scenario("plain"))
     from native_spans_support import RESOURCE, CountingIds, drain
     from tango_telemetry_native.spans import create_native_tracer_provider
 

@@ -81,11 +81,14 @@ def test_other_values_of_the_context_stay(tracer: Tracer) -> None:
 
 def test_children_across_implementations(tracer: Tracer) -> None:
     sdk = TracerProvider(shutdown_on_exit=False).get_tracer("sdk")
-    with sdk.start_as_current_span("sdk") as outer, tracer.start_as_current_span("native") as middle:
-        with sdk.start_as_current_span("sdk again") as inner:
-            assert middle.parent == outer.get_span_context()
-            assert inner.parent == middle.get_span_context()
-            assert inner.get_span_context().trace_id == outer.get_span_context().trace_id
+    with (
+        sdk.start_as_current_span("sdk") as outer,
+        tracer.start_as_current_span("native") as middle,
+        sdk.start_as_current_span("sdk again") as inner,
+    ):
+        assert middle.parent == outer.get_span_context()
+        assert inner.parent == middle.get_span_context()
+        assert inner.get_span_context().trace_id == outer.get_span_context().trace_id
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), GeneratorExit()])
@@ -95,13 +98,12 @@ def test_exceptions_leave_what_the_sdk_leaves(
     error: BaseException, options: dict[str, bool], how: str
 ) -> None:
     def outcome(tracer: Tracer, finished: Finished) -> Any:
-        with pytest.raises(type(error)):
-            if how == "use_span":
-                with trace.use_span(tracer.start_span("s"), end_on_exit=True, **options):
-                    raise error
-            else:
-                with getattr(tracer, how)("s", **options):
-                    raise error
+        if how == "use_span":
+            block = trace.use_span(tracer.start_span("s"), end_on_exit=True, **options)
+        else:
+            block = getattr(tracer, how)("s", **options)
+        with pytest.raises(type(error)), block:
+            raise error
         (span,) = finished.spans
         events = [(event.name, {**event.attributes, "exception.stacktrace": ""}) for event in span.events]
         return events, span.status.status_code, span.status.description
@@ -473,6 +475,25 @@ def test_resources_need_no_sdk() -> None:
     (attribute,) = drain(provider).resource_spans[0].resource.attributes
     assert (attribute.key, attribute.value.string_value) == ("service.name", "x")
     assert isinstance(Resource({}), Resource)
+
+
+def test_flush_reaches_the_pipeline() -> None:
+    calls: list[float] = []
+
+    def flush(seconds: float) -> bool:
+        calls.append(seconds)
+        return False
+
+    provider = create_native_tracer_provider({}, flush=flush)
+    assert not provider.force_flush(2000)
+    provider.shutdown()
+    assert 1.9 < calls[0] <= 2.0
+    assert calls[1] == 1.0
+    assert create_native_tracer_provider({}).force_flush()
+
+
+def test_without_a_resource_it_is_the_sdk_that_makes_one() -> None:
+    assert create_native_tracer_provider().resource.attributes["telemetry.sdk.language"] == "python"
 
 
 def test_threads_may_share_one_span(provider: NativeTracerProvider, tracer: Tracer) -> None:

@@ -21,6 +21,7 @@ NAME = sys.argv[1]
 """
 
 SYNCHRONOUS = """
+import inspect
 proxy = tango.DeviceProxy(NAME)
 with start("wait"):
     assert proxy.command_inout("Echo", "a") == "a"
@@ -30,9 +31,12 @@ with start("dynamic"):
     proxy.position = 4.0
     assert proxy.position == 4.0
 with start("keywords"):
-    proxy.read_attribute(attr_name="position")
-    proxy.command_inout(cmd_name="Go") if tango.Release.version_info[:2] < (10, 1) else proxy.command_inout(name="Go")
-    proxy.read_attributes(["isOn", "position"])
+    def keyword(method):
+        name = list(inspect.signature(method).parameters)[1]
+        return "attr_names" if name == "args" else name  # 9.5 hands it on to C++
+    proxy.read_attribute(**{keyword(tango.DeviceProxy.read_attribute): "position"})
+    proxy.command_inout(**{keyword(tango.DeviceProxy.command_inout): "Go"})
+    proxy.read_attributes(**{keyword(tango.DeviceProxy.read_attributes): ["isOn", "position"]})
 """
 
 FUTURES = """

@@ -18,13 +18,6 @@ SUBJECT_ATTRIBUTES: Mapping[str, str] = {
     "attribute": names.TANGO_ATTRIBUTE_NAME,
     "pipe": names.TANGO_PIPE_NAME,
 }
-# What PyTango 9.3 to 10.3 call the first argument of methods that take one name.
-_KEYWORDS: Mapping[str, tuple[str, ...]] = {
-    "command": ("cmd_name", "name", "command"),
-    "attribute": ("attr_name", "attr", "name", "attribute"),
-    "pipe": ("pipe_name", "name", "pipe"),
-}
-_LIST_KEYWORDS = ("attr_names", "attr_values", "name_val", "names", "propname", "value", "property_names")
 _MAX_NAMES = 16
 _classes: dict[str, Any] = {}
 
@@ -36,16 +29,15 @@ def _tango_class(name: str) -> Any:
     return found
 
 
-def find_name(operation: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+def find_name(args: tuple[Any, ...], kwargs: Mapping[str, Any], keyword: str) -> str | None:
     """Give the name of the command, attribute or pipe that a call is about, where it is no positional ``str``.
 
     ``proxy.position = 3`` calls ``write_attribute`` with the attribute's configuration (PyTango >= 9.4.2), a pipe is
     written as ``(name, data)``.
+
+    :param keyword: what the method calls its first parameter (another name in each PyTango)
     """
-    if args:
-        subject = args[0]
-    else:
-        subject = next((kwargs[key] for key in _KEYWORDS[operation.subject] if key in kwargs), None)
+    subject = args[0] if args else kwargs.get(keyword)
     if isinstance(subject, tuple) and subject:
         subject = subject[0]
     if isinstance(subject, str):
@@ -61,13 +53,13 @@ def create_attributes(
     subject: Any,
     name: str | None,
     args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
     place: tuple[Any, int],
 ) -> dict[str, Any]:
     """Give the span attributes of a call.
 
     :param subject: the object that is called, of the class ``owner``
     :param name: the command, attribute or pipe
+    :param args: its positional arguments, or the only keyword argument that names what is asked for
     :param place: code object (None: unknown) and line of the caller
     """
     connects = operation.method == "__init__"
@@ -82,12 +74,7 @@ def create_attributes(
         listed = (
             names.TANGO_ATTRIBUTE_NAMES if operation.subject == "attributes" else names.TANGO_PROPERTY_NAMES
         )
-        if args:
-            attributes[listed] = _listed_names(args[-1] if owner == "Database" else args[0])
-        else:
-            attributes[listed] = next(
-                (_listed_names(kwargs[key]) for key in _LIST_KEYWORDS if key in kwargs), []
-            )
+        attributes[listed] = _listed_names(args[-1 if owner == "Database" else 0]) if args else []
     attributes.update(
         _connection_attributes(args) if connects else target_attributes(operation, owner, subject)
     )

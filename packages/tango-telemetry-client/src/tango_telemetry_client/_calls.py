@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from tango_telemetry.instrumentation import (
     CallSites,
     DelegatedCall,
+    Hooks,
     Link,
     SpanKind,
     TracedCall,
@@ -21,23 +23,33 @@ from tango_telemetry.instrumentation import (
     get_current,
     get_current_span,
     guarded,
+    not_traced,
     pass_through_tracer,
-    suppressed,
 )
 
 from tango_telemetry_client._attributes import create_attributes, find_name
 from tango_telemetry_client._targets import Operation
 
-__all__ = ["CallBeginning", "own_attributes", "wrap_call"]
+__all__ = ["CallBeginning", "hooks", "own_attributes", "wrap_call", "wrap_inner"]
+
+hooks = Hooks()
+"""The hooks given to the client instrumentor."""
 
 _get_ident = threading.get_ident
+_get_attribute = object.__getattribute__
 _CLIENT = SpanKind.CLIENT
 _SITES = "_tango_telemetry_sites"
+_USUAL_KEYWORDS = {
+    "command": "cmd_name",
+    "attribute": "attr_name",
+    "attributes": "attr_names",
+    "pipe": "pipe_name",
+}
 
 
 def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Give ``function``, a method of the class ``owner``, with a client span around each call."""
-    begin = CallBeginning(operation, owner)
+    begin = CallBeginning(function, operation, owner).__call__
 
     @functools.wraps(function)
     def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -55,22 +67,55 @@ def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) ->
     return traced
 
 
+def wrap_inner(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
+    """Give a method with a client span where the user calls it; on the way of another traced call it costs next to nothing."""
+    traced = wrap_call(function, operation, owner)
+
+    @functools.wraps(function)
+    def traced_inner(self: Any, *args: Any, **kwargs: Any) -> Any:
+        active = active_client_span.get()
+        if active is not None and get_current_span() is active:
+            return function(self, *args, **kwargs)
+        return traced(self, *args, **kwargs)
+
+    return traced_inner
+
+
+def _first_keyword(function: Callable[..., Any], operation: Operation) -> str:
+    """What the first argument is called: another name in each PyTango. Methods of C++ and ``*args`` tell nothing."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())[1:]
+    except (TypeError, ValueError):
+        parameters = []
+    if parameters and parameters[0].kind is parameters[0].POSITIONAL_OR_KEYWORD:
+        return parameters[0].name
+    return _USUAL_KEYWORDS.get(operation.subject, "value")
+
+
 def own_attributes(subject: Any) -> dict[str, Any]:
-    """Give the ``__dict__`` of a client object without asking its device for it: ``DeviceProxy.__getattr__`` would."""
-    return subject.__dict__ if type(subject).__dictoffset__ else {}
+    """Give the ``__dict__`` of a client object without asking its device for it: ``DeviceProxy.__getattr__`` would.
+
+    Its class does not say whether there is one: ``__dictoffset__`` is 0 for a pybind11 class since Python 3.11.
+    """
+    try:
+        own: dict[str, Any] = _get_attribute(subject, "__dict__")
+    except AttributeError:
+        return {}
+    return own
 
 
 class CallBeginning:
     """Starts the span of one operation; called once for each call, so it looks up and does not compute."""
 
-    __slots__ = ("carry", "connects", "method", "operation", "owner", "takes_name")
+    __slots__ = ("carry", "connects", "keyword", "method", "operation", "owner", "takes_name")
 
-    def __init__(self, operation: Operation, owner: str) -> None:
+    def __init__(self, function: Callable[..., Any], operation: Operation, owner: str) -> None:
         self.operation = operation
         self.owner = owner
         self.connects = operation.method == "__init__"
         self.method = owner if self.connects else operation.method
         self.takes_name = operation.subject in ("command", "attribute", "pipe")
+        self.keyword = _first_keyword(function, operation)
         self.carry = f"{owner}.{operation.method}"
 
     def __call__(
@@ -87,19 +132,23 @@ class CallBeginning:
             return None  # part of the call that is being made: PyTango's own helper calls get no span of their own
         name = None
         if self.takes_name:
-            name = args[0] if args and type(args[0]) is str else find_name(self.operation, args, kwargs)
+            name = args[0] if args and type(args[0]) is str else find_name(args, kwargs, self.keyword)
         frame = caller_of_tango(3)
         site = None
         if frame is None:  # in a pool thread: the call was made elsewhere
             frame = site = call_site.get()
         attributes = self._attributes(subject, name, args, kwargs, frame)
         tracer = current_tracer.get() or get_client_tracer()
-        if suppressed(context):
+        if not_traced(context, attributes, "DataBase" if self.owner == "Database" else ""):
             tracer = pass_through_tracer()
         title = self.method if name is None else f"{self.method} {name}"
         if site is None:
-            return TracedCall(tracer, title, _CLIENT, attributes, context, self.carry, links)
-        return DelegatedCall(site, tracer, title, _CLIENT, attributes, context, self.carry, links)
+            call = TracedCall(tracer, title, _CLIENT, attributes, context, self.carry, links)
+        else:
+            call = DelegatedCall(site, tracer, title, _CLIENT, attributes, context, self.carry, links)
+        if hooks.wanted:
+            call.call_hooks(hooks, subject, self.operation.method)
+        return call
 
     def _attributes(
         self, subject: Any, name: str | None, args: tuple[Any, ...], kwargs: Mapping[str, Any], frame: Any
@@ -116,7 +165,9 @@ class CallBeginning:
             if known is not None:
                 return known
         place = (code, 0 if frame is None else frame.f_lineno)
-        made = create_attributes(self.operation, self.owner, subject, name, args, kwargs, place)
+        if not args and self.keyword in kwargs:
+            args = (kwargs[self.keyword],)
+        made = create_attributes(self.operation, self.owner, subject, name, args, place)
         if sites is not None:
             sites.put(key, made, code)
         return made

@@ -55,11 +55,12 @@ class Requests:
 class CallbackReplacement:
     """Puts a traced callback in the place of the user's, which stays untouched."""
 
-    __slots__ = ("expected", "operation", "owner")
+    __slots__ = ("expected", "keyword", "operation", "owner")
 
-    def __init__(self, operation: Operation, owner: str) -> None:
-        self.operation = operation
-        self.owner = owner
+    def __init__(self, begin: CallBeginning) -> None:
+        self.operation = operation = begin.operation
+        self.owner = begin.owner
+        self.keyword = begin.keyword
         # The method of a callback object that PyTango calls (9.3 to 10.3).
         if operation.subject == "command":
             self.expected = "cmd_ended"
@@ -85,7 +86,7 @@ class CallbackReplacement:
             return None
         name = None
         if self.operation.subject in SUBJECT_ATTRIBUTES:
-            name = args[0] if args and type(args[0]) is str else find_name(self.operation, args, kwargs)
+            name = find_name(args, kwargs, self.keyword)
         attributes: dict[str, Any] = {
             names.RPC_SYSTEM_NAME: names.TANGO,
             names.RPC_METHOD: name or self.operation.method,
@@ -103,8 +104,8 @@ class CallbackReplacement:
 
 def wrap_request(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Give a ``*_asynch`` method with a client span around the sending, and one around the callback."""
-    begin = CallBeginning(operation, owner)
-    replace_callback = CallbackReplacement(operation, owner)
+    begin = CallBeginning(function, operation, owner)
+    replace_callback = CallbackReplacement(begin)
 
     @functools.wraps(function)
     def traced_request(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -139,7 +140,7 @@ def _remember(subject: Any, request: int, context: SpanContext) -> None:
 
 def wrap_reply(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Give a ``*_reply`` method with a client span that is linked to the request."""
-    begin = CallBeginning(operation, owner)
+    begin = CallBeginning(function, operation, owner)
 
     @functools.wraps(function)
     def traced_reply(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,14 +1,17 @@
 """tango-telemetry's core: settings, tracer providers and tracers, and what goes with them.
 
 A script needs ``import tango_telemetry_client``, a device server ``import tango_telemetry_server``. This package is
-for spans of your own and for settings at run time; everything a user may import is listed in ``__all__``.
+for spans of your own and for settings at run time, and ``Span``, ``Tracer`` and ``TracerProvider`` are OpenTelemetry's
+classes where they are installed and stubs of the same shape where not; everything a user may import is listed in ``__all__``.
 """
 
 from __future__ import annotations
 
 from tango_telemetry._config import Endpoint, TelemetryConfig, TelemetryWarning
+from tango_telemetry._otel import Span, Tracer, TracerProvider
 from tango_telemetry._setup import configure
 from tango_telemetry._state import get_config, get_context_bridge
+from tango_telemetry._threads import carry_context, instrument_threads, uninstrument_threads
 from tango_telemetry._tracing import (
     VERSION as __version__,
 )
@@ -23,10 +26,14 @@ from tango_telemetry._tracing import (
 
 __all__ = [
     "Endpoint",
+    "Span",
     "TelemetryConfig",
     "TelemetryWarning",
+    "Tracer",
+    "TracerProvider",
     "TracerProviderFactory",
     "__version__",
+    "carry_context",
     "configure",
     "create_tracer_provider",
     "get_client_tracer",
@@ -34,5 +41,7 @@ __all__ = [
     "get_context_bridge",
     "get_tracer",
     "get_tracer_provider_factory",
+    "instrument_threads",
     "set_tracer_provider_factory",
+    "uninstrument_threads",
 ]

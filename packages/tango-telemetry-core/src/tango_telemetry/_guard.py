@@ -63,7 +63,8 @@ class log_internal_error:  # noqa: N801 - reads as a verb where it is used
         if not ours and not isinstance(error, Exception):
             return False
         if _first_time(self._where, error):
-            _logger.error("tango-telemetry: error while %s: %r", self._where, error, exc_info=error)
+            what = "error" if self._foreign else "internal error"
+            _logger.error("tango-telemetry: %s while %s: %r", what, self._where, error, exc_info=error)
         return self._foreign or os.environ.get(RAISE_INTERNAL_ERRORS, "").lower() not in ("on", "1", "true")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tango_telemetry import noop
 
 if TYPE_CHECKING:
+    import opentelemetry.trace
+    from opentelemetry.baggage.propagation import W3CBaggagePropagator
     from opentelemetry.context import (
         Context,
         attach,
@@ -16,29 +18,32 @@ if TYPE_CHECKING:
         get_value,
         set_value,
     )
-    from opentelemetry.propagate import get_global_textmap
     from opentelemetry.trace import (
         INVALID_SPAN,
         Link,
         NonRecordingSpan,
         NoOpTracerProvider,
-        Span,
         SpanContext,
         SpanKind,
         Status,
         StatusCode,
         TraceFlags,
-        Tracer,
-        TracerProvider,
         TraceState,
         get_current_span,
         get_tracer_provider,
         set_span_in_context,
     )
 
+    # Aliases, and no imports: where OpenTelemetry is missing a type checker then knows them as Any, instead of not at all
+    # (pyright 1.1.414 reports each use of a name that was imported from a missing module; mypy 2.4 takes both).
+    Span: TypeAlias = opentelemetry.trace.Span
+    Tracer: TypeAlias = opentelemetry.trace.Tracer
+    TracerProvider: TypeAlias = opentelemetry.trace.TracerProvider
+
     API_AVAILABLE: bool
 else:
     try:
+        from opentelemetry.baggage.propagation import W3CBaggagePropagator
         from opentelemetry.context import (
             Context,
             attach,
@@ -48,7 +53,6 @@ else:
             get_value,
             set_value,
         )
-        from opentelemetry.propagate import get_global_textmap
         from opentelemetry.trace import (
             INVALID_SPAN,
             Link,
@@ -126,8 +130,14 @@ else:
         def get_tracer_provider():
             return NoOpTracerProvider()
 
-        def get_global_textmap():
-            return None
+        class W3CBaggagePropagator:
+            """Carries nothing."""
+
+            def inject(self, carrier, context=None):
+                return None
+
+            def extract(self, carrier, context=None):
+                return _EMPTY if context is None else context
 
         API_AVAILABLE = False
 
@@ -161,12 +171,12 @@ __all__ = [
     "TraceState",
     "Tracer",
     "TracerProvider",
+    "W3CBaggagePropagator",
     "attach",
     "create_key",
     "detach",
     "get_current",
     "get_current_span",
-    "get_global_textmap",
     "get_tracer_provider",
     "get_value",
     "set_span_in_context",

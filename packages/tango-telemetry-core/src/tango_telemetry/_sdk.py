@@ -9,6 +9,7 @@ from typing import Any, cast
 from tango_telemetry import _otel_sdk, pipeline
 from tango_telemetry._config import Endpoint, TelemetryConfig
 from tango_telemetry._otel import TracerProvider
+from tango_telemetry._sampling import limit_new_traces
 from tango_telemetry.bridge import import_native
 
 __all__ = ["create_tracer_provider", "load_native_spans"]
@@ -68,11 +69,24 @@ def create_tracer_provider(
         processor = config.span_processor or ("simple" if endpoint.exporter == "console" else "batch")
         targets.append((pipeline.get_pipeline(endpoint, processor), processor))
     # A finished span in C++ can be handed over once, and the console shows the SDK's own JSON of a span.
-    native = load_native_spans(config) if len(targets) == 1 and endpoints[0].exporter != "console" else None
+    limit = config.traces_per_second
+    in_native = len(targets) == 1 and endpoints[0].exporter != "console" and limit is None
+    native = load_native_spans(config) if in_native else None
     if native is not None:
         queue = _native_queue(native, *targets[0], config)
         return cast("TracerProvider", native.create_native_tracer_provider(resource, queue=queue))
-    made = sdk.TracerProvider(resource=resource, shutdown_on_exit=False)
+    return cast("TracerProvider", _create_sdk_provider(sdk, resource, targets, config))
+
+
+def _create_sdk_provider(
+    sdk: Any, resource: Any, targets: list[tuple[pipeline.Pipeline, str]], config: TelemetryConfig
+) -> Any:
+    provider = sdk.TracerProvider(resource=resource, shutdown_on_exit=False)
+    limit = config.traces_per_second
+    if limit is not None:
+        provider.sampler = limit_new_traces(provider.sampler, limit)  # before the first tracer is made of it
     for target, _ in targets:
-        made.add_span_processor(target.create_span_processor())
-    return cast("TracerProvider", made)
+        span_processor: Any = target.create_span_processor()
+        span_processor.keeps_failed = limit is not None
+        provider.add_span_processor(span_processor)
+    return provider

@@ -11,9 +11,11 @@ from tango_telemetry import _otel
 from tango_telemetry._builtin import silence_builtin_tracing
 from tango_telemetry._config import TelemetryConfig, TelemetryWarning, read_environment
 from tango_telemetry._cpptango import apply_cpptango_environment, cpptango_environment
+from tango_telemetry._current import make_current
 from tango_telemetry._guard import guarded
 from tango_telemetry._handover import patch_executors
-from tango_telemetry._state import get_config, set_config, state
+from tango_telemetry._sdk import load_native_spans
+from tango_telemetry._state import get_config, set_config, state, warn_once
 from tango_telemetry.bridge import NoOpBridge, create_context_bridge
 from tango_telemetry.patching import Patches
 
@@ -41,8 +43,7 @@ def configure(config: TelemetryConfig | None = None, **changes: Any) -> Telemetr
     :raises TypeError: for a field that :class:`TelemetryConfig` does not have
     """
     base = config if config is not None else get_config()
-    state.config = dataclasses.replace(base, **changes) if changes else base
-    state.configured = True
+    state.apply(dataclasses.replace(base, **changes) if changes else base)
     state.reset_tracers()
     return state.config
 
@@ -59,19 +60,17 @@ def activate(config: TelemetryConfig | None, tracer_provider: Any) -> bool:
     if settings.enabled is False or settings.patching_disabled:
         return False
     if not _otel.API_AVAILABLE:
-        warnings.warn(
+        warn_once(
             "Telemetry was asked for, but OpenTelemetry is not installed: nothing is traced and no context travels. "
             'Type: pip install "tango-telemetry[full]"',
-            TelemetryWarning,
             stacklevel=3,
         )
         return False
     version = tango_version()
     if version and not SUPPORTED[0] <= version < SUPPORTED[1]:
-        warnings.warn(
+        warn_once(
             f"PyTango {'.'.join(map(str, version))} is outside the range that tango-telemetry knows "
-            "(9.3.6 to 10.x); nothing is patched.",
-            TelemetryWarning,
+            '(9.3.6 to 10.x); nothing is patched and nothing is traced. Type: pip install "pytango>=9.3.6,<11"',
             stacklevel=3,
         )
         return False
@@ -88,7 +87,12 @@ def activate(config: TelemetryConfig | None, tracer_provider: Any) -> bool:
 
 
 def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> None:
-    bridge = create_context_bridge(settings.context_bridge, kernel=settings.kernel, tango_version=version)
+    carries = bool(
+        set(settings.propagators) - {"baggage"}
+    )  # Tango has W3C's fields only, whichever format is named
+    bridge = create_context_bridge(
+        settings.context_bridge if carries else "noop", kernel=settings.kernel, tango_version=version
+    )
     idl = any(part in ("pytango", "native") for part in bridge.name.split("+"))
     kernel = bool(settings.kernel)
     if idl and version < (10, 3) and settings.kernel is None:
@@ -104,6 +108,8 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
                 stacklevel=4,
             )
     state.bridge = bridge
+    native = load_native_spans(settings)
+    state.make_current = make_current if native is None else native.make_current
     user = read_environment()
     apply_cpptango_environment(
         cpptango_environment(settings, user, tango_version=version, idl=idl, kernel=kernel), user
@@ -116,5 +122,6 @@ def deactivate() -> None:
     if not state.active:
         _patches.undo()
         state.bridge = NoOpBridge()
+        state.make_current = make_current
         state.tracer_provider = None
         state.reset_tracers()

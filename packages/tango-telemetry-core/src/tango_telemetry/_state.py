@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tango_telemetry._config import TelemetryConfig, TelemetryWarning, read_environment
+from tango_telemetry._current import make_current
+from tango_telemetry._exclusion import Exclusion, create_exclusion
 from tango_telemetry.bridge import ContextBridge, NoOpBridge
 
 if TYPE_CHECKING:
     from tango_telemetry._otel import Tracer, TracerProvider
 
-__all__ = ["State", "get_config", "get_context_bridge", "set_config", "state"]
+__all__ = ["State", "get_config", "get_context_bridge", "set_config", "state", "warn_once"]
 
 
 class State:
@@ -23,12 +26,22 @@ class State:
     def __init__(self) -> None:
         self.config = TelemetryConfig(enabled=None)
         self.configured = False
+        self.exclusion: Exclusion | None = None
+        self.baggage = False
         self.active = 0
         self.bridge: ContextBridge = NoOpBridge()
+        self.make_current: Callable[..., Any] = make_current
         self.tracer_provider: TracerProvider | None = None
         self.client_tracer: Tracer | None = None
         self.tracers: dict[str, Tracer] = {}
         self.generation = 0
+
+    def apply(self, config: TelemetryConfig) -> None:
+        """Put settings into force, and work out once what the hot path asks of them."""
+        self.config = config
+        self.configured = True
+        self.exclusion = create_exclusion(config.exclude)
+        self.baggage = "baggage" in config.propagators
 
     def reset_tracers(self) -> None:
         """Forget the tracers made so far: the next call of each service makes a new one."""
@@ -53,10 +66,19 @@ def get_config() -> TelemetryConfig:
 
 def set_config(config: TelemetryConfig) -> None:
     """Put settings into force and warn once of each that could not be used."""
-    state.config = config
-    state.configured = True
+    state.apply(config)
     for problem in config.problems if config.enabled is not False else ():
         warnings.warn(problem, TelemetryWarning, stacklevel=4)
+
+
+_warned: set[str] = set()
+
+
+def warn_once(message: str, stacklevel: int = 3) -> None:
+    """Warn of something that keeps telemetry from doing what was asked for; once per process and message."""
+    if message not in _warned:
+        _warned.add(message)
+        warnings.warn(message, TelemetryWarning, stacklevel=stacklevel + 1)
 
 
 def get_context_bridge() -> ContextBridge:

@@ -6,16 +6,15 @@ import inspect
 import os
 import socket
 import sys
-import warnings
 from contextvars import ContextVar
 from typing import Any, Protocol
 
 from tango_telemetry import _otel, _sdk
 from tango_telemetry import semantic_conventions as names
-from tango_telemetry._config import Endpoint, TelemetryWarning
+from tango_telemetry._config import Endpoint
 from tango_telemetry._otel import NoOpTracerProvider, Tracer, TracerProvider
 from tango_telemetry._otel_sdk import MissingPackageError
-from tango_telemetry._state import get_config, state
+from tango_telemetry._state import get_config, state, warn_once
 
 __all__ = [
     "TracerProviderFactory",
@@ -78,17 +77,8 @@ def create_tracer_provider(
             state.config,
         )
     except MissingPackageError as error:
-        _warn_once(str(error))
+        warn_once(str(error))
         return NoOpTracerProvider()
-
-
-_warned: set[str] = set()
-
-
-def _warn_once(message: str) -> None:
-    if message not in _warned:
-        _warned.add(message)
-        warnings.warn(message, TelemetryWarning, stacklevel=4)
 
 
 def _resource_of_process() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from tango_telemetry._config import TelemetryConfig
 from tango_telemetry._failures import record_error, record_failure
 from tango_telemetry._guard import guarded, log_internal_error
 from tango_telemetry._handover import Site, call_site, caller_of_tango
+from tango_telemetry._hooks import Hooks, RequestHook, ResponseHook
 from tango_telemetry._otel import (
     Context,
     Link,
@@ -29,8 +30,6 @@ from tango_telemetry._otel import (
     SpanKind,
     Tracer,
     TracerProvider,
-    attach,
-    detach,
     get_current,
     get_current_span,
     get_value,
@@ -45,7 +44,7 @@ from tango_telemetry._tracing import (
     current_tracer,
     get_client_tracer,
 )
-from tango_telemetry.propagation import extract, inject
+from tango_telemetry.propagation import extract_baggage, inject_with_baggage
 
 __all__ = [
     "SERVER_SCOPE",
@@ -53,6 +52,7 @@ __all__ = [
     "CallSites",
     "Context",
     "DelegatedCall",
+    "Hooks",
     "Instrumentor",
     "Link",
     "NonRecordingSpan",
@@ -79,6 +79,7 @@ __all__ = [
     "log_internal_error",
     "no_op_tracer",
     "no_op_tracer_provider",
+    "not_traced",
     "pass_through_tracer",
     "record_error",
     "record_failure",
@@ -86,6 +87,7 @@ __all__ = [
     "state",
     "suppressed",
     "thread_attributes",
+    "with_incoming_context",
 ]
 
 _SUPPRESS = _otel.suppress_key()
@@ -98,7 +100,19 @@ active_client_span: ContextVar[Any] = ContextVar("tango_telemetry_active_client_
 
 def suppressed(context: Context) -> bool:
     """Whether the user is in a ``suppress_instrumentation`` block."""
-    return bool(get_value(_SUPPRESS, context))
+    return bool(context) and bool(get_value(_SUPPRESS, context))
+
+
+def not_traced(context: Context, attributes: Mapping[str, Any], class_name: str = "") -> bool:
+    """Whether a call makes no span: the user suppressed it here, or excluded it in the settings.
+
+    :param attributes: those that its span would have
+    :param class_name: the device class, where the attributes do not say it
+    """
+    if context and get_value(_SUPPRESS, context):
+        return True
+    exclusion = state.exclusion
+    return exclusion is not None and exclusion.matches(attributes, class_name)
 
 
 def no_op_tracer_provider() -> TracerProvider:
@@ -116,10 +130,13 @@ def pass_through_tracer() -> Tracer:
     return _PASS_THROUGH
 
 
+_NOT_CARRIED: Any = object()  # a bridge's token may be None
+
+
 class TracedCall:
     """One span around one call: current in OpenTelemetry's context, and carried to the peer if ``carry`` says so."""
 
-    __slots__ = ("_active", "_bridged", "_inside", "_token", "span")
+    __slots__ = ("_bridged", "_current", "_entered", "_hooked", "span")
 
     def __init__(
         self,
@@ -130,47 +147,70 @@ class TracedCall:
         context: Context,
         carry: str | None = None,
         links: Sequence[Link] | None = None,
+        variables: tuple[Any, ...] = (),
     ) -> None:
         """Start the span and make it current.
 
         :param carry: the name under which cppTango gets the context, None to keep it in the process
         :param links: other spans that this one has to do with
+        :param variables: context variables, each followed by the value that it has while the span is current
         """
         self.span = span = tracer.start_span(name, context, kind, attributes, links)
-        self._bridged = self._active = None
-        # What can fail comes before what would have to be undone.
-        self._inside = set_span_in_context(span, context)
+        self._bridged: Any = _NOT_CARRIED
+        self._hooked: tuple[Hooks, Any, str, BaseException | None] | None = None
+        if carry is not None:
+            variables = (active_client_span, span)
+        self._entered = (span, context, *variables)
+        self._current = current = state.make_current(span, context, *variables)
         if carry is not None:
             span_context = span.get_span_context()
             if span_context.is_valid:
-                self._bridged = state.bridge.enter(carry, *inject(span_context))
-            self._active = active_client_span.set(span)
-        self._token = attach(self._inside)
+                try:
+                    # A context holds more than the span where the user put something there: baggage, perhaps.
+                    if state.baggage and len(current.context) > 1:
+                        texts = inject_with_baggage(span_context, context)
+                        self._bridged = state.bridge.enter(carry, *texts)
+                    else:
+                        self._bridged = state.bridge.enter_span(carry, span_context)
+                except BaseException:
+                    current.leave()
+                    raise
 
     @property
     def context(self) -> Context:
         """OpenTelemetry's context with this span as the current one."""
-        return self._inside
+        context: Context = self._current.context
+        return context
+
+    def call_hooks(self, hooks: Hooks, subject: Any, operation: str) -> None:
+        """Call the user's hooks: one now, the other at the end."""
+        self._hooked = (hooks, subject, operation, None)
+        hooks.before(self.span, subject, operation)
 
     def enter(self) -> None:
         """Make the span current again after :meth:`leave`, perhaps in another task."""
-        self._token = attach(self._inside)
+        self._current = state.make_current(*self._entered)
 
     def leave(self) -> None:
         """Make what was current before current again; the span stays open."""
-        if self._active is not None:
-            if self._bridged is not None:
-                state.bridge.exit(self._bridged)
-            active_client_span.reset(self._active)
-        detach(self._token)
+        bridged = self._bridged
+        if bridged is not _NOT_CARRIED:
+            self._bridged = _NOT_CARRIED
+            state.bridge.exit(bridged)
+        self._current.leave()
 
     def fail(self, error: BaseException) -> None:
         """Record that the call failed."""
+        if self._hooked is not None:
+            self._hooked = (*self._hooked[:3], error)
         record_failure(self.span, error)
 
     def end(self) -> None:
         """Leave, and end the span."""
         self.leave()
+        if self._hooked is not None:
+            hooks, *told = self._hooked
+            hooks.after(self.span, *told)
         self.span.end()
 
 
@@ -199,7 +239,16 @@ class DelegatedCall(TracedCall):
 
 def incoming_context() -> SpanContext | None:
     """Give the remote parent of the upcall that runs on this thread, None if the caller sent none."""
-    return extract(*state.bridge.get_trace_context())
+    return state.bridge.get_parent()[0]
+
+
+def with_incoming_context(context: Context) -> Context:
+    """Give ``context`` with the remote parent of the upcall that runs on this thread, and with its baggage."""
+    remote, tracestate = state.bridge.get_parent()
+    if remote is None:
+        return context
+    context = set_span_in_context(NonRecordingSpan(remote), context)
+    return extract_baggage(tracestate, context) if tracestate and state.baggage else context
 
 
 class CallSites:
@@ -244,11 +293,12 @@ def thread_attributes() -> dict[str, Any]:
 class Instrumentor:
     """The verbs of OpenTelemetry's ``BaseInstrumentor``, without its dependency: idempotent, exactly undone.
 
-    One object per class and process. Subclasses give :meth:`_instrument` and :meth:`_uninstrument`.
+    One object per class and process. Subclasses give :meth:`_instrument`, :meth:`_uninstrument` and ``hooks`` of their own.
     """
 
     _instance: ClassVar[Instrumentor | None] = None
     _instrumented = False
+    hooks: ClassVar[Hooks] = Hooks()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Instrumentor:
         if cls._instance is None or type(cls._instance) is not cls:
@@ -268,8 +318,8 @@ class Instrumentor:
         self,
         *,
         tracer_provider: Any = None,
-        request_hook: Callable[..., None] | None = None,
-        response_hook: Callable[..., None] | None = None,
+        request_hook: RequestHook | None = None,
+        response_hook: ResponseHook | None = None,
         config: TelemetryConfig | None = None,
         skip_dep_check: bool = False,
         raise_exception_on_conflict: bool = False,
@@ -286,8 +336,7 @@ class Instrumentor:
         """
         if self._instrumented or not activate(config, tracer_provider):
             return
-        self.request_hook = request_hook
-        self.response_hook = response_hook
+        self.hooks.set(request_hook, response_hook)
         self._instrumented = True
         guarded(self._instrument)
 
@@ -296,6 +345,7 @@ class Instrumentor:
         if not self._instrumented:
             return
         self._instrumented = False
+        self.hooks.set(None, None)
         guarded(self._uninstrument)
         deactivate()
 

@@ -1,22 +1,35 @@
 """What stands in for OpenTelemetry where it is not installed: the same names, the same signatures, no effect.
 
-User code written against OpenTelemetry's API (1.45) runs unchanged on these classes. tests/contract compares every
-public method and signature with the real ones.
+User code written against OpenTelemetry's API (1.45) runs unchanged on these classes. ``tests/contract/test_noop.py``
+compares every public method, its parameters and what it returns with the real ones.
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, TypeVar, cast
+
+from tango_telemetry._noop_values import (
+    Attributes,
+    Link,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
 
 __all__ = [
     "INVALID_SPAN",
     "INVALID_SPAN_CONTEXT",
     "Link",
     "NoOpSpan",
+    "NoOpSpanScope",
     "NoOpTracer",
     "NoOpTracerProvider",
     "SpanContext",
@@ -27,110 +40,9 @@ __all__ = [
     "TraceState",
 ]
 
-_Attributes = Mapping[str, Any] | None
+_F = TypeVar("_F", bound=Callable[..., Any])
 
-
-class SpanKind(enum.Enum):
-    """The role of a span, with the values of OpenTelemetry's ``SpanKind``."""
-
-    INTERNAL = 0
-    SERVER = 1
-    CLIENT = 2
-    PRODUCER = 3
-    CONSUMER = 4
-
-
-class StatusCode(enum.Enum):
-    """The outcome of a span, with the values of OpenTelemetry's ``StatusCode``."""
-
-    UNSET = 0
-    OK = 1
-    ERROR = 2
-
-
-class Status:
-    """The outcome of a span and one line about it (OpenTelemetry's ``Status``)."""
-
-    def __init__(self, status_code: StatusCode = StatusCode.UNSET, description: str | None = None) -> None:
-        self._status_code = status_code
-        self._description = description if status_code is StatusCode.ERROR else None
-
-    @property
-    def status_code(self) -> StatusCode:
-        return self._status_code
-
-    @property
-    def description(self) -> str | None:
-        return self._description
-
-    @property
-    def is_ok(self) -> bool:
-        return self._status_code is not StatusCode.ERROR
-
-    @property
-    def is_unset(self) -> bool:
-        return self._status_code is StatusCode.UNSET
-
-
-class TraceFlags(int):
-    """W3C trace flags: bit 0 says that the trace is sampled."""
-
-    DEFAULT = 0x00
-    SAMPLED = 0x01
-    RANDOM_TRACE_ID = 0x02
-
-    @classmethod
-    def get_default(cls) -> TraceFlags:
-        return cls(cls.DEFAULT)
-
-    @property
-    def sampled(self) -> bool:
-        return bool(self & self.SAMPLED)
-
-
-class TraceState(dict[str, str]):
-    """W3C trace state; always empty here."""
-
-    @classmethod
-    def get_default(cls) -> TraceState:
-        return cls()
-
-    def to_header(self) -> str:
-        return ",".join(f"{key}={value}" for key, value in self.items())
-
-
-class SpanContext(NamedTuple):
-    """The identity of a span; never valid here (OpenTelemetry's ``SpanContext``)."""
-
-    trace_id: int = 0
-    span_id: int = 0
-    is_remote: bool = False
-    trace_flags: TraceFlags = TraceFlags(0)
-    trace_state: TraceState = TraceState()
-    is_valid: bool = False
-
-
-INVALID_SPAN_CONTEXT = SpanContext()
-
-
-class Link:
-    """A reference to another span (OpenTelemetry's ``Link``)."""
-
-    def __init__(self, context: SpanContext, attributes: _Attributes = None) -> None:
-        self._context = context
-        self._attributes = attributes
-
-    @property
-    def context(self) -> SpanContext:
-        return self._context
-
-    @property
-    def attributes(self) -> _Attributes:
-        return self._attributes
-
-    @property
-    def dropped_attributes(self) -> int:
-        return 0
+INVALID_SPAN_CONTEXT = SpanContext(0, 0, False)
 
 
 class NoOpSpan:
@@ -149,10 +61,10 @@ class NoOpSpan:
     def set_attribute(self, key: str, value: Any) -> None:
         """Do nothing."""
 
-    def add_event(self, name: str, attributes: _Attributes = None, timestamp: int | None = None) -> None:
+    def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
         """Do nothing."""
 
-    def add_link(self, context: SpanContext, attributes: _Attributes = None) -> None:
+    def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
         """Do nothing."""
 
     def update_name(self, name: str) -> None:
@@ -168,7 +80,7 @@ class NoOpSpan:
     def record_exception(
         self,
         exception: BaseException,
-        attributes: _Attributes = None,
+        attributes: Attributes = None,
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
@@ -189,6 +101,34 @@ class NoOpSpan:
 INVALID_SPAN = NoOpSpan()
 
 
+class NoOpSpanScope(contextlib.ContextDecorator):
+    """What ``start_as_current_span`` gives: a context manager, and a decorator of plain and ``async`` functions.
+
+    Source: opentelemetry-api 1.45 ``_AgnosticContextManager``.
+    """
+
+    def __enter__(self) -> NoOpSpan:
+        return INVALID_SPAN
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        return None
+
+    def __call__(self, func: _F) -> _F:
+        if not inspect.iscoroutinefunction(func):
+            return super().__call__(func)
+
+        @functools.wraps(func)
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            return await func(*args, **kwargs)
+
+        return cast("_F", call)
+
+
 class NoOpTracer:
     """A tracer whose spans record nothing (the methods of OpenTelemetry's ``Tracer``)."""
 
@@ -197,7 +137,7 @@ class NoOpTracer:
         name: str,
         context: Any = None,
         kind: Any = SpanKind.INTERNAL,
-        attributes: _Attributes = None,
+        attributes: Attributes = None,
         links: Sequence[Any] | None = None,
         start_time: int | None = None,
         record_exception: bool = True,
@@ -206,24 +146,20 @@ class NoOpTracer:
         """Give the span that records nothing."""
         return INVALID_SPAN
 
-    @contextmanager
-    def _current_span(self) -> Iterator[NoOpSpan]:
-        yield INVALID_SPAN
-
     def start_as_current_span(
         self,
         name: str,
         context: Any = None,
         kind: Any = SpanKind.INTERNAL,
-        attributes: _Attributes = None,
+        attributes: Attributes = None,
         links: Sequence[Any] | None = None,
         start_time: int | None = None,
         record_exception: bool = True,
         set_status_on_exception: bool = True,
         end_on_exit: bool = True,
-    ) -> Any:
-        """Give a context manager (and decorator) with the span that records nothing."""
-        return self._current_span()
+    ) -> NoOpSpanScope:
+        """Give a context manager and decorator around the span that records nothing."""
+        return NoOpSpanScope()
 
 
 class NoOpTracerProvider:
@@ -237,7 +173,7 @@ class NoOpTracerProvider:
         instrumenting_module_name: str,
         instrumenting_library_version: str | None = None,
         schema_url: str | None = None,
-        attributes: _Attributes = None,
+        attributes: Attributes = None,
     ) -> NoOpTracer:
         """Give the tracer that records nothing."""
         return NoOpTracer()
@@ -251,6 +187,3 @@ class NoOpTracerProvider:
 
     def shutdown(self) -> None:
         """Do nothing."""
-
-
-_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

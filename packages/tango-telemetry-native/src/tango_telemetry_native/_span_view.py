@@ -27,8 +27,8 @@ def bounded_attributes(attributes: dict[str, Any], dropped: int) -> BoundedAttri
 
 
 def _bounded_list(items: list[Any], dropped: int) -> Any:
-    bounded = BoundedList(None)  # type: ignore[no-untyped-call, var-annotated, unused-ignore]
-    bounded.extend(items)  # type: ignore[no-untyped-call, unused-ignore]
+    bounded: Any = BoundedList(None)
+    bounded.extend(items)
     bounded.dropped = dropped
     return bounded
 

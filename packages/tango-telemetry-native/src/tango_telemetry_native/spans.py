@@ -20,6 +20,7 @@ import inspect
 import logging
 import os
 import threading
+import time
 import traceback
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +42,7 @@ from opentelemetry.trace import (
 
 from tango_telemetry_native import _spans
 from tango_telemetry_native._span_settings import SamplerRule, SpanLimits, encode_limits
-from tango_telemetry_native._spans import SpanQueue
+from tango_telemetry_native._spans import SpanQueue, make_current
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_QUEUE_BYTES",
     "DEFAULT_QUEUE_SPANS",
+    "SHUTDOWN_TIMEOUT",
     "NativeSpan",
     "NativeTracer",
     "NativeTracerProvider",
@@ -56,6 +58,7 @@ __all__ = [
     "SpanQueue",
     "create_native_tracer_provider",
     "create_span_queue",
+    "make_current",
 ]
 
 DEFAULT_QUEUE_SPANS = 131_072
@@ -63,6 +66,9 @@ DEFAULT_QUEUE_SPANS = 131_072
 
 DEFAULT_QUEUE_BYTES = 64 << 20
 """Memory that finished spans may take while they wait."""
+
+SHUTDOWN_TIMEOUT = 1.0
+"""Seconds that ``shutdown`` may take to deliver what waits."""
 
 _logger = logging.getLogger(__name__)
 
@@ -85,22 +91,37 @@ def create_native_tracer_provider(
     span_limits: Any = None,
     id_generator: Any = None,
     queue: SpanQueue | None = None,
+    flush: Callable[[float], bool] | None = None,
 ) -> NativeTracerProvider:
     """A tracer provider with its spans in C++.
 
-    `resource` is the SDK's ``Resource`` or a mapping of attributes. `sampler`, `span_limits` and `id_generator` are the SDK's or
-    objects like them; without them the ``OTEL_*`` variables decide, as in the SDK. Providers that share one `queue` share one
-    pipeline; without one the provider makes its own.
+    `resource` is the SDK's ``Resource`` or a mapping of attributes; None is what the SDK makes of its environment. `sampler`,
+    `span_limits` and `id_generator` are the SDK's or objects like them; without them the ``OTEL_*`` variables decide, as in the SDK.
+    Providers that share one `queue` share one pipeline; without one the provider makes its own. `flush` is called with seconds by
+    the provider's ``force_flush`` and ``shutdown``: the pipeline's, which delivers what the queue holds.
     """
     return NativeTracerProvider(
-        resource, sampler=sampler, span_limits=span_limits, id_generator=id_generator, queue=queue
+        resource,
+        sampler=sampler,
+        span_limits=span_limits,
+        id_generator=id_generator,
+        queue=queue,
+        flush=flush,
     )
+
+
+def _default_resource() -> Any:
+    try:
+        from opentelemetry.sdk.resources import Resource
+    except ImportError:
+        return {}
+    return Resource.create({})
 
 
 class NativeSpan(_spans.SpanBase, trace.Span):
     """A recording span. Beside OpenTelemetry's API it has the properties of the SDK's ``ReadableSpan``."""
 
-    _tracer: NativeTracer  # type: ignore[assignment, unused-ignore]
+    _tracer: NativeTracer
 
     __slots__ = ()
     __repr__ = _spans.SpanBase.__repr__
@@ -159,7 +180,7 @@ class NativeSpan(_spans.SpanBase, trace.Span):
         return NativeReadableSpan(self)
 
 
-class NativeDroppedSpan(_spans.DroppedSpanBase, NonRecordingSpan):  # type: ignore[override, unused-ignore]
+class NativeDroppedSpan(_spans.DroppedSpanBase, NonRecordingSpan):  # type: ignore[override]
     """A span that the sampler does not want: only its context goes on."""
 
     __slots__ = ()
@@ -230,9 +251,11 @@ class NativeTracerProvider(trace.TracerProvider):
         span_limits: Any = None,
         id_generator: Any = None,
         queue: SpanQueue | None = None,
+        flush: Callable[[float], bool] | None = None,
     ) -> None:
         self.queue = create_span_queue() if queue is None else queue
-        self._resource = resource
+        self._flush = flush
+        self._resource = _default_resource() if resource is None else resource
         self._rule = SamplerRule.from_env() if sampler is None else SamplerRule.from_sampler(sampler)
         self._limits = encode_limits(SpanLimits.from_env() if span_limits is None else span_limits)
         self._id_generator = id_generator
@@ -245,7 +268,7 @@ class NativeTracerProvider(trace.TracerProvider):
 
     @property
     def resource(self) -> Any:
-        """What `resource` was given."""
+        """The resource of its spans."""
         return self._resource
 
     def get_tracer(
@@ -284,14 +307,24 @@ class NativeTracerProvider(trace.TracerProvider):
                 self._hook(tracer)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Flush the span processors that were added. The queue is flushed by the pipeline that drains it."""
-        results = [processor.force_flush(timeout_millis) for processor in self._hooks.processors]
-        return all(result is not False for result in results)
+        """Flush the span processors that were added, then the pipeline, within `timeout_millis` together."""
+        deadline = time.monotonic() + timeout_millis / 1000
+        flushed = True
+        for processor in self._hooks.processors:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            flushed = processor.force_flush(int(left * 1000)) is not False and flushed
+        if self._flush is not None:
+            flushed = self._flush(max(0.0, deadline - time.monotonic())) and flushed
+        return flushed
 
     def shutdown(self) -> None:
-        """Shut down the span processors that were added. The queue belongs to its pipeline and goes on."""
+        """Shut down the span processors that were added, and flush. The queue belongs to its pipeline, which goes on."""
         for processor in self._hooks.processors:
             processor.shutdown()
+        if self._flush is not None:
+            self._flush(SHUTDOWN_TIMEOUT)
 
     def _hook(self, tracer: NativeTracer) -> None:
         if self._hooks.processors:

@@ -7,6 +7,7 @@ PyTango, with telemetry off and without OpenTelemetry, while PyTango's own class
 from __future__ import annotations
 
 import contextlib
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from tango_telemetry import Endpoint
@@ -135,7 +136,7 @@ class TelemetryDevice:
         endpoints = telemetry.endpoints if telemetry is not None else None
         return call_tracer_provider_factory(class_name, device_name, _server_attributes(), endpoints)
 
-    def create_telemetry_tracer(self, tracer_provider: TracerProvider) -> Tracer:
+    def create_telemetry_tracer(self, tracer_provider: TracerProvider, /) -> Tracer:
         """Make the tracer of this device from its tracer provider; override it to name the tracer yourself."""
         return tracer_provider.get_tracer(SERVER_SCOPE, VERSION)
 
@@ -202,8 +203,7 @@ _server_name: dict[str, str] = {}
 def _server_attributes() -> dict[str, str]:
     """The resource attributes of this device server: the same for all its devices."""
     if not _server_name:
-        import tango
-
+        tango: Any = importlib.import_module("tango")
         with contextlib.suppress(tango.DevFailed):  # no Util: somebody makes devices by hand
             _server_name[names.TANGO_SERVER_NAME] = tango.Util.instance(False).get_ds_name()
     return dict(_server_name)

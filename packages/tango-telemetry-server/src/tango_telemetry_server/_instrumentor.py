@@ -7,13 +7,15 @@ import importlib
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from tango_telemetry.instrumentation import Instrumentor, guarded, state
+from tango_telemetry.instrumentation import Hooks, Instrumentor, guarded, state
 from tango_telemetry.patching import Patches
 
 from tango_telemetry_server._classes import instrument_class
 from tango_telemetry_server._device import TelemetryDevice, get_device_telemetry, switch
 from tango_telemetry_server._dynamic import instrument_device, patch_dynamic
+from tango_telemetry_server._events import instrument_events
 from tango_telemetry_server._follow import note_late_start
+from tango_telemetry_server._handlers import hooks
 
 __all__ = ["TangoServerInstrumentor", "add_device_methods"]
 
@@ -28,6 +30,7 @@ def add_device_methods() -> None:
 class TangoServerInstrumentor(Instrumentor):
     """Traces the devices of a device server, of PyTango's high-level and low-level API."""
 
+    hooks: ClassVar[Hooks] = hooks
     _patches: ClassVar[Patches] = Patches()
 
     def _instrument(self) -> None:
@@ -43,6 +46,7 @@ class TangoServerInstrumentor(Instrumentor):
                 server.BaseDevice
             ):  # PyTango would make a tracer of its own (10.3; 10.0 and 10.1)
                 patches.set_attribute(server.BaseDevice, name, _skip)
+        guarded(instrument_events, patches)
         patches.wrap(tango.Util, "add_TgClass", self._wrap_add_class)
         patch_dynamic(patches, tango.DeviceImpl)
         if "_telemetry_reconfigured" in vars(tango.DeviceImpl):

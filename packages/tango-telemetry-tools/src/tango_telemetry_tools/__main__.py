@@ -7,10 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from . import _demo, _show
+from . import _demo, _doctor, _show
 
 # Each subcommand is a module with add_parser(subparsers), which sets `run`.
-SUBCOMMANDS = (_demo, _show)
+SUBCOMMANDS = (_demo, _show, _doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

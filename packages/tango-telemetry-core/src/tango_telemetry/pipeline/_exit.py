@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 FORK_PAUSE = 0.05
 """Seconds that a fork may wait for the pipelines' threads to be between two pieces of work."""
-# The rest of the shutdown's bound is for the interpreter's own end.
-_SHARE_OF_TIMEOUT = 0.8
+# The rest of the bound is for the end of the interpreter and of cppTango, 0.1 to 0.3 s on a busy machine.
+_SHARE_OF_TIMEOUT = 0.6
 
 
 class ExitHooks:
@@ -62,12 +62,12 @@ class ExitHooks:
     def _install_sigterm(self) -> None:
         """Only in the main thread can it be done, and only the default action is replaced.
 
-        cppTango installs its own handler when a device server starts, which then takes the place of this one; a
-        pipeline made later, by the first device, must leave it there, or no device would be deleted (10.3.1).
+        cppTango installs its own handler when a device server starts: before the first pipeline as a rule, and then it
+        must stay; else it takes the place of this one.
         """
-        if threading.current_thread() is not threading.main_thread():
+        if threading.current_thread() is not threading.main_thread() or _is_caught_in_c(signal.SIGTERM):
             return
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and not _has_handler_in_c(signal.SIGTERM):
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, self._on_sigterm)
             self.watchdog.install()
 
@@ -95,9 +95,13 @@ class ExitHooks:
         self._exit_now(status)
 
 
-def _has_handler_in_c(number: int) -> bool:
-    """Whether C code has installed a handler, which Python does not know of: ``struct sigaction`` begins with it."""
-    action = (ctypes.c_void_p * 32)()
-    if ctypes.CDLL(None).sigaction(number, None, ctypes.byref(action)) != 0:
-        return True
-    return bool(action[0])
+def _is_caught_in_c(number: int) -> bool:
+    """Whether the process has a handler for the signal: signal.getsignal does not see those that C code installs."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+            caught = next(line for line in status if line.startswith("SigCgt:"))
+    except (OSError, StopIteration):
+        return (
+            "tango" in sys.modules
+        )  # no /proc: rather lose the last second of spans than a server's own handler
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)

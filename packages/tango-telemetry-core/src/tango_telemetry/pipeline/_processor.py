@@ -18,14 +18,20 @@ def _processor_class() -> type[SpanProcessor]:
     base: type[SpanProcessor] = _otel_sdk.load_sdk().SpanProcessor
 
     class PipelineSpanProcessor(base):  # type: ignore[misc, valid-type]
-        """Hands finished spans to the shared pipeline."""
+        """Hands finished spans to the shared pipeline.
+
+        `keeps_failed`: also those that failed beyond the limit of new traces, which are recorded but not sampled.
+        """
+
+        keeps_failed = False
 
         def __init__(self, pipeline: Pipeline) -> None:
             self._pipeline = pipeline
             self._accept: Any = pipeline.accept_span()
 
         def on_end(self, span: ReadableSpan) -> None:
-            if span.context.trace_flags & 1:  # a span may be recorded and not sampled
+            # A span may be recorded and not sampled.
+            if span.context.trace_flags & 1 or (self.keeps_failed and not span.status.is_ok):
                 self._accept(span)
 
         def shutdown(self) -> None:

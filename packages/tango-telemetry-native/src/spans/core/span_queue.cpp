@@ -85,7 +85,7 @@ SpanQueue::~SpanQueue() {
         }
     }
     destroy_list(incoming_.head);
-    destroy_list(staged_.head);
+    destroy_list(staged_);
 }
 
 void SpanQueue::destroy_list(QueuedSpan* head) noexcept {
@@ -157,12 +157,12 @@ void SpanQueue::Drain::collect(std::size_t max_bytes) noexcept {
     std::size_t estimate = 0;
     // Two rounds: what an earlier drain left over, then what has come in since.
     for (int round = 0; round < 2; round++) {
-        if (!queue_.staged_.head) {
+        if (!queue_.staged_) {
             std::lock_guard<std::mutex> lock(queue_.mutex_);
-            queue_.staged_ = queue_.incoming_;
+            queue_.staged_ = queue_.incoming_.head;
             queue_.incoming_ = List{};
         }
-        while (QueuedSpan* const span = queue_.staged_.head) {
+        while (QueuedSpan* const span = queue_.staged_) {
             std::size_t cost = span->size;
             if (span->scope->epoch != epoch_) {
                 cost += span->scope->head.size() + span->scope->tail.size() + 1 + kMaxVarint;
@@ -177,10 +177,7 @@ void SpanQueue::Drain::collect(std::size_t max_bytes) noexcept {
                 break;
             }
             estimate += cost;
-            queue_.staged_.head = span->next;
-            if (!span->next) {
-                queue_.staged_.tail = nullptr;
-            }
+            queue_.staged_ = span->next;
             add(span);
             spans_++;
             memory_ += span->memory();
@@ -236,11 +233,8 @@ SpanQueue::Drain::~Drain() {
         }
     }
     if (first) {
-        last->next = queue_.staged_.head;
-        queue_.staged_.head = first;
-        if (!queue_.staged_.tail) {
-            queue_.staged_.tail = last;
-        }
+        last->next = queue_.staged_;
+        queue_.staged_ = first;
     }
 }
 
@@ -249,7 +243,8 @@ SpanQueue::Drain::~Drain() {
 // holds each queue's mutex.
 void SpanQueue::forget_after_fork() noexcept {
     destroy_list(incoming_.head);
-    incoming_ = staged_ = List{};
+    incoming_ = List{};
+    staged_ = nullptr;
     spans_ = bytes_ = 0;
     dropped_ = accepted_ = 0;
     armed_ = true;

@@ -141,7 +141,7 @@ private:
 
     mutable std::mutex mutex_;  // a leaf: nothing is called while it is held
     List incoming_;
-    List staged_;  // taken from incoming_ in one step, used by the one drain that is under way
+    QueuedSpan* staged_ = nullptr;  // taken from incoming_ in one step, used by the one drain that is under way
     std::size_t spans_ = 0;
     std::size_t bytes_ = 0;
     std::uint64_t dropped_ = 0;

@@ -1,0 +1,109 @@
+"""What tracing costs: PyTango untouched, its built-in tracing, and ours, side by side in one run.
+
+Usage: python benchmarks/calls.py [--quick] [--only NAME,…] [--parts latency,paced,scale,spans] [--json FILE]
+
+Trust the ratios, not the microseconds: every stack has client and server processes of its own, and they take turns
+every few milliseconds, so what else the machine does falls on all alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import _latency
+import _report
+import _scale
+from _receiver import Receiver
+from _stacks import STACKS, Farm, Warm
+
+PARTS = ("latency", "paced", "scale", "spans")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer blocks: under 90 s, and coarser")
+    parser.add_argument("--only", default="", help="stacks by name, beside untouched and builtin")
+    parser.add_argument("--parts", default=",".join(PARTS), help="what to measure")
+    parser.add_argument("--rounds", type=int, default=0, help="blocks of each call")
+    parser.add_argument("--json", type=Path, default=Path(__file__).with_name("results.json"))
+    return parser.parse_args()
+
+
+def measure_scale(receiver: Receiver, *, quick: bool) -> dict[str, Any]:
+    """Many devices, many threads, a large trace, the import."""
+    names = ("sdk-idl", "default")
+    return {
+        # First, while no larger process has run: the peak memory of all children is asked for.
+        "show": _scale.measure_show(10_000),
+        "import": _scale.measure_import(receiver, rounds=3 if quick else 9),
+        "devices": _scale.measure_devices(
+            receiver,
+            numbers=(1, 1000) if quick else (1, 100, 1000),
+            rounds=1 if quick else 5,
+            names=names[1:] if quick else names,
+        ),
+        "threads": _scale.measure_threads(
+            receiver,
+            threads=(1, 8) if quick else (1, 8, 32),
+            rounds=1 if quick else 3,
+            seconds=0.5 if quick else 1.0,
+            names=names,
+        ),
+    }
+
+
+def main() -> int:
+    """Measure, print, write the file."""
+    arguments = parse_arguments()
+    parts = arguments.parts.split(",")
+    wanted = {"untouched", "builtin", *arguments.only.split(",")}
+    stacks = [stack for stack in STACKS if not arguments.only or stack.name in wanted]
+    results: dict[str, Any] = {
+        "python": platform.python_version(),
+        "pytango": version("pytango"),
+        "opentelemetry-sdk": version("opentelemetry-sdk"),
+        "quick": arguments.quick,
+    }
+    receiver = Receiver()
+    started = time.perf_counter()
+    try:
+        if "latency" in parts or "paced" in parts:
+            with Farm(receiver) as farm:
+                warm = [Warm(farm, stack) for stack in stacks]
+                if "latency" in parts:
+                    rounds = arguments.rounds or (9 if arguments.quick else 31)
+                    count = 20 if arguments.quick else 30
+                    results["blocks"] = _latency.measure_blocks(warm, rounds=rounds, count=count)
+                    _report.print_blocks(stacks, results["blocks"])
+                if "paced" in parts:
+                    slices, count = (2, 150) if arguments.quick else (6, 250)
+                    results["paced"] = _latency.measure_paced(
+                        warm, receiver, rate=250, slices=slices, count=count
+                    )
+                    _report.print_paced(stacks, results["paced"])
+        if "scale" in parts:
+            results["scale"] = measure_scale(receiver, quick=arguments.quick)
+            _report.print_scale(results["scale"])
+    finally:
+        receiver.stop()
+    results["verdict"] = _report.print_verdict(results)
+    results["seconds"] = round(time.perf_counter() - started, 1)
+    arguments.json.write_text(json.dumps(results, indent=1))
+    print(f"\n{results['seconds']} s; written to {arguments.json}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""Events that a device sends: a PRODUCER span for each, child of the handler that sends it, a root anywhere else.
+
+An event carries no context (cppTango 9.3 to 10.3: ZMQ messages have no place for it), so what receives it is not a child
+of this span: see docs/decisions/0012-events.md.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from typing import Any, Final
+
+from tango_telemetry import semantic_conventions as names
+from tango_telemetry.instrumentation import (
+    SpanKind,
+    TracedCall,
+    caller_of_tango,
+    code_attributes,
+    get_current,
+    guarded,
+    not_traced,
+    pass_through_tracer,
+    state,
+    thread_attributes,
+)
+from tango_telemetry.patching import Patches
+
+from tango_telemetry_server._device import get_device_telemetry
+
+__all__ = ["instrument_events"]
+
+# Methods of DeviceImpl that send an event, and its type; those that a PyTango does not have are passed over.
+EVENTS: Final = {
+    "push_change_event": "change",
+    "push_alarm_event": "alarm",
+    "push_archive_event": "archive",
+    "push_event": "user",
+    "push_data_ready_event": "data_ready",
+    "push_att_conf_event": "attr_conf",
+    "push_pipe_event": "pipe",
+}
+
+
+def instrument_events(patches: Patches) -> None:
+    """Wrap every method of a device that sends an event."""
+    device = importlib.import_module("tango").DeviceImpl
+    for method, event_type in EVENTS.items():
+        patches.wrap(device, method, functools.partial(_wrap, method, event_type))
+
+
+def _wrap(method: str, event_type: str, push: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(push)
+    def traced_push(self: Any, *args: Any, **kwargs: Any) -> Any:
+        call = guarded(_begin, self, method, event_type, args, kwargs)
+        if call is None:
+            return push(self, *args, **kwargs)
+        try:
+            return push(self, *args, **kwargs)
+        except BaseException as error:
+            guarded(call.fail, error)
+            raise
+        finally:
+            guarded(call.end)
+
+    return traced_push
+
+
+def _begin(
+    device: Any, method: str, event_type: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> TracedCall | None:
+    if not state.active:
+        return None
+    telemetry = get_device_telemetry(device)
+    subject: Any = args[0] if args else kwargs.get("attr_name", kwargs.get("attr"))
+    name = subject if isinstance(subject, str) else str(subject.get_name())
+    context = get_current()
+    attributes: dict[str, Any] = {
+        names.MESSAGING_SYSTEM: names.TANGO,
+        names.MESSAGING_DESTINATION_NAME: f"{telemetry.device_name}/{name}",
+        names.MESSAGING_OPERATION_NAME: method,
+        names.MESSAGING_OPERATION_TYPE: "send",
+        names.TANGO_OPERATION: method,
+        names.TANGO_DEVICE_NAME: telemetry.device_name,
+        names.TANGO_DEVICE_CLASS: telemetry.class_name,
+        names.TANGO_PIPE_NAME if event_type == "pipe" else names.TANGO_ATTRIBUTE_NAME: name,
+        names.TANGO_EVENT_TYPE: event_type,
+    }
+    frame = caller_of_tango(3)
+    if frame is not None:
+        attributes.update(code_attributes(frame.f_code, frame.f_lineno))
+    attributes.update(thread_attributes())
+    tracer = pass_through_tracer() if not_traced(context, attributes) else telemetry.tracer
+    title = f"{telemetry.class_name}.{method} {name}"
+    return TracedCall(tracer, title, SpanKind.PRODUCER, attributes, context)

@@ -1,0 +1,107 @@
+"""Which bridge carries the context and which tracer provider makes spans: tracing is switched on for a moment and asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+
+from tango_telemetry import Endpoint, TelemetryConfig, create_tracer_provider, get_context_bridge
+from tango_telemetry import environment_variables as env
+from tango_telemetry._sdk import load_native_spans
+from tango_telemetry._setup import activate, deactivate
+from tango_telemetry.bridge import import_native
+
+from .model import Context, Diagnosis
+
+_CARRIERS = {
+    "pytango": "cppTango's client identification (IDL v6), through PyTango's own binding",
+    "native": "cppTango's client identification (IDL v6), through the native package",
+    "giop": "GIOP service contexts, which reach Tango 9 too",
+    "noop": "nothing",
+}
+
+
+def look(diagnosis: Diagnosis, config: TelemetryConfig) -> None:
+    """Fill in `diagnosis.context`. Changes the environment of this process, as instrument() does."""
+    installed = diagnosis.installed
+    if installed is None or installed.configuration == "none" or installed.pytango is None:
+        why = (
+            "PyTango is missing"
+            if installed and installed.pytango is None
+            else "OpenTelemetry is not installed"
+        )
+        diagnosis.context = Context("noop", why, "none", why)
+        return
+    asked = dataclasses.replace(
+        config, enabled=True, patching_disabled=False, endpoints=_quiet(config), problems=()
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        active = activate(asked, None)
+        bridge = get_context_bridge().name
+        provider = create_tracer_provider("tango-telemetry doctor", endpoints=_stand_ins(config))
+        if active:
+            deactivate()
+    for warning in caught:
+        text, _, command = str(warning.message).partition(" Type: ")
+        diagnosis.warn(text, command or f"unset {env.PYTANGO_TELEMETRY_CONTEXT_BRIDGE}")
+    if not active:
+        diagnosis.error(f"PyTango {installed.pytango} cannot be traced", "pip install --upgrade pytango")
+    name, reason = _provider(type(provider).__module__, config)
+    diagnosis.context = Context(bridge, _bridge_reason(bridge, config), name, reason)
+    if bridge == "noop":
+        diagnosis.warn(
+            "no bridge: each process makes traces of its own", "pip install tango-telemetry-native"
+        )
+
+
+def _stand_ins(config: TelemetryConfig) -> tuple[Endpoint, ...]:
+    """As many endpoints as there are, of kinds that the choice is made by, without making a folder for files."""
+    nowhere = Endpoint("http", "http://localhost:4318/v1/traces")
+    return tuple(nowhere if endpoint.exporter == "file" else endpoint for endpoint in config.endpoints)
+
+
+def _quiet(config: TelemetryConfig) -> tuple[Endpoint, ...]:
+    return tuple(endpoint for endpoint in config.endpoints if endpoint.exporter != "console")
+
+
+def _bridge_reason(bridge: str, config: TelemetryConfig) -> str:
+    carriers = " and ".join(_CARRIERS.get(part, part) for part in bridge.split("+"))
+    forced = (
+        f"; {env.PYTANGO_TELEMETRY_CONTEXT_BRIDGE}={config.context_bridge}"
+        if config.context_bridge != "auto"
+        else ""
+    )
+    if "giop" in bridge.split("+"):
+        return carriers + forced
+    return f"{carriers}{forced}; no GIOP: {_why_no_giop(config)}"
+
+
+def _why_no_giop(config: TelemetryConfig) -> str:
+    native = import_native()
+    if native is None:
+        return "tango-telemetry-native is not installed"
+    reason = str(native.giop.status()["reason"])
+    return reason or f"{env.PYTANGO_TELEMETRY_CONTEXT_BRIDGE}={config.context_bridge}"
+
+
+def _provider(module: str, config: TelemetryConfig) -> tuple[str, str]:
+    if module.startswith("tango_telemetry_native"):
+        return "native", "spans are made in C++ by tango-telemetry-native"
+    if module.startswith("opentelemetry.sdk"):
+        return "sdk", f"OpenTelemetry's SDK makes the spans: {_why_not_native(config)}"
+    if not config.endpoints:
+        return "none", "there is no exporter"
+    return "none", "OpenTelemetry's SDK is not installed: no span is emitted"
+
+
+def _why_not_native(config: TelemetryConfig) -> str:
+    if not config.native_spans:
+        return f"{env.PYTANGO_TELEMETRY_NATIVE_SPANS} is off"
+    if load_native_spans(config) is None:
+        return "tango-telemetry-native is not installed"
+    if config.traces_per_second is not None:
+        return f"{env.PYTANGO_TELEMETRY_TRACES_PER_SECOND} is set"
+    if len(config.endpoints) > 1:
+        return "there are several endpoints"
+    return "the console shows the SDK's own form of a span"

@@ -1,0 +1,98 @@
+"""What one device says of itself."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shlex
+import time
+from typing import Any
+
+from .model import DeviceReport, Diagnosis
+
+TIMEOUT_MS = 3000
+_ASKED = (
+    "is_telemetry_enabled",
+    "get_telemetry_tracing",
+    "get_telemetry_topics",
+    "get_telemetry_tracing_endpoints",
+)
+
+
+def look(diagnosis: Diagnosis, name: str) -> None:
+    """Fill in `diagnosis.device`. Call it last: it takes telemetry's settings out of the environment."""
+    try:
+        tango: Any = importlib.import_module("tango")
+    except ImportError:
+        return  # `installed` has said so
+    for variable in [name for name in os.environ if name.startswith("TANGO_TELEMETRY_")]:
+        del os.environ[variable]  # a value that cppTango cannot parse would end this process here
+    os.environ["TANGO_TELEMETRY_ENABLE"] = "off"
+    try:
+        diagnosis.device = _ask(tango, name)
+    except tango.DevFailed as failure:
+        diagnosis.device = DeviceReport(name, answers=False)
+        first = failure.args[0]
+        what = f"{name} does not answer: {first.reason}: {' '.join(first.desc.split())}"
+        diagnosis.error(what, _suggest(name, first.reason))
+        return
+    _judge(diagnosis, diagnosis.device)
+
+
+def _ask(tango: Any, name: str) -> DeviceReport:
+    proxy = tango.DeviceProxy(name)
+    proxy.set_timeout_millis(TIMEOUT_MS)
+    start = time.monotonic()
+    proxy.ping()
+    seconds = round(time.monotonic() - start, 6)
+    info = proxy.info()
+    return DeviceReport(
+        name=proxy.dev_name(),
+        answers=True,
+        seconds=seconds,
+        device_class=str(info.dev_class),
+        server=str(info.server_id),
+        host=str(info.server_host),
+        idl_version=int(proxy.get_idl_version()),
+        telemetry=_ask_telemetry(tango, proxy),
+    )
+
+
+def _ask_telemetry(tango: Any, proxy: Any) -> dict[str, Any]:
+    """The telemetry state that cppTango 10.3 gives; {} from older servers, which do not know the question."""
+    answers: dict[str, Any] = {}
+    for method in _ASKED:
+        ask = getattr(type(proxy), method, None)
+        if ask is None:
+            return {}
+        try:
+            answer = ask(proxy)
+        except tango.DevFailed:
+            return answers
+        key = method.removeprefix("is_telemetry_").removeprefix("get_telemetry_")
+        answers[key] = answer if isinstance(answer, bool) else [str(item) for item in answer]
+    return answers
+
+
+def _judge(diagnosis: Diagnosis, device: DeviceReport) -> None:
+    bridge = diagnosis.context.bridge if diagnosis.context else "noop"
+    if device.idl_version is not None and device.idl_version < 6 and "giop" not in bridge:
+        diagnosis.warn(
+            f"{device.name} speaks IDL v{device.idl_version}, which carries no trace context",
+            "pip install tango-telemetry-native   # here and on the host of its server",
+        )
+    if device.telemetry.get("enabled") is False and "giop" not in bridge:
+        diagnosis.warn(
+            f"{device.name} has telemetry switched off",
+            f"python -c \"import tango; tango.DeviceProxy('{device.name}').start_telemetry()\"",
+        )
+
+
+def _suggest(name: str, reason: str) -> str:
+    if reason == "API_TangoHostNotSet" or ("TANGO_HOST" not in os.environ and "://" not in name):
+        return "export TANGO_HOST=HOST:10000"
+    if reason in ("API_CantConnectToDatabase", "API_DatabaseAccess"):
+        return "tango_admin --ping-database 3   # is TANGO_HOST right, and the database server running?"
+    if reason in ("DB_DeviceNotDefined", "API_WrongDeviceNameSyntax", "API_UnsupportedProtocol"):
+        return f"tango_admin --check-device {shlex.quote(name)}"
+    return f"tango_admin --ping-device {shlex.quote(name)}   # then start its server"

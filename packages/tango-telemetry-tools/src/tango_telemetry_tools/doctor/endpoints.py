@@ -1,0 +1,132 @@
+"""One span really sent to each endpoint, by the exporter that a traced process would use, within a few seconds."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tango_telemetry import Endpoint, TelemetryConfig, _otel_sdk
+from tango_telemetry._guard import guarded
+from tango_telemetry._otel_sdk import MissingPackageError
+from tango_telemetry.pipeline._delivery import Outcome, Result
+from tango_telemetry.pipeline._exporters import create_exporter
+from tango_telemetry.pipeline._redact import redact_url
+
+from .installed import FULL
+from .model import Diagnosis, EndpointResult
+
+TIMEOUT = 3.0
+"""Seconds for one attempt."""
+_GRACE = 2.0
+SERVICE_NAME = "tango-telemetry doctor"
+
+
+def look(diagnosis: Diagnosis, config: TelemetryConfig, variable: str) -> None:
+    """Fill in `diagnosis.endpoints`. `variable` is the one that says where spans go."""
+    for endpoint in config.endpoints:
+        result = try_endpoint(endpoint, config)
+        diagnosis.endpoints.append(result)
+        if result.result == "failed":
+            diagnosis.error(
+                f"the {endpoint.exporter} endpoint {result.target} does not work: {result.reason}",
+                suggest(endpoint, result.reason, variable),
+            )
+
+
+def try_endpoint(endpoint: Endpoint, config: TelemetryConfig) -> EndpointResult:
+    """Send one span, or for files and the console see that one could be written."""
+    target = redact_url(endpoint.target)
+    try:
+        _otel_sdk.load_sdk()
+    except MissingPackageError:
+        return EndpointResult(endpoint.exporter, target, "skipped", "OpenTelemetry's SDK is not installed")
+    start = time.monotonic()
+    try:
+        outcome = _write_file(endpoint) if endpoint.exporter == "file" else _send(endpoint, config)
+    except (MissingPackageError, ValueError, OSError) as error:
+        return EndpointResult(endpoint.exporter, target, "failed", _one_line(error))
+    seconds = round(time.monotonic() - start, 3)
+    delivered = outcome.result is Result.DELIVERED and not outcome.rejected_spans
+    reason = outcome.reason or ("" if delivered else "the collector refused the span")
+    return EndpointResult(endpoint.exporter, target, "delivered" if delivered else "failed", reason, seconds)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, MissingPackageError):
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _write_file(endpoint: Endpoint) -> Outcome:
+    """See that the folder can be written to, and leave nothing behind."""
+    _otel_sdk.load_exporter("file")
+    folder = Path(endpoint.target).absolute()
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise NotADirectoryError(20, "not a directory", str(existing))
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise PermissionError(13, "the folder is not writable", str(existing))
+    return Outcome(Result.DELIVERED, "" if existing == folder else "the folder will be made")
+
+
+def _send(endpoint: Endpoint, config: TelemetryConfig) -> Outcome:
+    exporter = create_exporter(endpoint, config.pipeline)
+    if endpoint.exporter == "console":
+        return Outcome(
+            Result.DELIVERED
+        )  # it works if it can be made, and a span there would spoil our own output
+    answer: list[Outcome | None] = []
+
+    def attempt() -> None:
+        _otel_sdk.suppress_instrumentation()
+        answer.append(guarded(exporter.send, exporter.encode([create_span()]), TIMEOUT))
+
+    # On a thread of its own, because looking up a name may take longer than any timeout of a connection.
+    thread = threading.Thread(target=attempt, name="tango-telemetry-doctor", daemon=True)
+    thread.start()
+    thread.join(TIMEOUT + _GRACE)
+    outcome = answer[0] if answer else Outcome(Result.RETRY, f"no answer within {TIMEOUT + _GRACE:.0f} s")
+    return outcome or Outcome(Result.RETRY, "internal error")
+
+
+def create_span() -> Any:
+    """Give one finished span of the SDK's, whatever the sampler says."""
+    sdk = _otel_sdk.load_sdk()
+    resource = _otel_sdk.create_resource({"service.name": SERVICE_NAME, "service.namespace": "tango"})
+    sampling = _otel_sdk.load("opentelemetry.sdk.trace.sampling", "recording spans")
+    disabled = os.environ.pop("OTEL_SDK_DISABLED", None)
+    try:
+        provider = sdk.TracerProvider(resource=resource, sampler=sampling.ALWAYS_ON, shutdown_on_exit=False)
+        span = provider.get_tracer("tango_telemetry.doctor").start_span("tango-telemetry doctor")
+    finally:
+        if disabled is not None:
+            os.environ["OTEL_SDK_DISABLED"] = disabled
+    span.end()
+    return span
+
+
+def suggest(endpoint: Endpoint, reason: str, variable: str) -> str:
+    """Give the one line to type for an endpoint that does not work."""
+    if "pip install" in reason:
+        return FULL
+    if endpoint.exporter == "file":
+        return f"export {variable}=$HOME/tango-traces"
+    if "401" in reason or "403" in reason or "UNAUTHENTICATED" in reason or "PERMISSION_DENIED" in reason:
+        return 'export OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20YOUR_TOKEN"'
+    parts = urlsplit(endpoint.target)
+    host = parts.hostname or "localhost"
+    if endpoint.exporter == "http" and (parts.path in ("", "/") or parts.port == 4317):
+        port = 4318 if parts.port in (None, 4317) else parts.port
+        return f"export {variable}={parts.scheme}://{host}:{port}/v1/traces"
+    if endpoint.exporter == "grpc" and parts.port == 4318:
+        return f"export {variable}=grpc://{host}:4317"
+    if "SSL" in reason:
+        return "export OTEL_EXPORTER_OTLP_CERTIFICATE=/path/of/the/authority.pem"
+    port = parts.port or (4317 if endpoint.exporter == "grpc" else 4318)
+    return f"nc -vz {host} {port}   # then start the collector there, or set {variable}"

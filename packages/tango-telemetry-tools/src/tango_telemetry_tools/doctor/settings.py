@@ -1,0 +1,135 @@
+"""Each setting, its value and where it comes from, as a process started from here would have it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from tango_telemetry import TelemetryConfig
+from tango_telemetry import environment_variables as env
+from tango_telemetry._config import _as_the_user_set_it, _read_tangorc, tangorc_paths
+from tango_telemetry.pipeline._redact import HIDDEN, redact_url
+
+from .model import Diagnosis, Setting
+
+_ON_OFF: Final = {None: "unset", True: "on", False: "off"}
+_NOT_SENT = "No spans are sent there"
+
+# What is in force where a variable is not set.
+_IN_FORCE: Final[Mapping[str, Callable[[TelemetryConfig], Any]]] = {
+    env.TANGO_TELEMETRY_ENABLE: lambda config: config.enabled,
+    env.TANGO_TELEMETRY_TRACES_EXPORTER: lambda config: (
+        config.endpoints[0].exporter if config.endpoints else "none"
+    ),
+    env.TANGO_TELEMETRY_TRACES_ENDPOINT: lambda config: (
+        config.endpoints[0].target if config.endpoints else None
+    ),
+    env.TANGO_TELEMETRY_KERNEL_ENABLE: lambda config: config.kernel,
+    env.PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME: lambda config: config.client_service_name,
+    env.PYTANGO_TELEMETRY_SPAN_PROCESSOR_TYPE: lambda config: config.span_processor,
+    env.PYTANGO_DISABLE_TELEMETRY_PATCHING: lambda config: config.patching_disabled,
+    env.PYTANGO_TELEMETRY_CONTEXT_BRIDGE: lambda config: config.context_bridge,
+    env.PYTANGO_TELEMETRY_NATIVE_SPANS: lambda config: config.native_spans,
+    env.PYTANGO_TELEMETRY_CAPTURE_ARGUMENTS: lambda config: config.capture_arguments,
+    env.PYTANGO_TELEMETRY_POLLING: lambda config: config.polling,
+    env.PYTANGO_TELEMETRY_STATE_STATUS: lambda config: config.state_status,
+    env.PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT: lambda config: config.pipeline.shutdown_timeout,
+    env.PYTANGO_TELEMETRY_SPOOL_MAX_BYTES: lambda config: config.pipeline.spool_max_bytes,
+    env.PYTANGO_TELEMETRY_QUEUE_MAX_BYTES: lambda config: config.pipeline.max_queue_bytes,
+}
+_NOT_SHOWN = frozenset({env.PYTANGO_TELEMETRY_HANDED_ON})
+_SECRET = re.compile(r"HEADER|TOKEN|PASSW|SECRET|CREDENTIAL", re.IGNORECASE)
+_SWITCHED_OFF = {
+    "OTEL_SDK_DISABLED": ("true",),
+    "OTEL_TRACES_SAMPLER": ("always_off", "parentbased_always_off"),
+}
+
+
+def read_sources(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Give `{name: (value, source)}` of everything that is set: the environment first, then the tangorc files."""
+    found: dict[str, tuple[str, str]] = {}
+    for path in reversed(tangorc_paths()):
+        found.update({name: (value, str(path)) for name, value in _read_tangorc(path).items()})
+    relevant = {
+        name: value
+        for name, value in _as_the_user_set_it(environ).items()
+        if "TELEMETRY" in name or name.startswith("OTEL_") or name == "TANGO_HOST"
+    }
+    found.update({name: (value, "environment") for name, value in relevant.items()})
+    return found
+
+
+def known_names() -> tuple[str, ...]:
+    """Give every variable of ours, in the order in which they are documented."""
+    names = (value for name, value in vars(env).items() if name.isupper() and isinstance(value, str))
+    return tuple(name for name in names if name not in _NOT_SHOWN)
+
+
+def redact(name: str, value: str) -> str:
+    """Give a value as it may be shown: of secrets only the names, of URLs no credentials."""
+    if _SECRET.search(name):
+        return ", ".join(
+            f"{pair.partition('=')[0].strip()}={HIDDEN}" if "=" in pair else HIDDEN
+            for pair in value.split(",")
+        )
+    return ",".join(redact_url(part) for part in value.split(","))
+
+
+def look(diagnosis: Diagnosis, environ: Mapping[str, str] | None = None) -> TelemetryConfig:
+    """Fill in `diagnosis.settings`; give the configuration, with endpoints also where telemetry is off."""
+    sources = read_sources(os.environ if environ is None else environ)
+    values = {name: value for name, (value, _) in sources.items()}
+    config = TelemetryConfig.from_env(values)
+    for name in (*known_names(), *sorted(set(sources) - set(known_names()) - _NOT_SHOWN)):
+        if name in sources:
+            value, source = sources[name]
+            diagnosis.settings.append(Setting(name, redact(name, value), source))
+        else:
+            in_force = _IN_FORCE[name](config) if name in _IN_FORCE else None
+            shown = _ON_OFF[in_force] if in_force is None or isinstance(in_force, bool) else str(in_force)
+            diagnosis.settings.append(Setting(name, redact(name, shown), "default"))
+    wanted = TelemetryConfig.from_env({**values, env.TANGO_TELEMETRY_ENABLE: "on"})
+    _judge(diagnosis, config, wanted, values)
+    return wanted
+
+
+def _judge(
+    diagnosis: Diagnosis, config: TelemetryConfig, wanted: TelemetryConfig, values: Mapping[str, str]
+) -> None:
+    if not config.enabled:
+        diagnosis.error(
+            f"telemetry is off: {env.TANGO_TELEMETRY_ENABLE} is {_ON_OFF[config.enabled]}",
+            f"export {env.TANGO_TELEMETRY_ENABLE}=on",
+        )
+    if config.patching_disabled:
+        diagnosis.error(
+            f"{env.PYTANGO_DISABLE_TELEMETRY_PATCHING} is on: nothing is patched",
+            f"unset {env.PYTANGO_DISABLE_TELEMETRY_PATCHING}",
+        )
+    for name, bad in _SWITCHED_OFF.items():
+        if values.get(name, "").strip().lower() in bad:
+            diagnosis.error(f"{name}={values[name]}: no span is recorded", f"unset {name}")
+    for problem in dict.fromkeys((*config.problems, *wanted.problems)):
+        name = re.split(r"[= :]", problem, maxsplit=1)[0]
+        fix = _fix_exporter(name) if _NOT_SENT in problem else f"unset {name}"
+        (diagnosis.error if _NOT_SENT in problem else diagnosis.warn)(problem, fix)
+    if not wanted.endpoints and not any(_NOT_SENT in problem for problem in wanted.problems):
+        diagnosis.error("no exporter: spans go nowhere", _fix_exporter(env.TANGO_TELEMETRY_TRACES_EXPORTER))
+
+
+def _fix_exporter(name: str) -> str:
+    newer = name in (env.TANGO_TELEMETRY_TRACING_EXPORTERS, env.TANGO_TELEMETRY_TRACING_ENDPOINTS)
+    exporter, endpoint = (
+        (env.TANGO_TELEMETRY_TRACING_EXPORTERS, env.TANGO_TELEMETRY_TRACING_ENDPOINTS)
+        if newer
+        else (env.TANGO_TELEMETRY_TRACES_EXPORTER, env.TANGO_TELEMETRY_TRACES_ENDPOINT)
+    )
+    return f"export {exporter}=grpc {endpoint}=grpc://localhost:4317"
+
+
+def endpoint_variable(values: Mapping[str, str]) -> str:
+    """Give the name under which the user has set, or would set, where spans go."""
+    newer = env.TANGO_TELEMETRY_TRACING_EXPORTERS in values or env.TANGO_TELEMETRY_TRACING_ENDPOINTS in values
+    return env.TANGO_TELEMETRY_TRACING_ENDPOINTS if newer else env.TANGO_TELEMETRY_TRACES_ENDPOINT

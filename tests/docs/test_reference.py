@@ -1,0 +1,54 @@
+"""The reference pages say all there is: each variable, each attribute, each public function."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+from docs_examples import ROOT, clean_environment
+from tango_telemetry import environment_variables, semantic_conventions
+
+REFERENCE = ROOT / "docs" / "reference"
+NOT_FOR_USERS = {"PYTANGO_TELEMETRY_HANDED_ON"}
+# Values and names of events, not of attributes.
+NOT_ATTRIBUTES = {"tango", "exception"}
+
+
+def constants(module: ModuleType) -> set[str]:
+    return {value for name, value in vars(module).items() if name.isupper() and isinstance(value, str)}
+
+
+@pytest.mark.skipif(
+    not importlib.util.find_spec("tango_telemetry_native"),
+    reason="the page has the native package's functions too",
+)
+def test_what_is_written_by_the_script_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "make_reference.py"), "--check"],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", ["docs/reference/environment-variables.md", "README.md"])
+def test_each_variable_is_there(page: str) -> None:
+    named = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / page).read_text(), re.MULTILINE))
+    assert constants(environment_variables) - named == NOT_FOR_USERS
+
+
+def test_each_attribute_is_there_and_no_other() -> None:
+    text = (REFERENCE / "attributes.md").read_text()
+    named = set(re.findall(r"^\| `([a-z_.]+)` \|", text, re.MULTILINE))
+    assert named == constants(semantic_conventions) - NOT_ATTRIBUTES
+
+
+def test_no_page_names_a_path_of_this_machine() -> None:
+    for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]:
+        assert not re.search(r"/(work|root|home/\w+)/", page.read_text()), page

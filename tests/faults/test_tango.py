@@ -1,0 +1,164 @@
+"""Real device servers and clients while their collector is in trouble: start, calls, DevRestart and exit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import receiver as receivers
+from receiver import Receiver
+
+from .conftest import within_seconds
+from .tango_system import TangoServer, start_server
+
+BOUND = 1.0
+FAULTS = {
+    "none": None,
+    "refuses": receivers.REFUSE,
+    "never answers": receivers.HANG,
+    "answers 500": receivers.status(500),
+}
+ENDS = ("SIGTERM", "SIGINT", "Kill")
+
+
+def variables(receiver: Receiver, spans: str) -> dict[str, str]:
+    return {
+        "TANGO_TELEMETRY_ENABLE": "on",
+        "TANGO_TELEMETRY_KERNEL_ENABLE": "off",
+        "TANGO_TELEMETRY_TRACES_EXPORTER": receiver.protocol,
+        "TANGO_TELEMETRY_TRACES_ENDPOINT": receiver.endpoint,
+        "PYTANGO_TELEMETRY_NATIVE_SPANS": spans,
+    }
+
+
+@pytest.fixture(params=["on", "off"], ids=["native", "sdk"])
+def spans(request: pytest.FixtureRequest) -> str:
+    """PYTANGO_TELEMETRY_NATIVE_SPANS."""
+    if request.param == "on":
+        pytest.importorskip("tango_telemetry_native.spans")
+    return str(request.param)
+
+
+def end_server(server: TangoServer, end: str) -> tuple[int, float]:
+    """End a server; (exit status, seconds it took)."""
+    server.call("Go")  # the caller is there and connected
+    begin = time.monotonic()
+    if end == "Kill":
+        server.call("Kill")
+    else:
+        server.process.send_signal(getattr(signal, end))
+    status = server.process.wait(60)
+    return status, time.monotonic() - begin
+
+
+@pytest.fixture(scope="module")
+def usual_end(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
+    """The exit status of a server without telemetry, by the way it ends."""
+    folder = tmp_path_factory.mktemp("plain")
+    usual = {}
+    for end in ENDS:
+        with start_server(folder, 1, {"TANGO_TELEMETRY_ENABLE": "off"}) as server:
+            usual[end] = end_server(server, end)[0]
+    return usual
+
+
+@pytest.mark.parametrize(("end", "devices"), [("SIGTERM", 1), ("SIGTERM", 50), ("SIGINT", 1), ("Kill", 1)])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_server_ends_in_time(
+    receiver: Receiver,
+    tmp_path: Path,
+    spans: str,
+    fault: str,
+    devices: int,
+    end: str,
+    usual_end: dict[str, int],
+) -> None:
+    receiver.fault = FAULTS[fault]
+
+    def run() -> tuple[int, float, str]:
+        with start_server(tmp_path, devices, variables(receiver, spans)) as server:
+            server.call("Go", 2 * devices)
+            server.call("DevRestart")
+            status, seconds = end_server(server, end)
+            return status, seconds, server.errors()
+
+    # Half a second is what a server needs to end without telemetry on a busy machine.
+    status, _, errors = within_seconds(BOUND + 0.5, run)
+    assert status == usual_end[end], errors
+    if fault == "none":
+        names = {span.name for span in receiver.spans}
+        assert any(name.endswith(".Go") for name in names), names
+        services = {span.resource.get("service.instance.id") for span in receiver.spans}
+        assert len(services & {f"test/faults/{number}" for number in range(devices)}) == devices
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_client_ends_in_time(receiver: Receiver, tmp_path: Path, spans: str, fault: str) -> None:
+    receiver.fault = FAULTS[fault]
+    script = tmp_path / "client.py"
+    script.write_text(
+        "import sys, time\nimport tango_telemetry_client, tango\n"
+        "proxy = tango.DeviceProxy(sys.argv[1])\n"
+        "for _ in range(20):\n    proxy.Go()\n"
+        "print(time.monotonic(), flush=True)\nsys.exit(4)\n"
+    )
+    with start_server(tmp_path, 1, {"TANGO_TELEMETRY_ENABLE": "off"}) as server:
+
+        def run() -> tuple[int, float, str]:
+            environment = {**os.environ, **variables(receiver, spans)}
+            command = [sys.executable, str(script), server.name(0)]
+            ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+            assert ended.stdout, ended.stderr
+            return ended.returncode, time.monotonic() - float(ended.stdout), ended.stderr
+
+        status, _, errors = within_seconds(BOUND, run)
+    assert status == 4, errors
+    if fault == "none":
+        assert sum(span.name == "command_inout Go" for span in receiver.spans) >= 20
+
+
+def test_start_does_not_notice(tmp_path: Path, spans: str) -> None:
+    seconds: dict[str, float] = {}
+    for fault in [*FAULTS, *FAULTS]:
+        with (
+            Receiver("http", fault=FAULTS[fault]) as receiver,
+            start_server(tmp_path, 50, variables(receiver, spans)) as server,
+        ):
+            seconds[fault] = min(seconds.get(fault, 60.0), server.start_seconds)
+    print("\nstart of 50 devices, s:", {fault: round(value, 2) for fault, value in seconds.items()})
+    assert max(seconds.values()) < seconds["none"] + 1.0
+
+
+def test_calls_and_restarts_do_not_notice(receiver: Receiver, tmp_path: Path, spans: str) -> None:
+    """One server, the faults in turn, so that a busy machine is as busy for all of them."""
+    calls: dict[str, list[int]] = {fault: [] for fault in FAULTS}
+    medians: dict[str, list[int]] = {fault: [] for fault in FAULTS}
+    restarts: dict[str, list[int]] = {fault: [] for fault in FAULTS}
+    with start_server(tmp_path, 50, variables(receiver, spans)) as server:
+        server.call("Go", 200)
+        for _ in range(6):
+            for fault, trouble in FAULTS.items():
+                receiver.fault = trouble
+                times = server.call("Go", 300)
+                calls[fault] += times
+                medians[fault].append(sorted(times)[150])
+                restarts[fault] += server.call("DevRestart", 3)
+        threads = server.threads()
+    figures = {
+        fault: (
+            f"p50 {sorted(calls[fault])[len(calls[fault]) // 2] / 1000:.0f} us",
+            f"p99 {sorted(calls[fault])[-len(calls[fault]) // 100] / 1000:.0f} us",
+            f"DevRestart {sorted(restarts[fault])[len(restarts[fault]) // 2] / 1e6:.1f} ms",
+        )
+        for fault in FAULTS
+    }
+    print(f"\n{receiver.protocol}, native spans {spans}, {threads} threads: {figures}")
+    usual = min(medians["none"])
+    for fault in FAULTS:
+        assert min(medians[fault]) < usual * 1.5, figures
+        assert min(restarts[fault]) < min(restarts["none"]) * 2 + 20_000_000, figures

@@ -1,0 +1,145 @@
+"""What the doctor makes of settings and of what it finds, without processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tango_telemetry import Endpoint
+from tango_telemetry import environment_variables as env
+from tango_telemetry_tools.doctor import endpoints, settings
+from tango_telemetry_tools.doctor.model import DeviceReport, Diagnosis
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def look(**environ: str) -> Diagnosis:
+    diagnosis = Diagnosis()
+    settings.look(diagnosis, environ)
+    return diagnosis
+
+
+def source_of(diagnosis: Diagnosis, name: str) -> tuple[str, str]:
+    return next((s.value, s.source) for s in diagnosis.settings if s.name == name)
+
+
+def test_each_variable_is_shown_but_the_one_that_is_not_for_users() -> None:
+    shown = {setting.name for setting in look().settings}
+    ours = {value for name, value in vars(env).items() if name.isupper() and isinstance(value, str)}
+    assert shown == ours - {env.PYTANGO_TELEMETRY_HANDED_ON}
+
+
+def test_sources(tmp_path: Path) -> None:
+    (tmp_path / ".tangorc").write_text("TANGO_TELEMETRY_ENABLE=on\nTANGO_TELEMETRY_TRACES_EXPORTER=grpc\n")
+    found = look(TANGO_TELEMETRY_TRACES_EXPORTER="console")
+    assert source_of(found, "TANGO_TELEMETRY_ENABLE") == ("on", str(tmp_path / ".tangorc"))
+    assert source_of(found, "TANGO_TELEMETRY_TRACES_EXPORTER") == ("console", "environment")
+    assert source_of(found, "PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME") == ("pytango.client", "default")
+    assert found.traces_arrive
+
+
+def test_what_a_parent_process_handed_to_cpptango_is_not_the_users() -> None:
+    found = look(
+        TANGO_TELEMETRY_ENABLE="off",
+        PYTANGO_TELEMETRY_HANDED_ON='{"TANGO_TELEMETRY_ENABLE": ["off", "on"]}',
+    )
+    assert source_of(found, "TANGO_TELEMETRY_ENABLE") == ("on", "environment")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("TANGO_TELEMETRY_TRACES_ENDPOINT", "https://me:hunter2@host/v1/traces", "hunter2"),
+        ("TANGO_TELEMETRY_TRACING_ENDPOINTS", "cout,https://host/v1/traces?token=hunter2", "hunter2"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20hunter2,x=y", "hunter2"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "hunter2", "hunter2"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:hunter2@host", "hunter2"),
+    ],
+)
+def test_secrets_are_not_shown(name: str, value: str, secret: str) -> None:
+    found = look(**{"TANGO_TELEMETRY_ENABLE": "on", "TANGO_TELEMETRY_TRACES_EXPORTER": "http", name: value})
+    assert secret not in repr(found.as_json())
+    assert source_of(found, name)[1] == "environment"
+
+
+@pytest.mark.parametrize(
+    ("environ", "fix"),
+    [
+        ({}, "export TANGO_TELEMETRY_ENABLE=on"),
+        ({"TANGO_TELEMETRY_ENABLE": "off"}, "export TANGO_TELEMETRY_ENABLE=on"),
+        (
+            {"TANGO_TELEMETRY_ENABLE": "on", "PYTANGO_DISABLE_TELEMETRY_PATCHING": "on"},
+            "unset PYTANGO_DISABLE_TELEMETRY_PATCHING",
+        ),
+        ({"TANGO_TELEMETRY_ENABLE": "on", "OTEL_TRACES_SAMPLER": "always_off"}, "unset OTEL_TRACES_SAMPLER"),
+        ({"TANGO_TELEMETRY_ENABLE": "on", "OTEL_SDK_DISABLED": "true"}, "unset OTEL_SDK_DISABLED"),
+        (
+            {"TANGO_TELEMETRY_ENABLE": "on", "TANGO_TELEMETRY_TRACES_EXPORTER": "none"},
+            "export TANGO_TELEMETRY_TRACES_EXPORTER=grpc TANGO_TELEMETRY_TRACES_ENDPOINT=grpc://localhost:4317",
+        ),
+        (
+            {"TANGO_TELEMETRY_ENABLE": "on", "TANGO_TELEMETRY_TRACING_EXPORTERS": "grcp"},
+            "export TANGO_TELEMETRY_TRACING_EXPORTERS=grpc TANGO_TELEMETRY_TRACING_ENDPOINTS=grpc://localhost:4317",
+        ),
+    ],
+)
+def test_what_keeps_traces_from_arriving(environ: dict[str, str], fix: str) -> None:
+    found = look(**environ)
+    assert not found.traces_arrive
+    assert [problem.fix for problem in found.problems] == [fix]
+
+
+def test_a_value_that_is_replaced_by_its_default_is_a_warning() -> None:
+    found = look(TANGO_TELEMETRY_ENABLE="on", PYTANGO_TELEMETRY_SPAN_PROCESSOR_TYPE="fast")
+    assert found.traces_arrive
+    assert [(p.severity, p.fix) for p in found.problems] == [
+        ("warning", "unset PYTANGO_TELEMETRY_SPAN_PROCESSOR_TYPE")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("exporter", "target", "reason", "fix"),
+    [
+        ("http", "http://host:4318", "HTTP status 404", "export V=http://host:4318/v1/traces"),
+        ("http", "http://host:4317/v1/traces", "ConnectionError", "export V=http://host:4318/v1/traces"),
+        ("grpc", "grpc://host:4318", "gRPC status UNAVAILABLE", "export V=grpc://host:4317"),
+        ("grpc", "grpc://host:4317", "gRPC status UNAVAILABLE", "nc -vz host 4317"),
+        ("http", "https://host/v1/traces", "HTTP status 401", "export OTEL_EXPORTER_OTLP_HEADERS="),
+        ("http", "https://host/v1/traces", "SSLError", "export OTEL_EXPORTER_OTLP_CERTIFICATE="),
+        ("file", "/nowhere", "Permission denied", "export V=$HOME/tango-traces"),
+        ("grpc", "grpc://host:4317", 'needs "x"; install it with: pip install', "pip install "),
+    ],
+)
+def test_suggestions(exporter: str, target: str, reason: str, fix: str) -> None:
+    assert endpoints.suggest(Endpoint(exporter, target), reason, "V").startswith(fix)
+
+
+def test_the_schema_of_json() -> None:
+    diagnosis = look()
+    diagnosis.device = DeviceReport("a/b/c", answers=False)
+    made = diagnosis.as_json()
+    assert list(made) == [
+        "schema_version",
+        "traces_arrive",
+        "installed",
+        "settings",
+        "context",
+        "endpoints",
+        "device",
+        "problems",
+    ]
+    assert list(made["settings"][0]) == ["name", "value", "source"]
+    assert list(made["problems"][0]) == ["severity", "what", "fix"]
+    assert list(made["device"]) == [
+        "name",
+        "answers",
+        "seconds",
+        "device_class",
+        "server",
+        "host",
+        "idl_version",
+        "telemetry",
+    ]

@@ -1,0 +1,202 @@
+"""Write what comes from elsewhere: the reference of variables and functions, and the index of decisions.
+
+Usage: python tools/make_reference.py            write them
+       python tools/make_reference.py --check    say which are not up to date, exit status 1 if one is not
+
+The variables come from the constants and docstrings of `tango_telemetry.environment_variables`, the functions from the
+`__all__` of the public modules. Run it with the packages installed (`make setup`).
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+NOTE = "<!-- Written by tools/make_reference.py; change the docstrings, not this page. -->\n"
+MODULES = (
+    "tango_telemetry",
+    "tango_telemetry.pipeline",
+    "tango_telemetry.bridge",
+    "tango_telemetry.testing",
+    "tango_telemetry_client",
+    "tango_telemetry_server",
+    "tango_telemetry_native",
+    "tango_telemetry_native.giop",
+)
+_NOT_FOR_USERS = {"PYTANGO_TELEMETRY_HANDED_ON"}
+# A builtin type's docstring or a typing alias says nothing about our name.
+_ROLE = re.compile(r":(?:class|meth|func|mod|data):`~?([^`]+)`")
+
+
+def _markdown(docstring: str | None) -> str:
+    """Give a docstring as Markdown: double backticks single, roles as code, field lists as bullets."""
+    text = inspect.cleandoc(docstring or "")
+    text = _ROLE.sub(r"`\1`", text).replace("``", "`")
+    text = re.sub(r"^:param ([^:]+): ?", r"- `\1`: ", text, flags=re.MULTILINE)
+    text = re.sub(r"^:returns?: ?", "- returns ", text, flags=re.MULTILINE)
+    text = re.sub(r"^:raises ([^:]+): ?", r"- raises `\1` ", text, flags=re.MULTILINE)
+    first = re.search(r"(\n+)- (?:`|returns|raises)", text)
+    if first and len(first[1]) == 1:
+        text = f"{text[: first.start()]}\n{text[first.start() :]}"
+    return text
+
+
+def read_variables() -> list[tuple[str, str]]:
+    """Give `(name, docstring)` of each documented constant, in order."""
+    module = importlib.import_module("tango_telemetry.environment_variables")
+    tree = ast.parse(Path(str(module.__file__)).read_text())
+    found = []
+    for node, following in zip(tree.body, [*tree.body[1:], None], strict=True):
+        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+            continue
+        documented = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+        if not documented:
+            raise SystemExit(f"{node.target.id} has no docstring in {module.__file__}")
+        found.append((node.target.id, _markdown(str(following.value.value))))  # type: ignore[union-attr]
+    return found
+
+
+def variables_table() -> str:
+    """Give the table of every variable, for the reference page and the README."""
+    rows = ["| variable | meaning |", "|---|---|"]
+    for name, text in read_variables():
+        if name not in _NOT_FOR_USERS:
+            line = " ".join(text.split()).replace("|", "\\|")
+            rows.append(f"| `{name}` | {line} |")
+    return "\n".join(rows) + "\n"
+
+
+def variables_page() -> str:
+    """Give docs/reference/environment-variables.md: what stands before and after the table is written by hand."""
+    notes = REFERENCE / "_environment-notes.md"
+    return (
+        f"# Environment variables\n\n{NOTE}\n{notes.read_text().replace('TABLE', variables_table().rstrip())}"
+    )
+
+
+def decisions_page() -> str:
+    """Give docs/decisions/index.md: each record with its title."""
+    lines = [
+        "# Decisions\n",
+        NOTE.replace("docstrings", "records"),
+        "One record for each decision that somebody might wonder about, with its reason. A record is changed when the decision is.\n",
+        "| | |",
+        "|---|---|",
+    ]
+    for record in sorted((ROOT / "docs" / "decisions").glob("0*.md")):
+        number, _, title = record.read_text().splitlines()[0].removeprefix("# ").partition(": ")
+        lines.append(f"| [{number}]({record.name}) | {title} |")
+    return "\n".join(lines) + "\n"
+
+
+def readme() -> str:
+    """Give README.md with its table of variables up to date."""
+    text = (ROOT / "README.md").read_text()
+    region = re.compile(r"(?<=<!-- variables -->\n).*?(?=<!-- /variables -->)", re.DOTALL)
+    table = re.sub(r"\(?,? ?see `docs/[^`]*`\)?", "", variables_table())
+    return region.sub(lambda _: table, text)
+
+
+def _signature(thing: Any) -> str:
+    try:
+        signature = inspect.signature(thing)
+    except (TypeError, ValueError):
+        return ""
+    text = str(signature).replace("'", "")
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
+
+
+def _describe_class(name: str, cls: type) -> list[str]:
+    if dataclasses.is_dataclass(cls):
+        lines = [
+            f"### class `{name}`\n",
+            _markdown(cls.__doc__),
+            "",
+            "| field | type | default |",
+            "|---|---|---|",
+        ]
+        for field in dataclasses.fields(cls):
+            default = "" if field.default is dataclasses.MISSING else f"`{field.default!r}`"
+            if dataclasses.is_dataclass(field.default):
+                default = f"`{type(field.default).__name__}()`"
+            kind = str(field.type).replace("|", "\\|")
+            lines.append(f"| `{field.name}` | `{kind}` | {default} |")
+        lines.append("")
+    else:
+        lines = [f"### class `{name}`\n", _markdown(cls.__doc__), ""]
+    for method_name, method in _methods(cls):
+        lines += [f"#### `{name}.{method_name}{_signature(method)}`\n", _markdown(method.__doc__), ""]
+    return lines
+
+
+def _methods(cls: type) -> list[tuple[str, Any]]:
+    found: dict[str, Any] = {}
+    for base in reversed([base for base in cls.__mro__ if base.__module__.startswith("tango_telemetry")]):
+        for name, raw in vars(base).items():
+            method = getattr(raw, "__func__", raw)
+            if not name.startswith("_") and inspect.isroutine(method) and method.__doc__:
+                found[name] = method
+    return list(found.items())
+
+
+def _describe(module: ModuleType, name: str) -> list[str]:
+    thing = getattr(module, name)
+    if inspect.ismodule(thing):
+        return []
+    if inspect.isclass(thing):
+        return _describe_class(name, thing)
+    if callable(thing):
+        return [f"### `{name}{_signature(thing)}`\n", _markdown(thing.__doc__), ""]
+    return [f"### `{name}`\n", f"`{thing!r}`", ""]
+
+
+def api_page() -> str:
+    """Give docs/reference/api.md."""
+    lines = ["# Functions and classes\n", NOTE]
+    lines.append("What may be imported. Everything else may change without notice.\n")
+    for module_name in MODULES:
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError:
+            continue
+        lines += [f"## `{module_name}`\n", _markdown(module.__doc__), ""]
+        for name in sorted(module.__all__, key=str.lower):
+            lines += _describe(module, name)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def generate() -> dict[Path, str]:
+    """Give the content of each page that is written here."""
+    return {
+        REFERENCE / "environment-variables.md": variables_page(),
+        REFERENCE / "api.md": api_page(),
+        ROOT / "docs" / "decisions" / "index.md": decisions_page(),
+        ROOT / "README.md": readme(),
+    }
+
+
+def main(arguments: list[str]) -> int:
+    stale = [path for path, text in generate().items() if not path.exists() or path.read_text() != text]
+    for path in stale:
+        if "--check" in arguments:
+            print(
+                f"{path.relative_to(ROOT)} is not up to date; run: python tools/make_reference.py",
+                file=sys.stderr,
+            )
+        else:
+            path.write_text(generate()[path])
+            print(f"written: {path.relative_to(ROOT)}")
+    return 1 if stale and "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
