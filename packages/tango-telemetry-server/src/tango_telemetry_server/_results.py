@@ -22,6 +22,8 @@ Check = Callable[[Any, tuple[Any, ...], Any], None]
 
 tango: Any = importlib.import_module("tango")
 _TYPES = tango.CmdArgType
+# By value: on 9.5.1 `CmdArgType(int)` has no name.
+_NAMES = {int(getattr(_TYPES, name)): name for name in dir(_TYPES) if name.startswith("Dev")}
 _INVALID = tango.AttrQuality.ATTR_INVALID
 # `value_is_set` is new in PyTango 10.1.
 _value_is_set: Callable[[Any], bool] = (
