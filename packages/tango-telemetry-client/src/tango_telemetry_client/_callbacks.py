@@ -95,12 +95,8 @@ def find_callback(given: Any, method: str) -> Callable[..., Any] | None:
     """Give what PyTango will call: ``given`` itself, or its method of that name; None if ``given`` is no callback."""
     if given is None or callable(given):
         return given  # type: ignore[no-any-return]
-    found = getattr(given, method, None) if hasattr(type(given), method) or method in _own(given) else None
+    found = getattr(given, method, None)  # PyTango asks in the same way
     return found if callable(found) else None
-
-
-def _own(given: Any) -> Mapping[str, Any]:
-    return given.__dict__ if type(given).__dictoffset__ else {}
 
 
 def _without_partials(function: Any) -> Any:

@@ -86,6 +86,9 @@ def wrap_subscribe(function: Callable[..., Any], operation: Operation, owner: st
             made = guarded(_trace_subscription, self, args, kwargs, call.span.get_span_context())
             if made is not None:
                 subscription, args, kwargs = made
+                call.span.set_attribute(
+                    names.TANGO_EVENT_TYPE, subscription.attributes[names.TANGO_EVENT_TYPE]
+                )
             result = function(self, *args, **kwargs)
             if made is not None and type(result) is int:
                 guarded(_remember, self, result, subscription)

@@ -98,7 +98,7 @@ def _bounds(name: str) -> tuple[int, int] | None:
 
 def _create_predicate(declared: Any) -> Callable[[Any], bool]:
     """Give a cheap test that is true only for what is certainly accepted."""
-    name = _TYPES(declared).name
+    name = _TYPES.values[int(declared)].name  # calling a Boost enumeration gives a nameless value (9.5.1)
     if name.startswith("DevVar") and name.endswith("Array"):
         return _create_array_predicate(f"Dev{name[6:-5]}")
     bounds = _bounds(name)
