@@ -114,6 +114,12 @@ class Program:
             raise RuntimeError(f"no {marker!r} in {timeout} s from {self.process.args!r}:\n{self.output}")
         return found
 
+    def wait_for_end(self, timeout: float = 30.0) -> None:
+        """Wait until it has ended by itself; RuntimeError with the output if it failed."""
+        if self.process.wait(timeout) != 0:
+            raise RuntimeError(f"it ended with {self.process.returncode}:\n{self.output}")
+        self._reader.join(8)
+
     def send(self, line: str) -> None:
         """Write one line to its standard input."""
         assert self.process.stdin is not None
@@ -179,6 +185,7 @@ class System:
             **environment,
         }
         self._scripts = 0
+        self._clients: list[Program] = []
 
     def environment(self, **more: str) -> dict[str, str]:
         """Give the environment of one process; an empty value removes a variable."""
@@ -291,6 +298,15 @@ class System:
         assert "internal error" not in result.stderr, result.stderr
         return result.stdout
 
+    def start_client(self, script: str | Path, *arguments: str, **environment: str) -> Program:
+        """Start a client program; it is killed with the system if it has not ended by then."""
+        path = script if isinstance(script, Path) else self.write(script)
+        client = Program(
+            [sys.executable, str(path), *arguments], self.environment(**environment), self.folder
+        )
+        self._clients.append(client)
+        return client
+
     def collect(self) -> list[ReceivedSpan]:
         """Give every span that has ended so far since the last :meth:`clear`."""
         for server in self.servers:
@@ -319,7 +335,7 @@ class System:
         for server in self.servers:
             assert "internal error" not in server.output, server.output
         self.receiver.clear()
-        assert render_forest(found) == render_forest(wanted)
+        _assert_equal(found, wanted)
         return spans
 
     def wait_for(
@@ -333,6 +349,8 @@ class System:
 
     def close(self) -> None:
         """Stop everything."""
+        for client in self._clients:
+            client.kill()
         for server in reversed(list(self.servers)):
             self.stop_server(server)
         self.receiver.close()
@@ -413,8 +431,13 @@ def assert_trace(
     forest = build_forest(trace, ordered=ordered)
     trees = [children for line, children in forest if line.startswith(f"{root}  ")]
     lost = tuple(tree for tree in forest if not tree[0].startswith(f"{root}  "))
-    assert render_forest((*trees[0], *lost)) == render_forest(parse_forest(expected, ordered=ordered))
+    _assert_equal((*trees[0], *lost), parse_forest(expected, ordered=ordered))
     return trace
+
+
+def _assert_equal(found: tuple[Tree, ...], wanted: tuple[Tree, ...]) -> None:
+    # pytest rewrites assertions in test modules only, so the message is made here.
+    assert found == wanted, f"found\n{render_forest(found)}\nwanted\n{render_forest(wanted)}"
 
 
 def find_span(spans: Sequence[ReceivedSpan], name: str, **attributes: Any) -> ReceivedSpan:

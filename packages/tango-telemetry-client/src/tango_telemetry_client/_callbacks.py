@@ -17,8 +17,8 @@ from tango_telemetry.instrumentation import (
     current_tracer,
     get_client_tracer,
     guarded,
+    not_traced,
     pass_through_tracer,
-    suppressed,
     thread_attributes,
 )
 
@@ -56,9 +56,9 @@ class Origin:
     def begin(self, event: Any) -> TracedCall:
         """Start the span of one call of the callback."""
         tracer = self.tracer or get_client_tracer()
-        if suppressed(self.context):
-            tracer = pass_through_tracer()
         attributes = {**self.attributes, **thread_attributes()}
+        if not_traced(self.context, attributes):
+            tracer = pass_through_tracer()
         call = CallbackCall(
             self.tracer, tracer, self.title, self.kind, attributes, self.context, None, self.links
         )
@@ -95,12 +95,8 @@ def find_callback(given: Any, method: str) -> Callable[..., Any] | None:
     """Give what PyTango will call: ``given`` itself, or its method of that name; None if ``given`` is no callback."""
     if given is None or callable(given):
         return given  # type: ignore[no-any-return]
-    found = getattr(given, method, None) if hasattr(type(given), method) or method in _own(given) else None
+    found = getattr(given, method, None)  # PyTango asks in the same way
     return found if callable(found) else None
-
-
-def _own(given: Any) -> Mapping[str, Any]:
-    return given.__dict__ if type(given).__dictoffset__ else {}
 
 
 def _without_partials(function: Any) -> Any:

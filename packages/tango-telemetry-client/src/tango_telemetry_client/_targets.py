@@ -12,14 +12,15 @@ from typing import Final, Literal, NamedTuple
 __all__ = ["TARGETS", "Operation", "Role", "Subject"]
 
 Subject = Literal["command", "attribute", "attributes", "property", "pipe", "none"]
-Role = Literal["call", "request", "reply", "subscribe", "events"]
+Role = Literal["call", "inner", "request", "reply", "subscribe", "events"]
 
 
 class Operation(NamedTuple):
     """One client method.
 
-    ``subject`` says what the first argument names; ``role`` is ``request`` or ``reply`` for the two halves of an
-    asynchronous call, ``subscribe`` for what takes an event callback and ``events`` for what fetches events.
+       ``subject`` says what the first argument names; ``role`` is ``inner`` for what PyTango's own methods call on their way,
+    ``request`` or ``reply`` for the two halves of an
+       asynchronous call, ``subscribe`` for what takes an event callback and ``events`` for what fetches events.
     """
 
     method: str
@@ -35,11 +36,15 @@ _CONNECTION: Final = (
     *_calls("command", "command_inout"),
     *_calls("command", "command_inout_asynch", role="request"),
     *_calls("none", "command_inout_reply", role="reply"),
-    *_calls("none", "reconnect"),
+    *_calls("none", "connect", "reconnect"),
+    *_calls("command", "command_inout_raw", role="inner"),
+    *_calls("none", "command_inout_reply_raw", role="inner"),
 )
 
 _DEVICE_PROXY: Final = (
     *_calls("none", "__init__", "ping", "state", "status", "info", "import_info", "alias", "black_box"),
+    # cppTango asks the device for these (10.3.1: they fail without the server), other than for dev_name().
+    *_calls("none", "name", "adm_name", "description", "get_tango_lib_version"),
     *_calls("attribute", "read_attribute", "write_attribute", "write_read_attribute"),
     *_calls("attributes", "read_attributes", "write_attributes", "write_read_attributes"),
     *_calls("attribute", "read_attribute_asynch", "write_attribute_asynch", role="request"),

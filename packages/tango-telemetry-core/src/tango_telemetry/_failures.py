@@ -25,7 +25,9 @@ def error_type(error: BaseException) -> str:
 
 
 def _qualified(cls: type) -> str:
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    # PyTango's exceptions live in tango._tango (10.x) or PyTango (9.x), and users know them as tango.DevFailed.
+    module = "tango" if cls.__module__ in ("tango._tango", "PyTango") else cls.__module__
+    return cls.__qualname__ if module == "builtins" else f"{module}.{cls.__qualname__}"
 
 
 def _one_line(text: object) -> str:

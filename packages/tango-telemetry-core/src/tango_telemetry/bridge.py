@@ -211,8 +211,9 @@ def create_context_bridge(
         chosen = available[choice]
         if chosen is not None:
             return chosen
+        command = "" if choice == "pytango" else " Type: pip install tango-telemetry-native"
         warnings.warn(
-            f"PYTANGO_TELEMETRY_CONTEXT_BRIDGE={choice!r} is not available here; the best one that is, is used.",
+            f"PYTANGO_TELEMETRY_CONTEXT_BRIDGE={choice!r} is not available here; the best one that is, is used.{command}",
             TelemetryWarning,
             stacklevel=2,
         )

@@ -8,11 +8,11 @@ as in a command's result, tried with 45 values for each type).
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
-import tango
 from tango_telemetry.instrumentation import record_error, record_failure
 
 __all__ = ["Check", "create_allowed_check", "create_command_check", "create_read_check"]
@@ -20,6 +20,7 @@ __all__ = ["Check", "create_allowed_check", "create_command_check", "create_read
 Check = Callable[[Any, tuple[Any, ...], Any], None]
 """Called with the span, the arguments of the handler after the device, and its result."""
 
+tango: Any = importlib.import_module("tango")
 _TYPES = tango.CmdArgType
 _INVALID = tango.AttrQuality.ATTR_INVALID
 # `value_is_set` is new in PyTango 10.1.
@@ -97,7 +98,7 @@ def _bounds(name: str) -> tuple[int, int] | None:
 
 def _create_predicate(declared: Any) -> Callable[[Any], bool]:
     """Give a cheap test that is true only for what is certainly accepted."""
-    name = _TYPES(declared).name
+    name = _TYPES.values[int(declared)].name  # calling a Boost enumeration gives a nameless value (9.5.1)
     if name.startswith("DevVar") and name.endswith("Array"):
         return _create_array_predicate(f"Dev{name[6:-5]}")
     bounds = _bounds(name)
