@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 PACKAGES := core client server native tools
 STAMP := $(VENV)/.installed
 
-.PHONY: bench clean demo docs help layers lint setup soak test test-pytango types unit
+.PHONY: bench clean demo docs help layers lint setup soak test test-matrix test-pytango types unit
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-$(STAMP): pyproject.toml constraints.txt requirements-dev.txt packages/*/pyproject.toml
+$(STAMP): pyproject.toml constraints.txt requirements-dev.txt packages/*/pyproject.toml packages/tango-telemetry-stubs/src/tango-stubs/*.pyi
 	$(PYTHON) tools/setup_venv.py $(VENV)
 	@touch $@
 
@@ -21,6 +21,9 @@ demo: $(STAMP) ## one traced operation through a Leader to its Followers, drawn 
 
 test: $(STAMP) lint types layers docs ## everything CI runs
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-matrix: $(STAMP) ## the integration tests on PyTango 9.5 to 10.3 and Python 3.10 to 3.13, and a table (ARGS="--python 3.11")
+	$(BIN)/python tests/matrix.py $(ARGS)
 
 test-pytango: $(STAMP) ## PyTango's own test-suite, without us and with us; half an hour
 	$(BIN)/python tests/pytango_suite.py $(ARGS)

@@ -108,18 +108,18 @@ class Process:
         # CLOCK_PROCESS_CPUTIME_ID of another process (linux/posix-timers: MAKE_PROCESS_CPUCLOCK, CPUCLOCK_SCHED).
         self._cpu_clock = (~self.pid << 3) | 2
 
-    def _lines(self) -> Any:
+    def _read_line(self) -> str:
         assert self._process.stdout is not None
-        yield from self._process.stdout
-        raise RuntimeError(
-            f"a worker ended: {self._process.args}\n{Path(self._log.name).read_text()[-4000:]}"
-        )
+        line = self._process.stdout.readline()
+        if not line:
+            error = Path(self._log.name).read_text()[-4000:]
+            raise RuntimeError(f"a worker ended: {self._process.args}\n{error}")
+        return line
 
     def wait_until_ready(self) -> float:
         """Wait until it serves, and give the seconds that it took."""
-        for line in self._lines():
-            if "Ready to accept request" in line:
-                break
+        while "Ready to accept request" not in self._read_line():
+            pass
         return time.perf_counter() - self.started
 
     def send(self, **request: Any) -> None:
@@ -130,10 +130,9 @@ class Process:
 
     def receive(self) -> Any:
         """Give the answer to the last request."""
-        for line in self._lines():
-            if line.startswith('{"answer"'):
-                return json.loads(line)["answer"]
-        return None
+        while not (line := self._read_line()).startswith('{"answer"'):
+            pass
+        return json.loads(line)["answer"]
 
     def ask(self, **request: Any) -> Any:
         """Ask, and give the answer."""

@@ -19,7 +19,17 @@ import xml.etree.ElementTree as ElementTree
 from importlib.metadata import version
 from pathlib import Path
 
-NEEDED = ("pytest-asyncio", "pytest-cov", "pytest-env", "pytest-forked", "pytest-timeout", "gevent", "psutil")
+# The pytest that PyTango 10.3.1 is tested with; with pytest-forked 1.7.5 every test fails.
+NEEDED = (
+    "pytest==9.1.1",
+    "pytest-forked==1.6.0",
+    "pytest-asyncio",
+    "pytest-cov",
+    "pytest-env",
+    "pytest-timeout",
+    "gevent",
+    "psutil",
+)
 LEFT_OUT = ("tests/test_telemetry.py",)
 TEST_TIMEOUT = 60
 RUN_TIMEOUT = 3 * 3600
@@ -56,6 +66,7 @@ def run(source: Path, with_us: bool, arguments: list[str]) -> dict[str, str]:
     folder = source.parent
     name = "with" if with_us else "without"
     report = folder / f"{name}.xml"
+    report.unlink(missing_ok=True)
     log = folder / f"{name}.log"
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith(("TANGO_", "PYTANGO_", "OTEL_"))
@@ -84,6 +95,8 @@ def run(source: Path, with_us: bool, arguments: list[str]) -> dict[str, str]:
             timeout=RUN_TIMEOUT,
             check=False,
         )
+    if not report.exists():
+        raise SystemExit(f"the run {name} us ended early:\n{log.read_text()[-3000:]}")
     return read_report(report)
 
 

@@ -1,4 +1,4 @@
-"""Write the reference pages that come from the code: environment variables and public functions.
+"""Write what comes from elsewhere: the reference of variables and functions, and the index of decisions.
 
 Usage: python tools/make_reference.py            write them
        python tools/make_reference.py --check    say which are not up to date, exit status 1 if one is not
@@ -83,6 +83,21 @@ def variables_page() -> str:
     )
 
 
+def decisions_page() -> str:
+    """Give docs/decisions/index.md: each record with its title."""
+    lines = [
+        "# Decisions\n",
+        NOTE.replace("docstrings", "records"),
+        "One record for each decision that somebody might wonder about, with its reason. A record is changed when the decision is.\n",
+        "| | |",
+        "|---|---|",
+    ]
+    for record in sorted((ROOT / "docs" / "decisions").glob("0*.md")):
+        number, _, title = record.read_text().splitlines()[0].removeprefix("# ").partition(": ")
+        lines.append(f"| [{number}]({record.name}) | {title} |")
+    return "\n".join(lines) + "\n"
+
+
 def readme() -> str:
     """Give README.md with its table of variables up to date."""
     text = (ROOT / "README.md").read_text()
@@ -164,6 +179,7 @@ def generate() -> dict[Path, str]:
     return {
         REFERENCE / "environment-variables.md": variables_page(),
         REFERENCE / "api.md": api_page(),
+        ROOT / "docs" / "decisions" / "index.md": decisions_page(),
         ROOT / "README.md": readme(),
     }
 

@@ -82,8 +82,8 @@ def test_a_server_ends_in_time(
 
     def run() -> tuple[int, float, str]:
         with start_server(tmp_path, devices, variables(receiver, spans)) as server:
-            server.call_each(2)
-            server.call_admin("DevRestart", "test/faults/0")
+            server.call("Go", 2 * devices)
+            server.call("DevRestart")
             status, seconds = end_server(server, end)
             return status, seconds, server.errors()
 

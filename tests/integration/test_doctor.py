@@ -142,6 +142,19 @@ def test_a_collector_that_wants_a_token(doctor: Doctor, receiver: Receiver) -> N
     assert problem["fix"].startswith("export OTEL_EXPORTER_OTLP_HEADERS=")
 
 
+def test_headers_and_opentelemetrys_endpoint_are_used_and_the_token_is_not_shown(doctor: Doctor) -> None:
+    with Receiver("http") as receiver:
+        found = doctor.json(
+            TANGO_TELEMETRY_ENABLE="on",
+            TANGO_TELEMETRY_TRACES_EXPORTER="http",
+            OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint.removesuffix("/v1/traces"),
+            OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20hunter2",
+        )
+        assert found["traces_arrive"]
+        assert receiver.headers[0]["authorization"] == "Bearer hunter2"
+        assert "hunter2" not in json.dumps(found)
+
+
 def test_one_of_two_endpoints_does_not_work(doctor: Doctor, receiver: Receiver, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     found = doctor.json(

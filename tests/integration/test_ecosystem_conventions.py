@@ -121,6 +121,19 @@ def test_an_unsampled_client_leaves_its_servers_unsampled(system: System, motor:
     assert [span for span in system.collect() if span.service == "pytango.client"] == []
 
 
+def test_a_server_follows_the_decision_of_its_caller() -> None:
+    with System() as system:
+        server = system.start_server(
+            SERVER, "Motor/test", "sys/motor/1", OTEL_TRACES_SAMPLER="parentbased_always_off"
+        )
+        device = server.proxy_name("sys/motor/1")
+        system.run_client(CLIENT + "    motor.position\n", device, TANGO_TELEMETRY_ENABLE="off")
+        assert system.collect() == []
+        system.run_client(CLIENT + "    motor.position\n", device)
+        client = find_span(system.collect(), "read_attribute position")
+        assert find_span(system.collect(), "Motor.read position").parent_span_id == client.span_id
+
+
 def test_suppress_instrumentation(system: System, motor: str) -> None:
     script = (
         CLIENT

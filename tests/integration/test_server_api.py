@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-
-from .support import BRIDGES, PYTANGO, Server, System, find_span
+from integration.server_operation import assert_operation, run
+from integration.support import BRIDGES, Server, System, find_span
 
 HIGH = """
 import tango_telemetry_server
@@ -161,21 +161,6 @@ print("Ready to accept request", flush=True)
 util.server_run()
 """
 
-CLIENT = """
-import sys, tango
-import tango_telemetry_client
-from tango_telemetry_client import TangoClientInstrumentor
-from tango_telemetry import get_tracer
-TangoClientInstrumentor().uninstrument()          # no span of ours for what a proxy asks first
-devices = [tango.DeviceProxy(name) for name in sys.argv[2:]]
-for device in devices:
-    device.ping()
-    device.get_command_list()
-TangoClientInstrumentor().instrument()
-device = devices[0]
-exec(sys.argv[1])
-"""
-
 
 @pytest.fixture(scope="module", params=BRIDGES)
 def system(request: pytest.FixtureRequest) -> Iterator[System]:
@@ -185,6 +170,7 @@ def system(request: pytest.FixtureRequest) -> Iterator[System]:
 
 @pytest.fixture(scope="module")
 def high(system: System) -> Server:
+    system.clear()
     server = system.start_server(HIGH, "Motor/test", "Motor::test/motor/1", "Plain::test/plain/1")
     system.assert_forest(
         """
@@ -199,6 +185,7 @@ def high(system: System) -> Server:
 
 @pytest.fixture(scope="module")
 def low(system: System) -> Server:
+    system.clear()
     server = system.start_server(LOW, "Pump/test", "Pump::test/pump/1", "Turbo::test/turbo/1")
     system.assert_forest(
         """
@@ -209,18 +196,15 @@ def low(system: System) -> Server:
     return server
 
 
-def run(system: System, server: Server, code: str, *devices: str) -> str:
-    return system.run_client(CLIENT, code, *(server.proxy_name(device) for device in devices))
-
-
 def test_command_with_its_hooks_and_the_one_of_its_base_class(system: System, high: Server) -> None:
     assert run(system, high, "print(device.command_inout('Go', 3))", "test/motor/1") == "4\n"
-    spans = system.assert_forest(
+    spans = assert_operation(
+        system,
         """
         command_inout Go              CLIENT    pytango.client
           Motor.always_executed_hook  INTERNAL  Motor
           Motor.Go                    SERVER    Motor
-        """
+        """,
     )
     span = find_span(spans, "Motor.Go")
     assert span.attributes["rpc.method"] == span.attributes["tango.command.name"] == "Go"
@@ -234,13 +218,14 @@ def test_command_with_its_hooks_and_the_one_of_its_base_class(system: System, hi
 def test_inherited_handlers_of_another_class_of_the_server(system: System, high: Server) -> None:
     code = "print(device.command_inout('Go', 3), device.read_attribute('position').value)"
     assert run(system, high, code, "test/plain/1") == "3 1.0\n"
-    system.assert_forest(
+    assert_operation(
+        system,
         """
         command_inout Go         CLIENT  pytango.client
           Plain.Go               SERVER  Plain
         read_attribute position  CLIENT  pytango.client
           Plain.read position    SERVER  Plain
-        """
+        """,
     )
 
 
@@ -251,7 +236,8 @@ def test_attribute_with_its_is_allowed_method(system: System, high: Server) -> N
         "device.write_attribute('speed', 2.0); assert device.read_attribute('speed').value == 2.0",
         "test/motor/1",
     )
-    spans = system.assert_forest(
+    spans = assert_operation(
+        system,
         """
         write_attribute speed         CLIENT    pytango.client
           Motor.always_executed_hook  INTERNAL  Motor
@@ -262,7 +248,7 @@ def test_attribute_with_its_is_allowed_method(system: System, high: Server) -> N
           Motor.read_attr_hardware    INTERNAL  Motor
           Motor.is_speed_allowed      INTERNAL  Motor
           Motor.read speed            SERVER    Motor
-        """
+        """,
     )
     span = find_span(spans, "Motor.read speed")
     assert span.attributes["rpc.method"] == span.attributes["tango.attribute.name"] == "speed"
@@ -271,7 +257,8 @@ def test_attribute_with_its_is_allowed_method(system: System, high: Server) -> N
 
 def test_handlers_that_call_each_other(system: System, high: Server) -> None:
     run(system, high, "device.command_inout('Twice')", "test/motor/1")
-    system.assert_forest(
+    assert_operation(
+        system,
         """
         command_inout Twice           CLIENT    pytango.client
           Motor.always_executed_hook  INTERNAL  Motor
@@ -279,13 +266,14 @@ def test_handlers_that_call_each_other(system: System, high: Server) -> None:
           Motor.Twice                 SERVER    Motor
             Motor.Go                  INTERNAL  Motor
             Motor.Go                  INTERNAL  Motor
-        """
+        """,
     )
 
 
 def test_state_and_status(system: System, high: Server) -> None:
     run(system, high, "device.command_inout('State'); device.command_inout('Status')", "test/motor/1")
-    spans = system.assert_forest(
+    spans = assert_operation(
+        system,
         """
         command_inout State           CLIENT    pytango.client
           Motor.always_executed_hook  INTERNAL  Motor
@@ -293,7 +281,7 @@ def test_state_and_status(system: System, high: Server) -> None:
         command_inout Status          CLIENT    pytango.client
           Motor.always_executed_hook  INTERNAL  Motor
           Motor.dev_status            SERVER    Motor
-        """
+        """,
     )
     assert find_span(spans, "Motor.dev_state").attributes["tango.command.name"] == "State"
 
@@ -306,7 +294,8 @@ def test_dynamic_attributes_and_commands(system: System, high: Server) -> None:
         "print(device.read_attribute('lowextra').value, device.command_inout('Bonus', 2))"
     )
     assert run(system, high, code, "test/motor/1") == "3.0 4\n"
-    system.assert_forest(
+    assert_operation(
+        system,
         """
         write_attribute extra         CLIENT    pytango.client
           Motor.always_executed_hook  INTERNAL  Motor
@@ -325,43 +314,38 @@ def test_dynamic_attributes_and_commands(system: System, high: Server) -> None:
           Motor.always_executed_hook  INTERNAL  Motor
           Motor.is_Bonus_allowed      INTERNAL  Motor
           Motor.Bonus                 SERVER    Motor
-        """
+        """,
     )
 
 
 def test_init_command_and_restart_of_a_device(system: System, high: Server) -> None:
     run(system, high, "device.command_inout('Init')", "test/motor/1")
-    system.assert_forest(
+    assert_operation(
+        system,
         """
-        command_inout Init      CLIENT  pytango.client
-          Motor.delete_device   SERVER  Motor
-          Motor.init_device     SERVER  Motor
-        """
-        if PYTANGO < (10, 1)
-        else """
         command_inout Init            CLIENT    pytango.client
           Motor.always_executed_hook  INTERNAL  Motor
           Motor.delete_device         SERVER    Motor
           Motor.init_device           SERVER    Motor
-        """
+        """,
     )
     run(
         system,
         high,
         "device.command_inout('DevRestart', 'test/motor/1'); devices[1].command_inout('Go', 1)",
-        "dserver/Motor/test",
+        "dserver/Motor_test/test",
         "test/motor/1",
     )
-    system.assert_forest(
+    assert_operation(
+        system,
         """
         command_inout DevRestart      CLIENT    pytango.client
           Motor.delete_device         SERVER    Motor
           Motor.init_device           SERVER    Motor
-          Motor.server_init_hook      INTERNAL  Motor
         command_inout Go              CLIENT    pytango.client
           Motor.always_executed_hook  INTERNAL  Motor
           Motor.Go                    SERVER    Motor
-        """
+        """,
     )
 
 
@@ -371,7 +355,8 @@ def test_low_level_device(system: System, low: Server) -> None:
         "device.read_attribute('Flow'); device.command_inout('State'); device.command_inout('Status')"
     )
     run(system, low, code, "test/pump/1")
-    system.assert_forest(
+    assert_operation(
+        system,
         """
         command_inout Prime          CLIENT    pytango.client
           Pump.is_Prime_allowed      INTERNAL  Pump
@@ -388,14 +373,15 @@ def test_low_level_device(system: System, low: Server) -> None:
           Pump.dev_state             SERVER    Pump
         command_inout Status         CLIENT    pytango.client
           Pump.dev_status            SERVER    Pump
-        """
+        """,
     )
 
 
 def test_low_level_device_that_inherits(system: System, low: Server) -> None:
     code = "device.command_inout('Prime', 1); device.command_inout('State'); device.command_inout('Init')"
     run(system, low, code, "test/turbo/1")
-    system.assert_forest(
+    assert_operation(
+        system,
         """
         command_inout Prime          CLIENT    pytango.client
           Turbo.is_Prime_allowed     INTERNAL  Turbo
@@ -406,7 +392,7 @@ def test_low_level_device_that_inherits(system: System, low: Server) -> None:
         command_inout Init           CLIENT    pytango.client
           Turbo.delete_device        SERVER    Turbo
           Turbo.init_device          SERVER    Turbo
-        """
+        """,
     )
 
 

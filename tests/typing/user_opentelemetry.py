@@ -4,7 +4,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider as SDKTracerProvider
 from opentelemetry.trace import Status, StatusCode, Tracer, TracerProvider
 from tango.server import Device, command
-from tango_telemetry import set_tracer_provider_factory
+from tango_telemetry import get_tracer, set_tracer_provider_factory
 from tango_telemetry_client import TangoClientInstrumentor
 from tango_telemetry_server import TangoServerInstrumentor, TelemetryDevice
 
@@ -32,6 +32,12 @@ def work(tracer: Tracer) -> None:
 def use(device: TelemetryDevice) -> Tracer:
     """Take any device."""
     return device.get_telemetry_tracer()
+
+
+@get_tracer("lab.scan").start_as_current_span("scan")
+def scan(points: int) -> float:
+    """Trace a whole function."""
+    return points / 2
 
 
 set_tracer_provider_factory(None)

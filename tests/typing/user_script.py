@@ -22,11 +22,11 @@ def response(span: Span, subject: Any, operation: str, error: BaseException | No
 TangoClientInstrumentor().instrument(request_hook=request, response_hook=response)
 
 
-@get_tracer("lab.scan").start_as_current_span("scan")
 def scan(name: str) -> float:
     """Read once."""
     proxy = tango.DeviceProxy(name)
-    return float(proxy.position)
+    with get_tracer("lab.scan").start_as_current_span("scan"):
+        return float(proxy.position)
 
 
 if __name__ == "__main__":

@@ -104,11 +104,37 @@ def test_credentials_and_queries_never_reach_a_message():
     assert "secret" not in repr(config)
 
 
-def test_opentelemetrys_endpoint_stands_in_for_a_missing_one():
+@pytest.mark.parametrize(
+    ("exporter", "variable", "value", "target"),
+    [
+        ("http", "OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:4318", "http://h:4318/v1/traces"),
+        ("http", "OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:4318/", "http://h:4318/v1/traces"),
+        ("http", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://h:4318/mine", "http://h:4318/mine"),
+        ("grpc", "OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:4317", "http://h:4317"),
+        ("grpc", "OTEL_EXPORTER_OTLP_ENDPOINT", "h:4317", "h:4317"),
+    ],
+)
+def test_opentelemetrys_endpoint_stands_in_for_a_missing_one(exporter, variable, value, target):
+    config = TelemetryConfig.from_env({"TANGO_TELEMETRY_TRACES_EXPORTER": exporter, variable: value})
+    assert config.endpoints == (Endpoint(exporter, target),)
+    assert not config.problems
+
+
+def test_a_bad_endpoint_of_opentelemetrys_is_named_by_its_variable():
     config = TelemetryConfig.from_env(
-        {"TANGO_TELEMETRY_TRACES_EXPORTER": "http", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:4318"}
+        {"TANGO_TELEMETRY_TRACES_EXPORTER": "http", "OTEL_EXPORTER_OTLP_ENDPOINT": "ftp://h"}
     )
-    assert config.endpoints == (Endpoint("http", ""),)
+    assert config.endpoints == ()
+    assert config.problems[0].startswith("OTEL_EXPORTER_OTLP_ENDPOINT=")
+
+
+def test_opentelemetrys_headers_and_certificate_are_used_and_not_shown():
+    config = TelemetryConfig.from_env(
+        {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=hidden", "OTEL_EXPORTER_OTLP_CERTIFICATE": "ca.pem"}
+    )
+    assert config.pipeline.wire.headers == (("authorization", "hidden"),)
+    assert config.pipeline.wire.certificate_file == "ca.pem"
+    assert "hidden" not in repr(config)
 
 
 def test_a_child_reads_what_the_user_set_not_what_cpptango_was_handed():

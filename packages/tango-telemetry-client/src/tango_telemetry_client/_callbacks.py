@@ -17,8 +17,8 @@ from tango_telemetry.instrumentation import (
     current_tracer,
     get_client_tracer,
     guarded,
+    not_traced,
     pass_through_tracer,
-    suppressed,
     thread_attributes,
 )
 
@@ -56,9 +56,9 @@ class Origin:
     def begin(self, event: Any) -> TracedCall:
         """Start the span of one call of the callback."""
         tracer = self.tracer or get_client_tracer()
-        if suppressed(self.context):
-            tracer = pass_through_tracer()
         attributes = {**self.attributes, **thread_attributes()}
+        if not_traced(self.context, attributes):
+            tracer = pass_through_tracer()
         call = CallbackCall(
             self.tracer, tracer, self.title, self.kind, attributes, self.context, None, self.links
         )

@@ -36,6 +36,7 @@ hooks = Hooks()
 """The hooks given to the client instrumentor."""
 
 _get_ident = threading.get_ident
+_get_attribute = object.__getattribute__
 _CLIENT = SpanKind.CLIENT
 _SITES = "_tango_telemetry_sites"
 _USUAL_KEYWORDS = {
@@ -48,7 +49,7 @@ _USUAL_KEYWORDS = {
 
 def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Give ``function``, a method of the class ``owner``, with a client span around each call."""
-    begin = CallBeginning(function, operation, owner)
+    begin = CallBeginning(function, operation, owner).__call__
 
     @functools.wraps(function)
     def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -92,13 +93,12 @@ def _first_keyword(function: Callable[..., Any], operation: Operation) -> str:
 
 
 def own_attributes(subject: Any) -> dict[str, Any]:
-    """Give the ``__dict__`` of a client object; an empty one where it has none (``Database`` of PyTango >= 10).
+    """Give the ``__dict__`` of a client object without asking its device for it: ``DeviceProxy.__getattr__`` would.
 
-    ``DeviceProxy.__getattr__`` asks the device for names that it does not find, but not for those with an underscore in
-    front. ``__dictoffset__`` does not tell: it is 0 for pybind11's managed dictionaries (PyTango 10.3, Python 3.11).
+    Its class does not say whether there is one: ``__dictoffset__`` is 0 for a pybind11 class since Python 3.11.
     """
     try:
-        own: dict[str, Any] = subject.__dict__
+        own: dict[str, Any] = _get_attribute(subject, "__dict__")
     except AttributeError:
         return {}
     return own

@@ -1,7 +1,7 @@
 """Events: a CONSUMER span for each that reaches the user, linked to the subscription.
 
 A pushed event is no part of the trace in which somebody subscribed, which may be days old: its span is a root. Events of
-the pull model are handled in the flow of whoever asks for them, so there it is a child (docs/decisions/0010-events.md).
+the pull model are handled in the flow of whoever asks for them, so there it is a child (docs/decisions/0012-events.md).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tango_telemetry.instrumentation import (
     get_client_tracer,
     get_current,
     guarded,
-    suppressed,
+    not_traced,
 )
 
 from tango_telemetry_client._callbacks import Origin, find_callback, trace_callback
@@ -171,7 +171,7 @@ def _trace_pull(
 def _record_pull(subscription: Subscription, events: Any, start: int) -> None:
     """Record a list of events that was fetched: there is nothing around which a span could be current."""
     context = get_current()
-    if suppressed(context) or active_client_span.get() is not None:
+    if active_client_span.get() is not None:
         return
     attributes = {
         **subscription.attributes,
@@ -180,6 +180,8 @@ def _record_pull(subscription: Subscription, events: Any, start: int) -> None:
         names.MESSAGING_OPERATION_TYPE: "receive",
         names.MESSAGING_BATCH_MESSAGE_COUNT: len(events),
     }
+    if not_traced(context, attributes):
+        return
     tracer = current_tracer.get() or get_client_tracer()
     title = f"get_events{subscription.title}"
     tracer.start_span(title, context, SpanKind.CONSUMER, attributes, subscription.links, start).end()

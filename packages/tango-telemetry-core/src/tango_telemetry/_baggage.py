@@ -2,7 +2,7 @@
 
 Tango's wire has two strings, ``traceparent`` and ``tracestate``, so baggage has no field of its own. It travels as
 ``tangobag=key:value;key:value``: the text of W3C's ``baggage`` header with the two characters replaced that a
-``tracestate`` value may not have. The receiver takes it out again. docs/decisions/0004-baggage.md says why.
+``tracestate`` value may not have. The receiver takes it out again. docs/decisions/0010-baggage.md says why.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from tango_telemetry import environment_variables as env
 from tango_telemetry._exclusion import check_pattern
-from tango_telemetry.pipeline import Endpoint, PipelineSettings
+from tango_telemetry.pipeline import Endpoint, PipelineSettings, WireSettings
 from tango_telemetry.pipeline._redact import redact_url
 
 __all__ = ["Endpoint", "TelemetryConfig", "TelemetryWarning", "read_environment"]
@@ -143,8 +143,8 @@ def _check_endpoint(
         reader.warnings.append(f"{endpoints_name} is not set, and 'file' needs a directory there. {without}")
         return None
     if not target:
-        if any(reader.text(name) for name in _OTLP_ENDPOINTS):
-            return Endpoint(exporter, "")
+        endpoints_name, target = _opentelemetrys_endpoint(reader, exporter, endpoints_name)
+    if not target:
         example = "grpc://localhost:4317" if exporter == "grpc" else "http://localhost:4318/v1/traces"
         reader.warnings.append(
             f"{endpoints_name} is not set, and {exporter!r} needs a URL there, such as {example}. {without}"
@@ -154,6 +154,8 @@ def _check_endpoint(
     try:
         parts = urlsplit(target)
         good = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        # Without a scheme OTEL_EXPORTER_OTLP_INSECURE decides about TLS, as in the SDK.
+        good = good or (exporter == "grpc" and endpoints_name in _OTLP_ENDPOINTS and "://" not in target)
     except ValueError:
         good = False
     if not good or len(target) > 2048:
@@ -162,6 +164,20 @@ def _check_endpoint(
         )
         return None
     return Endpoint(exporter, target)
+
+
+def _opentelemetrys_endpoint(reader: _Reader, exporter: str, endpoints_name: str) -> tuple[str, str]:
+    """Give where OpenTelemetry's own variables say that spans go, with the name of the one that says it.
+
+    Source: OTLP exporter specification 1.45: the general endpoint gets the signal's path over HTTP, the one for traces
+    is taken as it stands.
+    """
+    for_traces, general = _OTLP_ENDPOINTS
+    if target := reader.text(for_traces):
+        return for_traces, target
+    if target := reader.text(general):
+        return general, f"{target.rstrip('/')}/v1/traces" if exporter == "http" else target
+    return endpoints_name, ""
 
 
 @dataclass(frozen=True)
@@ -288,6 +304,7 @@ def _read_pipeline_settings(reader: _Reader) -> PipelineSettings:
         shutdown_timeout=reader.number(env.PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT, default.shutdown_timeout),
         spool_dir=reader.text(env.PYTANGO_TELEMETRY_SPOOL_DIR) or "",
         spool_max_bytes=at_least_one(env.PYTANGO_TELEMETRY_SPOOL_MAX_BYTES, default.spool_max_bytes),
+        wire=WireSettings.from_env(reader.mapping),
         sdk_log_level=reader.choice(env.PYTANGO_TELEMETRY_SDK_LOG_LEVEL, _LOG_LEVELS, ""),
     )
 

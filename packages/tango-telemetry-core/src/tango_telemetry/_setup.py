@@ -11,8 +11,10 @@ from tango_telemetry import _otel
 from tango_telemetry._builtin import silence_builtin_tracing
 from tango_telemetry._config import TelemetryConfig, TelemetryWarning, read_environment
 from tango_telemetry._cpptango import apply_cpptango_environment, cpptango_environment
+from tango_telemetry._current import make_current
 from tango_telemetry._guard import guarded
 from tango_telemetry._handover import patch_executors
+from tango_telemetry._sdk import load_native_spans
 from tango_telemetry._state import get_config, set_config, state, warn_once
 from tango_telemetry.bridge import NoOpBridge, create_context_bridge
 from tango_telemetry.patching import Patches
@@ -106,6 +108,8 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
                 stacklevel=4,
             )
     state.bridge = bridge
+    native = load_native_spans(settings)
+    state.make_current = make_current if native is None else native.make_current
     user = read_environment()
     apply_cpptango_environment(
         cpptango_environment(settings, user, tango_version=version, idl=idl, kernel=kernel), user
@@ -118,5 +122,6 @@ def deactivate() -> None:
     if not state.active:
         _patches.undo()
         state.bridge = NoOpBridge()
+        state.make_current = make_current
         state.tracer_provider = None
         state.reset_tracers()

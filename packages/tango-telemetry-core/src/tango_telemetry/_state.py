@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tango_telemetry._config import TelemetryConfig, TelemetryWarning, read_environment
+from tango_telemetry._current import make_current
 from tango_telemetry._exclusion import Exclusion, create_exclusion
 from tango_telemetry.bridge import ContextBridge, NoOpBridge
 
@@ -28,6 +30,7 @@ class State:
         self.baggage = False
         self.active = 0
         self.bridge: ContextBridge = NoOpBridge()
+        self.make_current: Callable[..., Any] = make_current
         self.tracer_provider: TracerProvider | None = None
         self.client_tracer: Tracer | None = None
         self.tracers: dict[str, Tracer] = {}

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 from tango_telemetry._config import TelemetryWarning
+from tango_telemetry._otel import SpanContext
+from tango_telemetry.propagation import NO_TRACE_STATE, TRACE_FLAGS, extract, inject
 
 __all__ = [
     "NATIVE_ABI_VERSION",
@@ -26,7 +28,7 @@ __all__ = [
     "import_native",
 ]
 
-NATIVE_ABI_VERSION = 1
+NATIVE_ABI_VERSION = 2
 """The version of the native package's interface that this core works with."""
 
 
@@ -48,6 +50,24 @@ class ContextBridge(Protocol):
     def prepare_server(self) -> None:
         """Make ready again after ``Util`` has been initialised: a process that was a client becomes a server."""
 
+    def enter_span(self, name: str, span_context: SpanContext) -> Any:
+        """Do the same as :meth:`enter` for the strings that name a valid span."""
+
+    def get_parent(self) -> tuple[SpanContext | None, str]:
+        """Give the parent that :meth:`get_trace_context` names, None if that is nothing or cannot be believed, and the
+        ``tracestate``, which may be left out if it has nothing but our entry."""
+
+
+class _Texts:
+    """The two methods that speak of spans, by way of the strings."""
+
+    def enter_span(self: Any, name: str, span_context: SpanContext) -> Any:
+        return self.enter(name, *inject(span_context))
+
+    def get_parent(self: Any) -> tuple[SpanContext | None, str]:
+        traceparent, tracestate = self.get_trace_context()
+        return extract(traceparent, tracestate), tracestate
+
 
 @contextmanager
 def create_scope(bridge: ContextBridge, name: str, traceparent: str, tracestate: str) -> Iterator[None]:
@@ -59,7 +79,7 @@ def create_scope(bridge: ContextBridge, name: str, traceparent: str, tracestate:
         bridge.exit(token)
 
 
-class NoOpBridge:
+class NoOpBridge(_Texts):
     """Carries nothing: no OpenTelemetry, or no way into this cppTango."""
 
     name = "noop"
@@ -77,7 +97,7 @@ class NoOpBridge:
         return None
 
 
-class IdlBridge:
+class IdlBridge(_Texts):
     """IDL v6: the client identification of cppTango >= 10.0, whose telemetry must be enabled.
 
     :param module: PyTango's internal ``tango._tango._telemetry`` or ``tango_telemetry_native``, which offer the same
@@ -108,7 +128,7 @@ class IdlBridge:
         return None
 
 
-class GiopBridge:
+class GiopBridge(_Texts):
     """GIOP service contexts through the native package: any omniORB 4.2 or 4.3, Tango 9 included."""
 
     name = "giop"
@@ -117,6 +137,8 @@ class GiopBridge:
         self._get = giop.get_incoming
         self._set = giop.set_outgoing
         self._restore = giop.restore_outgoing
+        self._set_span = giop.set_outgoing_span
+        self._get_span = giop.get_incoming_span
         self._install = giop.install
 
     def get_trace_context(self) -> tuple[str, str]:
@@ -124,6 +146,20 @@ class GiopBridge:
 
     def enter(self, name: str, traceparent: str, tracestate: str) -> Any:
         return self._set(traceparent, tracestate)
+
+    def enter_span(self, name: str, span_context: SpanContext) -> Any:
+        trace_id, span_id, _, flags, trace_state, _ = span_context
+        if trace_state:
+            return super().enter_span(name, span_context)
+        return self._set_span(trace_id, span_id, flags)
+
+    def get_parent(self) -> tuple[SpanContext | None, str]:
+        found = self._get_span()
+        if found is None:
+            return None, ""
+        if len(found) == 3:
+            return SpanContext(found[0], found[1], True, TRACE_FLAGS[found[2]], NO_TRACE_STATE), ""
+        return extract(*found), found[1]
 
     def exit(self, token: Any) -> None:
         self._restore(token)
@@ -133,7 +169,7 @@ class GiopBridge:
         self._install()
 
 
-class StackedBridge:
+class StackedBridge(_Texts):
     """IDL v6 and GIOP together: whichever the peer understands. IDL v6's is believed first (docs/context.md)."""
 
     def __init__(self, idl: ContextBridge, giop: ContextBridge) -> None:
@@ -211,8 +247,9 @@ def create_context_bridge(
         chosen = available[choice]
         if chosen is not None:
             return chosen
+        command = "" if choice == "pytango" else " Type: pip install tango-telemetry-native"
         warnings.warn(
-            f"PYTANGO_TELEMETRY_CONTEXT_BRIDGE={choice!r} is not available here; the best one that is, is used.",
+            f"PYTANGO_TELEMETRY_CONTEXT_BRIDGE={choice!r} is not available here; the best one that is, is used.{command}",
             TelemetryWarning,
             stacklevel=2,
         )

@@ -30,8 +30,6 @@ from tango_telemetry._otel import (
     SpanKind,
     Tracer,
     TracerProvider,
-    attach,
-    detach,
     get_current,
     get_current_span,
     get_value,
@@ -46,7 +44,7 @@ from tango_telemetry._tracing import (
     current_tracer,
     get_client_tracer,
 )
-from tango_telemetry.propagation import extract, extract_baggage, inject, inject_with_baggage
+from tango_telemetry.propagation import extract_baggage, inject_with_baggage
 
 __all__ = [
     "SERVER_SCOPE",
@@ -102,7 +100,7 @@ active_client_span: ContextVar[Any] = ContextVar("tango_telemetry_active_client_
 
 def suppressed(context: Context) -> bool:
     """Whether the user is in a ``suppress_instrumentation`` block."""
-    return bool(get_value(_SUPPRESS, context))
+    return bool(context) and bool(get_value(_SUPPRESS, context))
 
 
 def not_traced(context: Context, attributes: Mapping[str, Any], class_name: str = "") -> bool:
@@ -111,7 +109,7 @@ def not_traced(context: Context, attributes: Mapping[str, Any], class_name: str 
     :param attributes: those that its span would have
     :param class_name: the device class, where the attributes do not say it
     """
-    if get_value(_SUPPRESS, context):
+    if context and get_value(_SUPPRESS, context):
         return True
     exclusion = state.exclusion
     return exclusion is not None and exclusion.matches(attributes, class_name)
@@ -132,10 +130,13 @@ def pass_through_tracer() -> Tracer:
     return _PASS_THROUGH
 
 
+_NOT_CARRIED: Any = object()  # a bridge's token may be None
+
+
 class TracedCall:
     """One span around one call: current in OpenTelemetry's context, and carried to the peer if ``carry`` says so."""
 
-    __slots__ = ("_active", "_bridged", "_hooked", "_inside", "_token", "span")
+    __slots__ = ("_bridged", "_current", "_entered", "_hooked", "span")
 
     def __init__(
         self,
@@ -146,33 +147,40 @@ class TracedCall:
         context: Context,
         carry: str | None = None,
         links: Sequence[Link] | None = None,
+        variables: tuple[Any, ...] = (),
     ) -> None:
         """Start the span and make it current.
 
         :param carry: the name under which cppTango gets the context, None to keep it in the process
         :param links: other spans that this one has to do with
+        :param variables: context variables, each followed by the value that it has while the span is current
         """
         self.span = span = tracer.start_span(name, context, kind, attributes, links)
-        self._bridged = self._active = None
+        self._bridged: Any = _NOT_CARRIED
         self._hooked: tuple[Hooks, Any, str, BaseException | None] | None = None
-        # What can fail comes before what would have to be undone.
-        self._inside = set_span_in_context(span, context)
+        if carry is not None:
+            variables = (active_client_span, span)
+        self._entered = (span, context, *variables)
+        self._current = current = state.make_current(span, context, *variables)
         if carry is not None:
             span_context = span.get_span_context()
             if span_context.is_valid:
-                # A context holds more than the span where the user put something there: baggage, perhaps.
-                if state.baggage and len(self._inside) > 1:
-                    texts = inject_with_baggage(span_context, context)
-                else:
-                    texts = inject(span_context)
-                self._bridged = state.bridge.enter(carry, *texts)
-            self._active = active_client_span.set(span)
-        self._token = attach(self._inside)
+                try:
+                    # A context holds more than the span where the user put something there: baggage, perhaps.
+                    if state.baggage and len(current.context) > 1:
+                        texts = inject_with_baggage(span_context, context)
+                        self._bridged = state.bridge.enter(carry, *texts)
+                    else:
+                        self._bridged = state.bridge.enter_span(carry, span_context)
+                except BaseException:
+                    current.leave()
+                    raise
 
     @property
     def context(self) -> Context:
         """OpenTelemetry's context with this span as the current one."""
-        return self._inside
+        context: Context = self._current.context
+        return context
 
     def call_hooks(self, hooks: Hooks, subject: Any, operation: str) -> None:
         """Call the user's hooks: one now, the other at the end."""
@@ -181,15 +189,15 @@ class TracedCall:
 
     def enter(self) -> None:
         """Make the span current again after :meth:`leave`, perhaps in another task."""
-        self._token = attach(self._inside)
+        self._current = state.make_current(*self._entered)
 
     def leave(self) -> None:
         """Make what was current before current again; the span stays open."""
-        if self._active is not None:
-            if self._bridged is not None:
-                state.bridge.exit(self._bridged)
-            active_client_span.reset(self._active)
-        detach(self._token)
+        bridged = self._bridged
+        if bridged is not _NOT_CARRIED:
+            self._bridged = _NOT_CARRIED
+            state.bridge.exit(bridged)
+        self._current.leave()
 
     def fail(self, error: BaseException) -> None:
         """Record that the call failed."""
@@ -231,17 +239,16 @@ class DelegatedCall(TracedCall):
 
 def incoming_context() -> SpanContext | None:
     """Give the remote parent of the upcall that runs on this thread, None if the caller sent none."""
-    return extract(*state.bridge.get_trace_context())
+    return state.bridge.get_parent()[0]
 
 
 def with_incoming_context(context: Context) -> Context:
     """Give ``context`` with the remote parent of the upcall that runs on this thread, and with its baggage."""
-    traceparent, tracestate = state.bridge.get_trace_context()
-    remote = extract(traceparent, tracestate)
+    remote, tracestate = state.bridge.get_parent()
     if remote is None:
         return context
     context = set_span_in_context(NonRecordingSpan(remote), context)
-    return extract_baggage(tracestate, context) if state.baggage else context
+    return extract_baggage(tracestate, context) if tracestate and state.baggage else context
 
 
 class CallSites:

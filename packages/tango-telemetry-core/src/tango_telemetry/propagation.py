@@ -10,15 +10,28 @@ from __future__ import annotations
 from tango_telemetry._baggage import PREFIX, decode_baggage, encode_baggage
 from tango_telemetry._otel import Context, SpanContext, TraceFlags, TraceState
 
-__all__ = ["KEY", "extract", "extract_baggage", "inject", "inject_with_baggage", "rejected"]
+__all__ = [
+    "KEY",
+    "NO_TRACE_STATE",
+    "TRACE_FLAGS",
+    "extract",
+    "extract_baggage",
+    "inject",
+    "inject_with_baggage",
+    "rejected",
+]
 
 KEY = "tango"
 _ENTRY_LENGTH = len("tango=") + 16 + 1 + 2
 _OURS = ("tango=", PREFIX)
 _MAX_TRACESTATE = 512  # W3C Trace Context 3.3.1.5: what must be propagated at least; more is dropped
 _FLAGS = {f"{flags:02x}": TraceFlags(flags & 3) for flags in range(256)}
-_NO_STATE = TraceState()
-_HEX = frozenset("0123456789abcdef")
+_SUFFIXES = tuple(f"-{flags:02x}" for flags in range(4))
+TRACE_FLAGS = tuple(TraceFlags(flags) for flags in range(4))
+NO_TRACE_STATE = SpanContext(1, 1, False).trace_state
+"""The object that OpenTelemetry itself puts there (1.x): tracers compare with it before they look at its items."""
+
+_SPAN_ID = (1 << 64) - 1
 
 _rejected = 0
 
@@ -30,13 +43,16 @@ def rejected() -> int:
 
 def inject(context: SpanContext) -> tuple[str, str]:
     """Give ``(traceparent, tracestate)`` of a valid span context, our entry in front."""
-    span_id, flags, state = context.span_id, context.trace_flags & 3, context.trace_state
-    entry = f"tango={span_id:016x}-{flags:02x}"
-    if state:
+    trace_id, span_id, _, flags, state, _ = context
+    # int.to_bytes and bytes.hex take a third of the time that formatting with "016x" takes (CPython 3.11).
+    span_text = span_id.to_bytes(8, "big").hex()
+    suffix = _SUFFIXES[flags & 3]
+    entry = f"tango={span_text}{suffix}"
+    if state is not NO_TRACE_STATE and state:
         rest = ",".join(item for item in state.to_header().split(",") if not item.startswith(_OURS))
         if rest and len(rest) + _ENTRY_LENGTH < _MAX_TRACESTATE:
             entry = f"{entry},{rest}"
-    return f"00-{context.trace_id:032x}-{span_id:016x}-{flags:02x}", entry
+    return f"00-{trace_id.to_bytes(16, 'big').hex()}-{span_text}{suffix}", entry
 
 
 def inject_with_baggage(span_context: SpanContext, context: Context) -> tuple[str, str]:
@@ -64,23 +80,20 @@ def extract(traceparent: str, tracestate: str) -> SpanContext | None:
     if len(traceparent) != 55 or traceparent[:3] != "00-" or traceparent[35] != "-" or traceparent[52] != "-":
         _rejected += 1
         return None
+    digits = traceparent[3:35] + traceparent[36:52]
     try:
         flags = _FLAGS[traceparent[53:]]
-        trace_id = int(traceparent[3:35], 16)
-        span_id = int(traceparent[36:52], 16)
+        both = int(digits, 16)
     except (ValueError, KeyError):
         _rejected += 1
         return None
-    if (
-        not trace_id
-        or not span_id
-        or not _HEX.issuperset(traceparent[3:35])
-        or not _HEX.issuperset(traceparent[36:52])
-    ):
+    trace_id, span_id = both >> 64, both & _SPAN_ID
+    # int() takes more than W3C does: signs, spaces, underscores, capitals, digits of other scripts.
+    if not (trace_id and span_id and digits.isalnum() and digits.isascii() and digits == digits.lower()):
         _rejected += 1
         return None
     if len(tracestate) == _ENTRY_LENGTH and tracestate[:6] == "tango=":  # the common case: our entry alone
-        entry, state = tracestate, _NO_STATE
+        entry, state = tracestate, NO_TRACE_STATE
     else:
         entry, state = _split(tracestate)
     if not flags & 1:
@@ -105,10 +118,10 @@ def _split(tracestate: str) -> tuple[str, TraceState]:
     """Give our entry (``""`` if there is none) and the rest of a ``tracestate``."""
     global _rejected
     if not tracestate:
-        return "", _NO_STATE
+        return "", NO_TRACE_STATE
     if len(tracestate) > _MAX_TRACESTATE:
         _rejected += 1
-        return "", _NO_STATE
+        return "", NO_TRACE_STATE
     entry = ""
     rest = []
     for item in tracestate.split(","):
@@ -118,6 +131,8 @@ def _split(tracestate: str) -> tuple[str, TraceState]:
         elif member and not member.startswith(PREFIX):
             rest.append(member)
     state = (
-        TraceState.from_header([",".join(rest)]) if rest and hasattr(TraceState, "from_header") else _NO_STATE
+        TraceState.from_header([",".join(rest)])
+        if rest and hasattr(TraceState, "from_header")
+        else NO_TRACE_STATE
     )
     return entry, state

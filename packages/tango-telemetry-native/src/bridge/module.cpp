@@ -10,6 +10,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <cstdint>
+#include <cstring>
 #include <new>
 #include <string>
 
@@ -72,6 +74,32 @@ PyObject *outgoing_to_python(const giop::Outgoing &outgoing) {
     Py_RETURN_NONE;
 }
 
+// The two halves of a trace id, the lower one first.
+bool to_trace_id(PyObject *number, std::uint64_t (&halves)[2]) {
+    if(!PyLong_Check(number)) {
+        PyErr_Format(PyExc_TypeError, "a trace id is an int, not %.100s", Py_TYPE(number)->tp_name);
+        return false;
+    }
+    unsigned char bytes[16] = {0};
+#if PY_VERSION_HEX >= 0x030D0000
+    const Py_ssize_t needed = PyLong_AsNativeBytes(number, bytes, sizeof bytes,
+                                                   Py_ASNATIVEBYTES_LITTLE_ENDIAN | Py_ASNATIVEBYTES_UNSIGNED_BUFFER |
+                                                       Py_ASNATIVEBYTES_REJECT_NEGATIVE);
+    if(needed > static_cast<Py_ssize_t>(sizeof bytes)) {
+        PyErr_SetString(PyExc_OverflowError, "a trace id has at most 128 bits");
+    }
+    if(needed < 0 || needed > static_cast<Py_ssize_t>(sizeof bytes)) {
+        return false;
+    }
+#else
+    if(_PyLong_AsByteArray(reinterpret_cast<PyLongObject *>(number), bytes, sizeof bytes, 1, 0) < 0) {
+        return false;
+    }
+#endif
+    std::memcpy(halves, bytes, sizeof bytes);
+    return true;
+}
+
 PyObject *set_outgoing(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
     if(count != 2) {
         PyErr_Format(PyExc_TypeError, "set_outgoing() takes 2 arguments (%zd given)", count);
@@ -87,6 +115,49 @@ PyObject *set_outgoing(PyObject *, PyObject *const *arguments, Py_ssize_t count)
     PyObject *previous = outgoing_to_python(outgoing);
     if(previous != nullptr) {
         giop::set_outgoing(outgoing, parent.data, parent.size, state.data, state.size);
+    }
+    return previous;
+}
+
+// The digits of a number, the highest first.
+char *write_hex(char *out, std::uint64_t number, int digits) {
+    static constexpr char digit[] = "0123456789abcdef";
+    for(int i = digits - 1; i >= 0; --i) {
+        out[i] = digit[number & 0xf];
+        number >>= 4;
+    }
+    return out + digits;
+}
+
+// Numbers instead of strings: formatting them in Python takes longer than everything else here together.
+PyObject *set_outgoing_span(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
+    if(count != 3) {
+        PyErr_Format(PyExc_TypeError, "set_outgoing_span() takes 3 arguments (%zd given)", count);
+        return nullptr;
+    }
+    std::uint64_t trace_id[2];
+    if(!to_trace_id(arguments[0], trace_id)) {
+        return nullptr;
+    }
+    const std::uint64_t span_id = PyLong_AsUnsignedLongLong(arguments[1]);
+    const long flags = PyLong_AsLong(arguments[2]);
+    if(PyErr_Occurred() != nullptr) {
+        return nullptr;
+    }
+    char parent[wire::traceparent_size] = {'0', '0', '-'};
+    char *at = write_hex(write_hex(parent + 3, trace_id[1], 16), trace_id[0], 16);
+    *at++ = '-';
+    char *const entry = at;
+    at = write_hex(at, span_id, 16);
+    *at++ = '-';
+    write_hex(at, static_cast<std::uint64_t>(flags) & 3, 2);
+    char state[6 + 19] = {'t', 'a', 'n', 'g', 'o', '='};
+    std::memcpy(state + 6, entry, 19);
+    giop::keep_installed();
+    giop::Outgoing &outgoing = giop::this_thread().outgoing;
+    PyObject *previous = outgoing_to_python(outgoing);
+    if(previous != nullptr) {
+        giop::set_outgoing(outgoing, parent, sizeof parent, state, sizeof state);
     }
     return previous;
 }
@@ -129,6 +200,58 @@ PyObject *get_incoming(PyObject *, PyObject *) {
     const wire::TraceContext &context = thread.incoming.context;
     return to_tuple(to_python(context.traceparent, wire::traceparent_size),
                     to_python(context.tracestate, context.tracestate_size));
+}
+
+std::uint64_t read_hex(const char *text, std::size_t digits) {
+    std::uint64_t number = 0;
+    for(std::size_t i = 0; i < digits; ++i) {
+        const char c = text[i];
+        number = number << 4 | static_cast<std::uint64_t>(c <= '9' ? c - '0' : c - 'a' + 10);
+    }
+    return number;
+}
+
+PyObject *from_trace_id(std::uint64_t high, std::uint64_t low) {
+    unsigned char bytes[16];
+    std::memcpy(bytes, &low, 8);
+    std::memcpy(bytes + 8, &high, 8);
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyLong_FromUnsignedNativeBytes(bytes, sizeof bytes, Py_ASNATIVEBYTES_LITTLE_ENDIAN);
+#else
+    return _PyLong_FromByteArray(bytes, sizeof bytes, 1, 0);
+#endif
+}
+
+// The common case, a context of our own making: version 00, and a tracestate that is our entry for the same span. The
+// interceptor has checked the traceparent. Everything else is judged in Python, from the strings.
+bool names_one_span(const wire::TraceContext &context) {
+    return context.tracestate_size == 25 && std::memcmp(context.traceparent, "00-", 3) == 0 &&
+           std::memcmp(context.tracestate, "tango=", 6) == 0 &&
+           std::memcmp(context.tracestate + 6, context.traceparent + 36, 19) == 0;
+}
+
+PyObject *get_incoming_span(PyObject *, PyObject *) {
+    const giop::ThreadState &thread = giop::this_thread();
+    if(thread.outgoing.state != giop::Outgoing::State::unset || !thread.incoming.present ||
+       !names_one_span(thread.incoming.context)) {
+        return get_incoming(nullptr, nullptr);
+    }
+    giop::keep_installed();
+    const char *const parent = thread.incoming.context.traceparent;
+    PyObject *trace_id = from_trace_id(read_hex(parent + 3, 16), read_hex(parent + 19, 16));
+    PyObject *span_id = PyLong_FromUnsignedLongLong(read_hex(parent + 36, 16));
+    PyObject *flags = PyLong_FromLong(static_cast<long>(read_hex(parent + 53, 2) & 3));
+    PyObject *found = trace_id != nullptr && span_id != nullptr && flags != nullptr ? PyTuple_New(3) : nullptr;
+    if(found == nullptr) {
+        Py_XDECREF(trace_id);
+        Py_XDECREF(span_id);
+        Py_XDECREF(flags);
+        return nullptr;
+    }
+    PyTuple_SET_ITEM(found, 0, trace_id);
+    PyTuple_SET_ITEM(found, 1, span_id);
+    PyTuple_SET_ITEM(found, 2, flags);
+    return found;
 }
 
 py::dict giop_status() {
@@ -319,6 +442,10 @@ void after_fork_in_child() {
 PyMethodDef hot_functions[] = {
     {"set_outgoing", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(set_outgoing)), METH_FASTCALL,
      "set_outgoing(traceparent, tracestate, /)\n--\n\nSee tango_telemetry_native.giop."},
+    {"set_outgoing_span", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(set_outgoing_span)), METH_FASTCALL,
+     "set_outgoing_span(trace_id, span_id, flags, /)\n--\n\nSee tango_telemetry_native.giop."},
+    {"get_incoming_span", get_incoming_span, METH_NOARGS,
+     "get_incoming_span()\n--\n\nSee tango_telemetry_native.giop."},
     {"restore_outgoing", restore_outgoing, METH_O,
      "restore_outgoing(previous, /)\n--\n\nSee tango_telemetry_native.giop."},
     {"get_incoming", get_incoming, METH_NOARGS, "get_incoming()\n--\n\nSee tango_telemetry_native.giop."},
@@ -337,7 +464,7 @@ PYBIND11_MODULE(_bridge, m) {
 
     m.doc() = "Mechanisms of tango_telemetry_native: IDL v6 and GIOP service contexts.";
     m.attr("__version__") = TANGO_TELEMETRY_VERSION;
-    m.attr("ABI_VERSION") = 1;
+    m.attr("ABI_VERSION") = 2;
     m.attr("GIOP_CONTEXT_ID") = wire::context_id;
     m.attr("MAX_TRACESTATE_SIZE") = wire::max_tracestate_size;
     if(PyModule_AddFunctions(m.ptr(), hot_functions) != 0) {

@@ -2,6 +2,7 @@
 // Activation: what start_as_current_span gives, with the meaning of opentelemetry.trace.use_span.
 #include "arguments.h"
 #include "objects.h"
+#include "span_operations.h"
 
 namespace tango_spans {
 namespace {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
 #include "identity.h"
 
-#include "values.h"
+#include "text.h"
 
 namespace tango_spans {
 

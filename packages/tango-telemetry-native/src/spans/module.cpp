@@ -29,6 +29,7 @@ int execute(PyObject* module) {
         !add_type(module, state.dropped_span_base, create_dropped_span_type) ||
         !add_type(module, state.tracer_base, create_tracer_type) ||
         !add_type(module, state.activation_type, create_activation_type) ||
+        !add_type(module, state.current_span_type, create_current_span_type) ||
         !add_type(module, state.queue_type, create_queue_type) ||
         !add_type(module, state.resource_type, create_resource_type) ||
         !add_type(module, state.scope_type, create_scope_type)) {
@@ -59,6 +60,8 @@ void release(void* module) {
 PyMethodDef functions[] = {
     {"configure", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(configure)), METH_VARARGS | METH_KEYWORDS,
      "configure(**objects): what the types need of opentelemetry; called once, by tango_telemetry_native.spans."},
+    {"make_current", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(make_current)), METH_FASTCALL,
+     "make_current(span, context, /, *pairs): a CurrentSpan; the pairs are context variables and their values."},
     {nullptr, nullptr, 0, nullptr},
 };
 

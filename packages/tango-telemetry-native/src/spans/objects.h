@@ -59,14 +59,6 @@ struct SpanObject {
     PyObject* link_contexts;       // owned; null or a list of the SpanContext of each link
 };
 
-// The span's methods that others need.
-bool end_span(SpanObject* span, PyObject* end_time);
-bool record_exception(SpanObject* span, PyObject* exception, PyObject* attributes, PyObject* timestamp,
-                      PyObject* escaped);
-bool set_exception_status(SpanObject* span, PyObject* exception);
-bool add_span_link(SpanObject* span, PyObject* context, PyObject* attributes);
-std::uint64_t time_or(ModuleState& state, PyObject* time, std::uint64_t missing);
-
 PyObject* start_span(TracerObject* tracer, PyObject* const* arguments);
 
 // Positions in the arguments of start_span and start_as_current_span.
@@ -83,6 +75,9 @@ enum StartArgument {
     kStartArguments,
 };
 
+// make_current(span, context, [variable, value, [variable, value]]), a function of the module.
+PyObject* make_current(PyObject* module, PyObject* const* args, Py_ssize_t count);
+
 PyObject* create_activation(TracerObject* tracer, PyObject* const* arguments);
 void wake_consumer(QueueObject* queue);
 
@@ -90,6 +85,7 @@ PyTypeObject* create_span_type(PyObject* module);
 PyTypeObject* create_dropped_span_type(PyObject* module);
 PyTypeObject* create_tracer_type(PyObject* module);
 PyTypeObject* create_activation_type(PyObject* module);
+PyTypeObject* create_current_span_type(PyObject* module);
 PyTypeObject* create_queue_type(PyObject* module);
 PyTypeObject* create_resource_type(PyObject* module);
 PyTypeObject* create_scope_type(PyObject* module);

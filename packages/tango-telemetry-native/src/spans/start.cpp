@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "core/id_source.h"
 #include "objects.h"
+#include "span_operations.h"
 #include "values.h"
 
 namespace tango_spans {

@@ -69,6 +69,7 @@ bool intern_names(ModuleState& state) {
     X(dropped_span_base)      \
     X(tracer_base)            \
     X(activation_type)        \
+    X(current_span_type)      \
     X(queue_type)             \
     X(resource_type)          \
     X(scope_type)

@@ -99,6 +99,7 @@ struct ModuleState {
     PyTypeObject* dropped_span_base;
     PyTypeObject* tracer_base;
     PyTypeObject* activation_type;
+    PyTypeObject* current_span_type;
     PyTypeObject* queue_type;
     PyTypeObject* resource_type;
     PyTypeObject* scope_type;

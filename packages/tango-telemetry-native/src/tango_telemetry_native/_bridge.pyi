@@ -27,6 +27,12 @@ class TraceContextScope:
 def set_outgoing(traceparent: str, tracestate: str, /) -> tuple[str, str] | None:
     """Set the context of this thread's requests; ("", "") for none. Return what was set before."""
 
+def set_outgoing_span(trace_id: int, span_id: int, flags: int, /) -> tuple[str, str] | None:
+    """Set the context of this thread's requests to the two strings that name a span. Return what was set before."""
+
+def get_incoming_span() -> tuple[int, int, int] | tuple[str, str] | None:
+    """Return what `get_incoming` does; (trace id, span id, flags) where both strings name one span and nothing else."""
+
 def restore_outgoing(previous: tuple[str, str] | None, /) -> None:
     """Set again what `set_outgoing` returned."""
 

@@ -11,6 +11,13 @@ from typing_extensions import disjoint_base
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def configure(**objects: object) -> None: ...
+def make_current(span: Span, context: Context, /, *pairs: Any) -> CurrentSpan: ...
+
+@final
+class CurrentSpan:
+    @property
+    def context(self) -> Context: ...
+    def leave(self) -> None: ...
 
 @final
 class SpanQueue:

@@ -22,16 +22,24 @@ from __future__ import annotations
 from typing import TypedDict, cast
 
 from tango_telemetry_native import _bridge
-from tango_telemetry_native._bridge import get_incoming, restore_outgoing, set_outgoing
+from tango_telemetry_native._bridge import (
+    get_incoming,
+    get_incoming_span,
+    restore_outgoing,
+    set_outgoing,
+    set_outgoing_span,
+)
 from tango_telemetry_native._tango import get_extension_path
 
 __all__ = [
     "CONTEXT_ID",
     "GiopStatus",
     "get_incoming",
+    "get_incoming_span",
     "install",
     "restore_outgoing",
     "set_outgoing",
+    "set_outgoing_span",
     "status",
 ]
 

@@ -42,7 +42,7 @@ from opentelemetry.trace import (
 
 from tango_telemetry_native import _spans
 from tango_telemetry_native._span_settings import SamplerRule, SpanLimits, encode_limits
-from tango_telemetry_native._spans import SpanQueue
+from tango_telemetry_native._spans import SpanQueue, make_current
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor
@@ -58,6 +58,7 @@ __all__ = [
     "SpanQueue",
     "create_native_tracer_provider",
     "create_span_queue",
+    "make_current",
 ]
 
 DEFAULT_QUEUE_SPANS = 131_072

@@ -38,7 +38,9 @@ def client_ident_attributes(device: Any, lifecycle: bool) -> Mapping[str, Any] |
     if ident is None:
         polled = not lifecycle and isinstance(threading.current_thread(), _FOREIGN)
         return POLLED if polled else None
-    key = (ident.client_ip, ident.client_pid, ident.client_lang, ident.java_main_class)
+    pid = ident.client_pid
+    # The address names the connection. A process id settles the rest; Java clients, which have none, send a class name.
+    key = (ident.client_ip, pid) if pid else (ident.client_ip, ident.client_lang, ident.java_main_class)
     known = _cache.get(key)
     if known is None:
         if len(_cache) >= _LIMIT:

@@ -7,6 +7,7 @@ PyTango, with telemetry off and without OpenTelemetry, while PyTango's own class
 from __future__ import annotations
 
 import contextlib
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from tango_telemetry import Endpoint
@@ -201,8 +202,7 @@ _server_name: dict[str, str] = {}
 def _server_attributes() -> dict[str, str]:
     """The resource attributes of this device server: the same for all its devices."""
     if not _server_name:
-        import tango
-
+        tango: Any = importlib.import_module("tango")
         with contextlib.suppress(tango.DevFailed):  # no Util: somebody makes devices by hand
             _server_name[names.TANGO_SERVER_NAME] = tango.Util.instance(False).get_ds_name()
     return dict(_server_name)

@@ -1,7 +1,7 @@
 """Events that a device sends: a PRODUCER span for each, child of the handler that sends it, a root anywhere else.
 
 An event carries no context (cppTango 9.3 to 10.3: ZMQ messages have no place for it), so what receives it is not a child
-of this span: see docs/decisions/0010-events.md.
+of this span: see docs/decisions/0012-events.md.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from tango_telemetry.instrumentation import (
     code_attributes,
     get_current,
     guarded,
+    not_traced,
     pass_through_tracer,
     state,
-    suppressed,
     thread_attributes,
 )
 from tango_telemetry.patching import Patches
@@ -90,6 +90,6 @@ def _begin(
     if frame is not None:
         attributes.update(code_attributes(frame.f_code, frame.f_lineno))
     attributes.update(thread_attributes())
-    tracer = pass_through_tracer() if suppressed(context) else telemetry.tracer
+    tracer = pass_through_tracer() if not_traced(context, attributes) else telemetry.tracer
     title = f"{telemetry.class_name}.{method} {name}"
     return TracedCall(tracer, title, SpanKind.PRODUCER, attributes, context)

@@ -69,7 +69,7 @@ def is_traced(function: Any) -> bool:
 
 def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[..., Any]:
     """Give ``function``, called with the device first, with a server span around each request."""
-    begin = _Begin(function, handler)
+    begin = _Begin(function, handler).__call__
     check = handler.check
 
     @functools.wraps(function)
@@ -126,7 +126,7 @@ class HandlerCall(TracedCall):
     ``direct`` says that another handler of the device called this one in Python, so that no result goes to cppTango.
     """
 
-    __slots__ = ("_handler", "_previous", "_tracer", "direct")
+    __slots__ = ("direct",)
 
     def __init__(
         self,
@@ -138,22 +138,9 @@ class HandlerCall(TracedCall):
         handler: tuple[Any, str],
         direct: bool,
     ) -> None:
-        super().__init__(tracer, title, kind, attributes, context)
-        self._tracer = current_tracer.set(tracer)
-        self._previous = current_handler.set(handler)
-        self._handler = (tracer, handler)
+        variables = (current_tracer, tracer, current_handler, handler)
+        super().__init__(tracer, title, kind, attributes, context, variables=variables)
         self.direct = direct
-
-    def leave(self) -> None:
-        current_handler.reset(self._previous)
-        current_tracer.reset(self._tracer)
-        super().leave()
-
-    def enter(self) -> None:
-        """Make the span current again, in the context of another task."""
-        super().enter()
-        self._tracer = current_tracer.set(self._handler[0])
-        self._previous = current_handler.set(self._handler[1])
 
     def check(self, check: Check, args: tuple[Any, ...], result: Any) -> None:
         """Look at a result before cppTango does."""
@@ -185,6 +172,7 @@ class _Begin:
         parent = get_current_span(context)
         kind = _INTERNAL if handler.hook else _SERVER
         tracer = telemetry.tracer
+        remote = False
         caller: Mapping[str, Any] | None = None
         running = current_handler.get()
         direct = running is not None and running[0] is telemetry and parent is not active_client_span.get()
@@ -194,10 +182,12 @@ class _Begin:
             kind = _INTERNAL
             tracer = current_tracer.get() or tracer  # that of the caller, who may be excluded
         elif not parent.get_span_context().is_valid:  # nor is the caller a client in this process
-            context = with_incoming_context(context)
-            caller = client_ident_attributes(device, self.lifecycle)
-            if caller is POLLED and not state.config.polling:
-                tracer = pass_through_tracer()
+            here, context = context, with_incoming_context(context)
+            remote = context is not here
+            if not remote:  # a client that sends no context, or nobody: cppTango's polling
+                caller = client_ident_attributes(device, self.lifecycle)
+                if caller is POLLED and not state.config.polling:
+                    tracer = pass_through_tracer()
         attributes = telemetry.sites.get((self.key, _get_ident()))
         if attributes is None:
             attributes = self._create_attributes(telemetry)
@@ -211,6 +201,12 @@ class _Begin:
         ):
             tracer = pass_through_tracer()
         call = HandlerCall(tracer, title, kind, attributes, context, (telemetry, title), direct)
+        if (
+            remote and call.span.is_recording()
+        ):  # cppTango is asked for the caller only where that is recorded
+            caller = client_ident_attributes(device, self.lifecycle)
+            if caller is not None:
+                call.span.set_attributes(caller)
         if hooks.wanted:
             call.call_hooks(hooks, device, handler.operation)
         return call

@@ -8,11 +8,11 @@ as in a command's result, tried with 45 values for each type).
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
-import tango
 from tango_telemetry.instrumentation import record_error, record_failure
 
 __all__ = ["Check", "create_allowed_check", "create_command_check", "create_read_check"]
@@ -20,6 +20,7 @@ __all__ = ["Check", "create_allowed_check", "create_command_check", "create_read
 Check = Callable[[Any, tuple[Any, ...], Any], None]
 """Called with the span, the arguments of the handler after the device, and its result."""
 
+tango: Any = importlib.import_module("tango")
 _TYPES = tango.CmdArgType
 _INVALID = tango.AttrQuality.ATTR_INVALID
 # `value_is_set` is new in PyTango 10.1.

@@ -55,11 +55,42 @@ class attribute:
     def is_allowed(self, fisallowed: Callable[..., Any]) -> Self: ...
 
 @overload
-def command(f: _F, **kwargs: Any) -> _F: ...
+def command(
+    f: _F,
+    dtype_in: Any = ...,
+    dformat_in: Any = None,
+    doc_in: str = "",
+    dtype_out: Any = ...,
+    dformat_out: Any = None,
+    doc_out: str = "",
+    display_level: Any = None,
+    polling_period: int | None = None,
+    green_mode: Any = True,
+    fisallowed: Any = None,
+    cmd_green_mode: Any = None,
+    isallowed_green_mode: Any = None,
+) -> _F: ...
 @overload
-def command(f: None = None, **kwargs: Any) -> Callable[[_F], _F]: ...
+def command(
+    f: None = None,
+    dtype_in: Any = ...,
+    dformat_in: Any = None,
+    doc_in: str = "",
+    dtype_out: Any = ...,
+    dformat_out: Any = None,
+    doc_out: str = "",
+    display_level: Any = None,
+    polling_period: int | None = None,
+    green_mode: Any = True,
+    fisallowed: Any = None,
+    cmd_green_mode: Any = None,
+    isallowed_green_mode: Any = None,
+) -> Callable[[_F], _F]: ...
 
 class _BaseProperty:
+    def __init__(
+        self, dtype: Any = None, doc: str = "", default_value: Any = None, update_db: bool = False
+    ) -> None: ...
     def __get__(self, obj: Any, objtype: Any) -> Any: ...
     def __set__(self, obj: Any, value: Any) -> None: ...
 
@@ -73,11 +104,33 @@ class device_property(_BaseProperty):
         update_db: bool = False,
     ) -> None: ...
 
-class class_property(_BaseProperty):
-    def __init__(
-        self, dtype: Any = None, doc: str = "", default_value: Any = None, update_db: bool = False
-    ) -> None: ...
+class class_property(_BaseProperty): ...
 
-def run(classes: Any, args: Sequence[str] | None = None, **kwargs: Any) -> Any: ...
-def server_run(classes: Any, args: Sequence[str] | None = None, **kwargs: Any) -> Any: ...
+def run(
+    classes: Any,
+    args: Sequence[str] | None = None,
+    msg_stream: Any = ...,
+    verbose: bool = False,
+    util: Any = None,
+    event_loop: Callable[[], Any] | None = None,
+    pre_init_callback: Any = None,
+    post_init_callback: Any = None,
+    green_mode: Any = None,
+    raises: bool = False,
+    err_stream: Any = ...,
+    cleanup: bool = False,
+) -> Any: ...
+def server_run(
+    classes: Any,
+    args: Sequence[str] | None = None,
+    msg_stream: Any = ...,
+    verbose: bool = False,
+    util: Any = None,
+    event_loop: Callable[[], Any] | None = None,
+    pre_init_callback: Any = None,
+    post_init_callback: Any = None,
+    green_mode: Any = None,
+    err_stream: Any = ...,
+    cleanup: bool = False,
+) -> Any: ...
 def __getattr__(name: str) -> Any: ...

@@ -7,6 +7,7 @@ import warnings
 
 from tango_telemetry import Endpoint, TelemetryConfig, create_tracer_provider, get_context_bridge
 from tango_telemetry import environment_variables as env
+from tango_telemetry._sdk import load_native_spans
 from tango_telemetry._setup import activate, deactivate
 from tango_telemetry.bridge import import_native
 
@@ -38,7 +39,7 @@ def look(diagnosis: Diagnosis, config: TelemetryConfig) -> None:
         warnings.simplefilter("always")
         active = activate(asked, None)
         bridge = get_context_bridge().name
-        provider = create_tracer_provider("tango-telemetry doctor", endpoints=(Endpoint("console", "cerr"),))
+        provider = create_tracer_provider("tango-telemetry doctor", endpoints=_stand_ins(config))
         if active:
             deactivate()
     for warning in caught:
@@ -52,6 +53,12 @@ def look(diagnosis: Diagnosis, config: TelemetryConfig) -> None:
         diagnosis.warn(
             "no bridge: each process makes traces of its own", "pip install tango-telemetry-native"
         )
+
+
+def _stand_ins(config: TelemetryConfig) -> tuple[Endpoint, ...]:
+    """As many endpoints as there are, of kinds that the choice is made by, without making a folder for files."""
+    nowhere = Endpoint("http", "http://localhost:4318/v1/traces")
+    return tuple(nowhere if endpoint.exporter == "file" else endpoint for endpoint in config.endpoints)
 
 
 def _quiet(config: TelemetryConfig) -> tuple[Endpoint, ...]:
@@ -82,7 +89,19 @@ def _provider(module: str, config: TelemetryConfig) -> tuple[str, str]:
     if module.startswith("tango_telemetry_native"):
         return "native", "spans are made in C++ by tango-telemetry-native"
     if module.startswith("opentelemetry.sdk"):
-        if not config.native_spans:
-            return "sdk", f"{env.PYTANGO_TELEMETRY_NATIVE_SPANS} is off"
-        return "sdk", "OpenTelemetry's SDK makes the spans"
+        return "sdk", f"OpenTelemetry's SDK makes the spans: {_why_not_native(config)}"
+    if not config.endpoints:
+        return "none", "there is no exporter"
     return "none", "OpenTelemetry's SDK is not installed: no span is emitted"
+
+
+def _why_not_native(config: TelemetryConfig) -> str:
+    if not config.native_spans:
+        return f"{env.PYTANGO_TELEMETRY_NATIVE_SPANS} is off"
+    if load_native_spans(config) is None:
+        return "tango-telemetry-native is not installed"
+    if config.traces_per_second is not None:
+        return f"{env.PYTANGO_TELEMETRY_TRACES_PER_SECOND} is set"
+    if len(config.endpoints) > 1:
+        return "there are several endpoints"
+    return "the console shows the SDK's own form of a span"

@@ -1,0 +1,54 @@
+"""The recorder for people who test their devices: its documentation's example, and what it leaves behind."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PAGE = Path(__file__).parent.parent.parent / "docs/how-to/testing.md"
+
+
+def _run(tmp_path: Path, *command: str) -> str:
+    result = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (tmp_path / "test_motor.py").write_text(example)
+    assert "2 passed" in _run(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_motor.py")
+
+
+def test_the_recorder_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        """
+import tango
+import tango_telemetry_client, tango_telemetry_server
+from tango_telemetry import get_config, get_tracer, get_tracer_provider_factory
+from tango_telemetry.testing import SpanRecorder
+
+classes = (tango.DeviceProxy, tango.DeviceImpl, tango.Util, tango.Group, tango.Connection)
+before = [dict(vars(cls)) for cls in classes], get_config(), get_tracer_provider_factory()
+with SpanRecorder() as spans:
+    with get_tracer("lab").start_as_current_span("scan"), get_tracer("lab").start_as_current_span("step"):
+        pass
+    try:
+        tango.DeviceProxy("tango://127.0.0.1:1/a/b/c#dbase=no").ping()
+    except tango.DevFailed:
+        pass
+assert spans.trees()[0].names() == ("scan", ("step",)), spans.text()
+assert spans.find("ping").status == "ERROR"
+try:
+    spans.find("nothing")
+except LookupError as error:
+    assert "scan" in str(error)
+assert ([dict(vars(cls)) for cls in classes], get_config(), get_tracer_provider_factory()) == before
+print(len(spans.spans))
+"""
+    )
+    assert _run(tmp_path, "program.py").strip() == "4"
