@@ -201,7 +201,9 @@ def test_results_of_the_wrong_type(system: System, synchronous: Server, command:
 
 
 def test_results_of_the_right_type_and_direct_calls(system: System, synchronous: Server) -> None:
-    code = "print([float(item) for item in device.command_inout('RightItems')], device.command_inout('Calls'))"
+    code = (
+        "print([float(item) for item in device.command_inout('RightItems')], device.command_inout('Calls'))"
+    )
     assert run(system, synchronous, code, DEVICE) == "[1.5, 2.0] 5\n"
     assert_operation(
         system,
