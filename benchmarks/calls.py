@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import _latency
 import _report
 import _scale
+import _spans_alone
 from _receiver import Receiver
 from _stacks import STACKS, Farm, Warm
 
@@ -37,6 +38,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="stacks by name, beside untouched and builtin")
     parser.add_argument("--parts", default=",".join(PARTS), help="what to measure")
     parser.add_argument("--rounds", type=int, default=0, help="blocks of each call")
+    parser.add_argument("--sustained", type=float, default=0, help="seconds at 10,000 spans/s (20; quick: 2)")
     parser.add_argument("--json", type=Path, default=Path(__file__).with_name("results.json"))
     return parser.parse_args()
 
@@ -93,6 +95,12 @@ def main() -> int:
                         warm, receiver, rate=250, slices=slices, count=count
                     )
                     _report.print_paced(stacks, results["paced"])
+        if "spans" in parts:
+            sustained = arguments.sustained or (2 if arguments.quick else 20)
+            results["spans"] = _spans_alone.measure_spans(
+                rounds=5 if arguments.quick else 15, sustained=sustained
+            )
+            print(f"\nC++ spans alone\n---------------\n{results['spans']['output']}")
         if "scale" in parts:
             results["scale"] = measure_scale(receiver, quick=arguments.quick)
             _report.print_scale(results["scale"])

@@ -327,3 +327,51 @@ assert giop.status()["counters"]["registered_again"] >= 2, giop.status()
 def test_cleanup(echo: Server) -> None:
     """ApiUtil.cleanup() destroys the ORB, and with it every interceptor."""
     run_client(CLEANUP, echo.url(), PARENT)
+
+
+SPAN_PARENT, SPAN_STATE = f"00-{0xA1:032x}-{0xB2:016x}-01", f"tango={0xB2:016x}-01"
+
+
+def test_a_span_is_sent_as_the_two_strings_that_name_it(proxy: tango.DeviceProxy) -> None:
+    previous = giop.set_outgoing_span(0xA1, 0xB2, 1)
+    try:
+        assert previous is None
+        assert proxy.Incoming() == f"{SPAN_PARENT}|{SPAN_STATE}"
+    finally:
+        giop.restore_outgoing(previous)
+    assert proxy.Incoming() == "-"
+
+
+@pytest.mark.parametrize(
+    ("trace_id", "span_id", "flags"),
+    [(2**128 - 1, 2**64 - 1, 3), (1, 1, 0), (1 << 64, 1 << 63, 2), (0xABCDEF << 100, 0xFEDCBA, 255)],
+)
+def test_every_number_is_formatted_as_python_does(trace_id: int, span_id: int, flags: int) -> None:
+    previous = giop.set_outgoing_span(trace_id, span_id, flags)
+    try:
+        texts = f"00-{trace_id:032x}-{span_id:016x}-{flags & 3:02x}", f"tango={span_id:016x}-{flags & 3:02x}"
+        assert giop.get_incoming() == texts  # what a call into the same process would see
+        assert giop.get_incoming_span() == texts
+    finally:
+        giop.restore_outgoing(previous)
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), (1, 2), ("1", 2, 3), (1, "2", 3), (2**128, 2, 3), (-1, 2, 3), (1, 2**64, 3), (1, -2, 3)]
+)
+def test_numbers_that_no_span_has(arguments: tuple[object, ...]) -> None:
+    with pytest.raises((TypeError, OverflowError)):
+        giop.set_outgoing_span(*arguments)  # type: ignore[arg-type]
+    assert giop.get_incoming() is None
+
+
+def test_the_context_of_a_call_is_taken_back_by_the_bridge(proxy: tango.DeviceProxy) -> None:
+    """`set_outgoing` returns None where nothing was set, which is a token like any other."""
+    from opentelemetry.trace import SpanContext, TraceFlags
+    from tango_telemetry.bridge import GiopBridge
+
+    bridge = GiopBridge(giop)
+    token = bridge.enter_span("command_inout", SpanContext(0xA1, 0xB2, False, TraceFlags(1)))
+    assert proxy.Incoming() == f"{SPAN_PARENT}|{SPAN_STATE}"
+    bridge.exit(token)
+    assert proxy.Incoming() == "-"

@@ -8,7 +8,6 @@ asyncio's ``submit`` copies the context of its caller by itself (``loop.call_soo
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import sys
 import weakref
@@ -83,7 +82,7 @@ class Site:
     def get_abandoned(self) -> BaseException | None:
         """Give why nobody waits for this call any more: a cancelled task, a timeout of the waiting side; else None."""
         if self.error is None and self.accessor is not None and self.accessor.cancelled():
-            self.error = asyncio.CancelledError()
+            self.error = importlib.import_module("asyncio").CancelledError()
         return self.error
 
 
@@ -98,7 +97,9 @@ def _prepare(executor: Any) -> tuple[Context, Site] | None:
 
 
 def _delegation_made(site: Site, accessor: Any) -> None:
-    if asyncio.isfuture(accessor):
+    # asyncio is not imported for this (20 ms with ssl): where it is not loaded, nothing is a future of its.
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and asyncio.isfuture(accessor):
         site.accessor = accessor
     else:  # held weakly: the result in it must not live longer than the user wants it
         _delegated.set((weakref.ref(accessor), site))

@@ -15,11 +15,17 @@ a bounded number of spans and bytes, tries again while the collector is away, an
 Importing this package imports nothing of OpenTelemetry, starts no thread and reads no environment variable.
 """
 
-from tango_telemetry.pipeline._delivery import EncodedSource
-from tango_telemetry.pipeline._pipeline import Pipeline
-from tango_telemetry.pipeline._registry import registry as _registry
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from tango_telemetry.pipeline._settings import Endpoint, PipelineSettings, WireSettings
 from tango_telemetry.pipeline._stats import PipelineStats
+
+if TYPE_CHECKING:
+    from tango_telemetry.pipeline._delivery import EncodedSource
+    from tango_telemetry.pipeline._pipeline import Pipeline
+    from tango_telemetry.pipeline._registry import Registry
 
 __all__ = [
     "EncodedSource",
@@ -36,9 +42,28 @@ __all__ = [
 ]
 
 
+def _get_registry() -> Registry:
+    """The pipelines of this process. Imported when first asked for: the settings alone cost 5 ms, all of it 30."""
+    from tango_telemetry.pipeline._registry import registry
+
+    return registry
+
+
+def __getattr__(name: str) -> Any:
+    if name == "EncodedSource":
+        from tango_telemetry.pipeline._delivery import EncodedSource
+
+        return EncodedSource
+    if name == "Pipeline":
+        from tango_telemetry.pipeline._pipeline import Pipeline
+
+        return Pipeline
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def configure_pipelines(settings: PipelineSettings) -> None:
     """Set the bounds of the pipelines that are made from now on; those that exist keep theirs."""
-    _registry.configure(settings)
+    _get_registry().configure(settings)
 
 
 def get_pipeline(endpoint: Endpoint, processor: str = "batch") -> Pipeline:
@@ -47,17 +72,17 @@ def get_pipeline(endpoint: Endpoint, processor: str = "batch") -> Pipeline:
     Never raises. Where the exporter's package is missing, the target is unusable or the folder cannot be written, one
     warning says so and the pipeline that comes back discards spans and counts them as dropped for "no_exporter".
     """
-    return _registry.get(endpoint, processor)
+    return _get_registry().get(endpoint, processor)
 
 
 def pipeline_stats() -> PipelineStats:
     """Where every span of this process is: the sums over all pipelines."""
-    return _registry.stats()
+    return _get_registry().stats()
 
 
 def flush(timeout: float) -> bool:
     """Send what waits in all pipelines; True if it left within `timeout` seconds. Each gets one attempt."""
-    return _registry.flush(timeout)
+    return _get_registry().flush(timeout)
 
 
 def shutdown(timeout: float) -> bool:
@@ -65,4 +90,4 @@ def shutdown(timeout: float) -> bool:
 
     Idempotent. Spans that end later are counted as dropped for "shutdown".
     """
-    return _registry.shutdown(timeout)
+    return _get_registry().shutdown(timeout)
