@@ -23,6 +23,7 @@ def main(directory: str) -> int:
             f"tango-telemetry needs Python 3.10 or newer; this is {sys.version.split()[0]}", file=sys.stderr
         )
         return 1
+    print(f"Setting up {directory}: the first time this takes some minutes.", flush=True)
     environment = ROOT / directory
     venv.EnvBuilder(with_pip=True, clear=False, symlinks=True).create(environment)
     python = environment / "bin" / "python"

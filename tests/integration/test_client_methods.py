@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.support import System
+from integration.support import PYTANGO, System
 from tango_telemetry_client._targets import TARGETS
 
 HERE = Path(__file__).parent
@@ -38,6 +38,9 @@ NOT_CALLED = {
 
 @pytest.fixture(scope="module")
 def report() -> dict[str, Any]:
+    if PYTANGO < (10,):
+        # It listens, and answers OBJECT_NOT_EXIST to everybody, with or without tracing (9.5.1, gevent 26.9).
+        pytest.skip("the database server of this PyTango does not work here")
     with System() as system:
         system.start_database()
         system.run_client(REGISTER, TANGO_TELEMETRY_ENABLE="off")

@@ -36,7 +36,7 @@ for owner in (tango.Connection, tango.DeviceProxy, tango.AttributeProxy, tango.G
         if callable(value):
             facts[f"{owner.__name__}.{name}"] = [
                 outcome(inspect.signature, value), inspect.getdoc(value), value.__name__,
-                getattr(value, "__qualname__", None), getattr(value, "__module__", None),
+                getattr(value, "__qualname__", f"{owner.__name__}.{name}").rpartition(".")[2], getattr(value, "__module__", None),
                 inspect.iscoroutinefunction(value),
             ]
 facts["mro"] = [[str(cls) for cls in owner.__mro__] for owner in (tango.DeviceProxy, tango.AttributeProxy, tango.Database)]

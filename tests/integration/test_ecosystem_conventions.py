@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import System, find_span
+from support import BRIDGES, System, find_span
 
 SERVER = """
     from tango import Except
@@ -75,7 +75,7 @@ BAGGAGE = (
 )
 
 
-@pytest.mark.parametrize("bridge", ["auto", "pytango", "giop"])
+@pytest.mark.parametrize("bridge", [*BRIDGES, "giop"])
 def test_baggage_travels_with_the_context(system: System, motor: str, bridge: str) -> None:
     server_less = {"PYTANGO_TELEMETRY_CONTEXT_BRIDGE": bridge}
     out = system.run_client(BAGGAGE, motor, **server_less)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from integration.support import System, assert_trace, find_span
+from integration.support import PYTANGO, System, assert_trace, find_span
 from receiver import ReceivedSpan
 
 FOLLOWER = Path(__file__).parent / "follower.py"
@@ -156,7 +156,8 @@ def test_each_event_is_a_root_linked_to_its_subscription(spans: list[ReceivedSpa
         for span in consumed(spans, name="push_event position", service="pytango.client")
         if span.links[0].span_id == subscribed.span_id
     ]
-    assert len(events) == 2
+    # 9.5.1 sends one more when the subscription is confirmed.
+    assert len(events) in ((2,) if PYTANGO >= (10,) else (2, 3))
     for event in events:
         assert event.parent_span_id == ""
         assert event.attributes["tango.device.name"] == "test/follower/1"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from integration.support import BRIDGES, System, assert_trace, find_span
+from integration.support import BRIDGES, PYTANGO, System, assert_trace, find_span
 from receiver import ReceivedSpan
 
 FOLLOWER = Path(__file__).parent / "follower.py"
@@ -97,9 +97,10 @@ with start("pull"):
     proxy.read_attribute_asynch("position", ended)
     wait(lambda: ended.events)
     assert ended.events.pop().argout[0].value == 2.0
-    proxy.write_attribute_asynch("position", 3.0, ended)
-    wait(lambda: ended.events)
-    ended.events.clear()
+    if tango.Release.version_info[0] >= 10:  # 9.5.1 crashes when a callback is to hear of a write
+        proxy.write_attribute_asynch("position", 3.0, ended)
+        wait(lambda: ended.events)
+        ended.events.clear()
     proxy.read_attributes_asynch(["isOn", "position"], cb=ended)
     wait(lambda: ended.events)
     ended.events.clear()
@@ -119,13 +120,14 @@ with start("push"):
     proxy.command_inout_asynch("Echo", "c", ended)
     assert done.wait(10)
 
-with start("callback that raises"):
-    done = threading.Event()
-    def broken(event):
-        done.set()
-        raise ValueError("in the callback")
-    proxy.command_inout_asynch("Go", broken)
-    assert done.wait(10)
+if tango.Release.version_info[0] >= 10:  # 9.5.1 ends the process when a callback raises
+    with start("callback that raises"):
+        done = threading.Event()
+        def broken(event):
+            done.set()
+            raise ValueError("in the callback")
+        proxy.command_inout_asynch("Go", broken)
+        assert done.wait(10)
 
 with start("in a device"):
     leader.command_inout("Ask")
@@ -210,6 +212,11 @@ def test_a_request_that_fails(spans: list[ReceivedSpan]) -> None:
 
 
 def test_callbacks_of_the_pull_model(spans: list[ReceivedSpan]) -> None:
+    written = """
+        write_attribute_asynch position  CLIENT    pytango.client
+          Follower.write position        SERVER    Follower
+          attr_written position          INTERNAL  pytango.client
+        """
     trace = assert_trace(
         spans,
         "pull",
@@ -225,14 +232,12 @@ def test_callbacks_of_the_pull_model(spans: list[ReceivedSpan]) -> None:
         read_attribute_asynch position   CLIENT    pytango.client
           Follower.read position         SERVER    Follower
           attr_read position             INTERNAL  pytango.client
-        write_attribute_asynch position  CLIENT    pytango.client
-          Follower.write position        SERVER    Follower
-          attr_written position          INTERNAL  pytango.client
+        WRITTEN
         read_attributes_asynch           CLIENT    pytango.client
           Follower.read isOn             SERVER    Follower
           Follower.read position         SERVER    Follower
           attr_read                      INTERNAL  pytango.client
-        """,
+        """.replace("        WRITTEN\n", written.lstrip("\n").rstrip(" ") if PYTANGO >= (10,) else ""),
     )
     callback = find_span(trace, "cmd_ended Echo")
     assert callback.attributes["tango.command.name"] == "Echo"
@@ -268,6 +273,7 @@ def test_callbacks_of_the_push_model(spans: list[ReceivedSpan]) -> None:
     )
 
 
+@pytest.mark.skipif(PYTANGO < (10,), reason="PyTango 9.5.1 ends the process")
 def test_a_callback_that_raises(spans: list[ReceivedSpan]) -> None:
     assert_trace(
         spans,

@@ -48,4 +48,7 @@ class TangoClientInstrumentor(Instrumentor):
 
 
 def _wrap(operation: Operation, owner: str, function: Any) -> Any:
-    return _WRAPPERS[operation.role](function, operation, owner)
+    wrapper = _WRAPPERS[operation.role](function, operation, owner)
+    if not hasattr(function, "__qualname__"):  # Boost.Python's (9.x): then ours must not show
+        wrapper.__qualname__ = f"{owner}.{operation.method}"
+    return wrapper

@@ -7,6 +7,7 @@ of its own, child of the request, wherever and whenever it runs.
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -61,11 +62,15 @@ class CallbackReplacement:
         self.operation = operation = begin.operation
         self.owner = begin.owner
         self.keyword = begin.keyword
-        # The method of a callback object that PyTango calls (9.3 to 10.3).
+        # The method of a callback object that PyTango asks for (9.3 to 10.3).
         if operation.subject == "command":
             self.expected = "cmd_ended"
+        elif operation.method.startswith("read"):
+            self.expected = "attr_read"
         else:
-            self.expected = "attr_read" if operation.method.startswith("read") else "attr_written"
+            # 9.5.1 asks for another one than C++ calls, and crashes when the reply has come, with or without us.
+            old = importlib.import_module("tango").Release.version_info[0] < 10
+            self.expected = "attr_write" if old else "attr_written"
 
     def _position(self, args: tuple[Any, ...]) -> int:
         """Where a callback stands if it is no keyword argument; source: ``tango.connection``, ``tango.device_proxy``."""

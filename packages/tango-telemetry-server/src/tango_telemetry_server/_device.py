@@ -82,7 +82,8 @@ class DeviceTelemetry:
         self._apply(device)
 
     def _follow(self, device: Any) -> None:
-        before, self._cpptango = self._cpptango, read_cpptango(device)
+        before = self._cpptango
+        self._cpptango = read_cpptango(device, before is None and self.generation < 0)
         self.follows_topics = self._cpptango is not None and self._cpptango.user_topic
         if self._cpptango is None:
             return

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from tango_telemetry import Endpoint
 from tango_telemetry import environment_variables as env
 
-__all__ = ["CppTangoState", "follow_endpoints", "read_cpptango"]
+__all__ = ["CppTangoState", "follow_endpoints", "note_late_start", "read_cpptango"]
 
 
 class CppTangoState(NamedTuple):
@@ -30,12 +30,26 @@ class CppTangoState(NamedTuple):
     handed: tuple[Endpoint, ...]
 
 
-def read_cpptango(device: Any) -> CppTangoState | None:
-    """Give what cppTango says of a device; None before 10.3, and where its telemetry is off because we said so."""
+_late = False
+
+
+def note_late_start(device: Any) -> None:
+    """Note that cppTango had read its settings before ours were ready: that it is off then says nothing."""
+    global _late
+    if hasattr(device, "_is_telemetry_enabled") and not device._is_telemetry_enabled():
+        _late = True
+
+
+def read_cpptango(device: Any, first: bool) -> CppTangoState | None:
+    """Give what cppTango says of a device; None before 10.3.
+
+    :param first: whether nothing of this device is known yet; None then too where cppTango's telemetry is off because
+        we said so, or came too late to say otherwise
+    """
     if not hasattr(device, "_is_telemetry_tracing_enabled"):
         return None
     on = bool(device._is_telemetry_enabled())
-    if not on and os.environ.get(env.TANGO_TELEMETRY_ENABLE, "").lower() != "on":
+    if not on and first and (_late or os.environ.get(env.TANGO_TELEMETRY_ENABLE, "").lower() != "on"):
         return None
     topics = _split(env.TANGO_TELEMETRY_TOPICS)
     return CppTangoState(

@@ -14,6 +14,7 @@ from tango_telemetry_server._classes import instrument_class
 from tango_telemetry_server._device import TelemetryDevice, get_device_telemetry, switch
 from tango_telemetry_server._dynamic import instrument_device, patch_dynamic
 from tango_telemetry_server._events import instrument_events
+from tango_telemetry_server._follow import note_late_start
 from tango_telemetry_server._handlers import hooks
 
 __all__ = ["TangoServerInstrumentor", "add_device_methods"]
@@ -55,6 +56,7 @@ class TangoServerInstrumentor(Instrumentor):
         switch.on = True
         for constructed in importlib.import_module("tango.globals").constructed_class:
             for existing in constructed.py_dev_list:  # the server runs already
+                guarded(note_late_start, existing)
                 guarded(instrument_device, existing)
 
     def _uninstrument(self) -> None:

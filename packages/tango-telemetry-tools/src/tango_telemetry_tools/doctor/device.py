@@ -8,6 +8,8 @@ import shlex
 import time
 from typing import Any
 
+from tango_telemetry.pipeline._redact import redact_url
+
 from .model import DeviceReport, Diagnosis
 
 TIMEOUT_MS = 3000
@@ -70,8 +72,14 @@ def _ask_telemetry(tango: Any, proxy: Any) -> dict[str, Any]:
         except tango.DevFailed:
             return answers
         key = method.removeprefix("is_telemetry_").removeprefix("get_telemetry_")
-        answers[key] = answer if isinstance(answer, bool) else [str(item) for item in answer]
+        answers[key] = answer if isinstance(answer, bool) else [_describe(item) for item in answer]
     return answers
+
+
+def _describe(item: Any) -> str:
+    """A topic, or an endpoint as `exporter target`, without credentials."""
+    exporter = getattr(item, "exporter", None)
+    return str(item) if exporter is None else f"{exporter.name.lower()} {redact_url(str(item.endpoint))}"
 
 
 def _judge(diagnosis: Diagnosis, device: DeviceReport) -> None:

@@ -92,9 +92,9 @@ class Picture:
             ]
             for name, value in device.telemetry.items():
                 shown = ("on" if value else "off") if isinstance(value, bool) else ", ".join(value) or "none"
-                rows.append((f"telemetry {name}", shown))
+                rows.append((f"cppTango's {name}", shown))
             if not device.telemetry:
-                rows.append(("telemetry", "it does not say (only cppTango 10.3 and later do)"))
+                rows.append(("cppTango's telemetry", "it does not say (only cppTango 10.3 and later do)"))
         self._section(f"device {device.name}", rows)
 
     def _draw_verdict(self, diagnosis: Diagnosis) -> None:
