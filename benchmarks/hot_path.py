@@ -19,20 +19,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_LOOPS = 400
+_LOOPS = 200
 _SPANS = {"SDK": "off", "C++": "on"}
 _BRIDGES = {"GIOP": "giop", "IDL v6": "pytango", "both": "auto"}
 
 
-def _time(function: Callable[[], object], rounds: int) -> float:
-    best = float("inf")
+def _time(function: Callable[[], object]) -> float:
     loop = range(_LOOPS)
-    for _ in range(rounds):
-        start = time.perf_counter_ns()
-        for _ in loop:
-            function()
-        best = min(best, (time.perf_counter_ns() - start) / _LOOPS / 1000)
-    return best
+    start = time.perf_counter_ns()
+    for _ in loop:
+        function()
+    return (time.perf_counter_ns() - start) / _LOOPS / 1000
 
 
 def _pieces() -> dict[str, Callable[[], object]]:
@@ -111,9 +108,13 @@ def _pieces() -> dict[str, Callable[[], object]]:
 
 def _measure(rounds: int) -> None:
     gc.disable()  # the spans that wait here would be looked through again and again
-    for name, function in _pieces().items():
-        function()
-        print(f"{_time(function, rounds):.3f}\t{name}", flush=True)
+    pieces = _pieces()
+    best = dict.fromkeys(pieces, float("inf"))
+    for _ in range(rounds):
+        for name, function in pieces.items():
+            best[name] = min(best[name], _time(function))
+    for name, taken in best.items():
+        print(f"{taken:.3f}\t{name}", flush=True)
 
 
 def _run(spans: str, bridge: str, sampler: str, rounds: int) -> dict[str, float]:

@@ -35,7 +35,7 @@ from receiver import ReceivedSpan, Receiver
 PYTANGO = tuple(int(part) for part in version("pytango").split(".")[:3])
 """The version of PyTango that runs here."""
 CLIENT = "pytango.client"
-BRIDGES = ("auto", "pytango") if PYTANGO >= (10, 3) else ("auto",)
+BRIDGES = ("auto", "giop", "pytango") if PYTANGO >= (10, 3) else ("auto", "giop")
 """The bridges whose forests are the same: on 10.0 and 10.1 PyTango's own brings cppTango's spans with it."""
 _READY = "Ready to accept request"
 _NOT_INHERITED = ("TANGO_", "PYTANGO_", "OTEL_")

@@ -6,7 +6,11 @@ import json
 
 import pytest
 from tango_telemetry import TelemetryConfig
-from tango_telemetry._cpptango import apply_cpptango_environment, cpptango_environment
+from tango_telemetry._cpptango import (
+    apply_cpptango_environment,
+    cpptango_environment,
+    environment_when_off,
+)
 
 HTTP = {
     "TANGO_TELEMETRY_ENABLE": "on",
@@ -94,3 +98,18 @@ def test_child_processes_read_the_users_settings_again():
     assert environment["TANGO_TELEMETRY_ENABLE"] == "off"
     assert json.loads(environment["PYTANGO_TELEMETRY_HANDED_ON"]) == {"TANGO_TELEMETRY_ENABLE": ["off", "on"]}
     assert TelemetryConfig.from_env(environment).enabled is True
+
+
+def test_a_process_that_is_off_hands_on_what_cpptango_can_parse_and_nothing_else():
+    assert environment_when_off({}) == {}
+    assert environment_when_off({"TANGO_TELEMETRY_ENABLE": "off", "TANGO_TELEMETRY_TYPES": "tracing"}) == {}
+    hostile = {
+        "TANGO_TELEMETRY_ENABLE": "",
+        "TANGO_TELEMETRY_TYPES": "",
+        "TANGO_TELEMETRY_TRACES_EXPORTER": "file",
+    }
+    assert environment_when_off(hostile) == {
+        "TANGO_TELEMETRY_ENABLE": "off",
+        "TANGO_TELEMETRY_TYPES": None,
+        "TANGO_TELEMETRY_TRACES_EXPORTER": None,
+    }

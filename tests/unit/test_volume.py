@@ -161,6 +161,7 @@ import importlib.metadata, warnings
 real = importlib.metadata.version
 importlib.metadata.version = lambda name: "{version}" if name == "pytango" else real(name)
 import tango
+tango.__version__ = "{version}"
 before = [dict(vars(cls)) for cls in (tango.DeviceProxy, tango.Util, tango.DeviceImpl)]
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")

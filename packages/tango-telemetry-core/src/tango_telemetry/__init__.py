@@ -23,6 +23,7 @@ from tango_telemetry._tracing import (
     get_tracer_provider_factory,
     set_tracer_provider_factory,
 )
+from tango_telemetry.pipeline import pipeline_stats
 
 __all__ = [
     "Endpoint",
@@ -42,6 +43,7 @@ __all__ = [
     "get_tracer",
     "get_tracer_provider_factory",
     "instrument_threads",
+    "pipeline_stats",
     "set_tracer_provider_factory",
     "uninstrument_threads",
 ]

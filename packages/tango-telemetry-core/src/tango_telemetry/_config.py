@@ -304,6 +304,9 @@ def _read_pipeline_settings(reader: _Reader) -> PipelineSettings:
         shutdown_timeout=reader.number(env.PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT, default.shutdown_timeout),
         spool_dir=reader.text(env.PYTANGO_TELEMETRY_SPOOL_DIR) or "",
         spool_max_bytes=at_least_one(env.PYTANGO_TELEMETRY_SPOOL_MAX_BYTES, default.spool_max_bytes),
+        max_batch_bytes=at_least_one(env.PYTANGO_TELEMETRY_BATCH_MAX_BYTES, default.max_batch_bytes),
+        retry_max=max(1e-3, float(reader.number(env.PYTANGO_TELEMETRY_RETRY_MAX, default.retry_max))),
+        spool_file_bytes=at_least_one(env.PYTANGO_TELEMETRY_SPOOL_FILE_BYTES, default.spool_file_bytes),
         wire=WireSettings.from_env(reader.mapping),
         sdk_log_level=reader.choice(env.PYTANGO_TELEMETRY_SDK_LOG_LEVEL, _LOG_LEVELS, ""),
     )

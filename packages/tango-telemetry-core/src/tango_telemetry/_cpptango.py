@@ -14,7 +14,7 @@ from collections.abc import Mapping, MutableMapping
 from tango_telemetry import environment_variables as env
 from tango_telemetry._config import TelemetryConfig
 
-__all__ = ["apply_cpptango_environment", "cpptango_environment"]
+__all__ = ["apply_cpptango_environment", "cpptango_environment", "environment_when_off"]
 
 _KNOWN = ("console", "grpc", "http")
 
@@ -60,6 +60,39 @@ def cpptango_environment(
         exporter, target = (_logging_endpoints(user) or [("none", "")])[0]
         given[env.TANGO_TELEMETRY_LOGS_EXPORTER] = exporter
         given[env.TANGO_TELEMETRY_LOGS_ENDPOINT] = target or None
+    return given
+
+
+_CHOICES = {
+    env.TANGO_TELEMETRY_TYPES: ("tracing", "logging", "none"),
+    env.TANGO_TELEMETRY_TOPICS: ("all", "user", "polling", "events", "database"),
+    env.TANGO_TELEMETRY_TRACING_EXPORTERS: _KNOWN,
+    env.TANGO_TELEMETRY_LOGGING_EXPORTERS: _KNOWN,
+    env.TANGO_TELEMETRY_TRACES_EXPORTER: (*_KNOWN, "none"),
+    env.TANGO_TELEMETRY_LOGS_EXPORTER: (*_KNOWN, "none"),
+}
+
+
+def environment_when_off(user: Mapping[str, str]) -> dict[str, str | None]:
+    """Give what to change before cppTango reads the settings of a process whose telemetry is off. Pure.
+
+    cppTango parses them all the same, and a value that it does not know makes every ``DeviceProxy`` fail (10.3.1: an
+    empty ``TANGO_TELEMETRY_ENABLE``); values that it does know stay, for those who switch it on at run time.
+    """
+    given: dict[str, str | None] = {}
+    if user.get(env.TANGO_TELEMETRY_ENABLE, "off").strip().lower() not in (
+        "on",
+        "off",
+        "true",
+        "false",
+        "1",
+        "0",
+    ):
+        given[env.TANGO_TELEMETRY_ENABLE] = "off"
+    for name, choices in _CHOICES.items():
+        items = [item.strip().lower() for item in user.get(name, choices[0])[:4096].split(",")]
+        if any(item not in choices for item in items):
+            given[name] = None
     return given
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from tango_telemetry import _otel
 from tango_telemetry._builtin import silence_builtin_tracing
 from tango_telemetry._config import TelemetryConfig, TelemetryWarning, read_environment
-from tango_telemetry._cpptango import apply_cpptango_environment, cpptango_environment
+from tango_telemetry._cpptango import apply_cpptango_environment, cpptango_environment, environment_when_off
 from tango_telemetry._current import make_current
 from tango_telemetry._guard import guarded
 from tango_telemetry._handover import patch_executors
@@ -20,7 +20,7 @@ from tango_telemetry._state import get_config, set_config, state, warn_once
 from tango_telemetry.bridge import NoOpBridge, create_context_bridge
 from tango_telemetry.patching import Patches
 
-__all__ = ["activate", "configure", "deactivate", "tango_version"]
+__all__ = ["activate", "configure", "deactivate", "stay_off", "tango_version"]
 
 SUPPORTED = ((9, 3, 6), (11,))
 _patches = Patches()
@@ -119,6 +119,12 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
     apply_cpptango_environment(
         cpptango_environment(settings, user, tango_version=version, idl=idl, kernel=kernel), user
     )
+
+
+def stay_off() -> None:
+    """Keep what cppTango cannot parse away from it in a process whose telemetry is off."""
+    user = read_environment()
+    apply_cpptango_environment(environment_when_off(user), user)
 
 
 def deactivate() -> None:

@@ -89,5 +89,14 @@ PYTANGO_TELEMETRY_SPOOL_MAX_BYTES: Final = "PYTANGO_TELEMETRY_SPOOL_MAX_BYTES"
 PYTANGO_TELEMETRY_QUEUE_MAX_BYTES: Final = "PYTANGO_TELEMETRY_QUEUE_MAX_BYTES"
 """Bytes that waiting spans may take in each pipeline, default 64 MiB."""
 
+PYTANGO_TELEMETRY_BATCH_MAX_BYTES: Final = "PYTANGO_TELEMETRY_BATCH_MAX_BYTES"
+"""Bytes in one request, default 2 MiB (gRPC servers refuse 4 MiB by default)."""
+
+PYTANGO_TELEMETRY_RETRY_MAX: Final = "PYTANGO_TELEMETRY_RETRY_MAX"
+"""The longest wait between two attempts to deliver, in seconds, default 10."""
+
+PYTANGO_TELEMETRY_SPOOL_FILE_BYTES: Final = "PYTANGO_TELEMETRY_SPOOL_FILE_BYTES"
+"""Bytes in one file of the spool, default 1 MiB."""
+
 PYTANGO_TELEMETRY_HANDED_ON: Final = "PYTANGO_TELEMETRY_HANDED_ON"
 """Written by us, not for users: what the user had set where we gave cppTango something else. Children read it."""

@@ -35,7 +35,7 @@ from tango_telemetry._otel import (
     get_value,
     set_span_in_context,
 )
-from tango_telemetry._setup import activate, deactivate, tango_version
+from tango_telemetry._setup import activate, deactivate, stay_off, tango_version
 from tango_telemetry._state import get_config, state
 from tango_telemetry._tracing import (
     SERVER_SCOPE,
@@ -365,6 +365,7 @@ def auto_instrument(instrumentor: Instrumentor, *siblings: str) -> None:
     config = get_config()
     if tango_version():
         if not config.enabled and not config.patching_disabled:
+            guarded(stay_off)
             guarded(leave_builtin_tracing_out)
         guarded(complete_pytango)
     if config.enabled:
