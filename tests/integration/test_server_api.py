@@ -336,12 +336,21 @@ def test_init_command_and_restart_of_a_device(system: System, high: Server) -> N
         "dserver/Motor_test/test",
         "test/motor/1",
     )
+    spans = system.collect()
+    again = "".join(
+        f"""
+          Motor.{name}         SERVER    Motor"""
+        for name in ("delete_device", "init_device")
+    )
+    if system.environment()["PYTANGO_TELEMETRY_CONTEXT_BRIDGE"] == "pytango":
+        # The request goes to the admin device, which is C++: no context is there to be had (10.3.1).
+        again = ""
+        roots = [span.name for span in spans if span.service == "Motor" and not span.parent_span_id]
+        assert roots == ["Motor.delete_device", "Motor.init_device"]
     assert_operation(
         system,
-        """
-        command_inout DevRestart      CLIENT    pytango.client
-          Motor.delete_device         SERVER    Motor
-          Motor.init_device           SERVER    Motor
+        f"""
+        command_inout DevRestart      CLIENT    pytango.client{again}
         command_inout Go              CLIENT    pytango.client
           Motor.always_executed_hook  INTERNAL  Motor
           Motor.Go                    SERVER    Motor
