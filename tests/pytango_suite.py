@@ -4,7 +4,8 @@ Usage: python tests/pytango_suite.py [--keep DIRECTORY] [--only with|without] [p
 
 Run by ``make test-pytango``. The sources of the installed PyTango come from the package registry that pip is configured
 for; nothing of them is kept unless ``--keep`` says where. Each test runs in a process of its own, as upstream runs them.
-Its telemetry tests are left out: they look into PyTango's own tracing, which ours replaces.
+Its telemetry tests are left out: they look into PyTango's own tracing, which ours replaces. Those that need the C++ server
+TangoTest fail both ways where it is not installed (186 tests of 10.3.1).
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ NEEDED = (
     "psutil",
 )
 LEFT_OUT = ("tests/test_telemetry.py",)
+# Two servers in one process, which its own comment advises against: failed 8 times in 25 without us, 4 in 25 with us.
+FLAKY = ("tests/test_test_context.py::test_nested_single_device_in_same_process_failure",)
 TEST_TIMEOUT = 60
 RUN_TIMEOUT = 3 * 3600
 PLUGIN = "import tango_telemetry_client, tango_telemetry_server\n"
@@ -73,7 +76,7 @@ def run(source: Path, with_us: bool, arguments: list[str]) -> dict[str, str]:
     }
     environment["PYTHONPATH"] = os.pathsep.join((str(folder / "plugin"), str(folder / "needed")))
     command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", f"--timeout={TEST_TIMEOUT}"]
-    command += [f"--ignore={path}" for path in LEFT_OUT]
+    command += [f"--ignore={path}" for path in LEFT_OUT] + [f"--deselect={test}" for test in FLAKY]
     if with_us:
         spans = folder / "spans"
         spans.mkdir(exist_ok=True)
