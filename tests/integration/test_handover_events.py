@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from integration.support import PYTANGO, System, assert_trace, find_span
+from integration.support import System, assert_trace, find_span
 from receiver import ReceivedSpan
 
 FOLLOWER = Path(__file__).parent / "follower.py"
@@ -32,7 +32,7 @@ run((Leader,))
 """
 
 SCRIPT = """
-import sys, threading
+import sys, threading, time
 import tango_telemetry_client, tango
 from tango_telemetry import get_tracer
 start = get_tracer("my.app").start_as_current_span
@@ -47,9 +47,17 @@ class Arrivals:
         with self.changed:
             self.events.append(event)
             self.changed.notify_all()
-    def wait(self, count):
-        with self.changed:
-            assert self.changed.wait_for(lambda: len(self.events) >= count, 15), self.events
+    def wait(self, count, again=lambda: None):
+        "A message right after the subscription may be lost (ZeroMQ; seen on 9.5.1, untraced): then `again` sends one more."
+        for _ in range(15):
+            with self.changed:
+                if self.changed.wait_for(lambda: len(self.events) >= count, 1):
+                    return
+            again()
+        raise AssertionError(self.events)
+
+def push():
+    proxy.command_inout("Push")
 
 proxy.command_inout("Push")  # from now on the device itself sends these events
 with start("function"):
@@ -60,10 +68,12 @@ with start("function"):
     number = proxy.subscribe_event("position", CHANGE, changed)
     arrivals.wait(1)
 with start("push"):
-    proxy.command_inout("Push")
-    arrivals.wait(2)
+    push()
+arrivals.wait(2, push)
 with start("unsubscribe"):
     proxy.unsubscribe_event(number)
+with start(f"{len(arrivals.events)} events have come"):
+    pass
 
 class Listener:
     def __init__(self):
@@ -87,9 +97,13 @@ with start("pull"):
     assert events[0].attr_value.value == 0.0
     assert list(proxy.get_events(number)) == []
     arrivals = Arrivals()
-    proxy.command_inout("Push")
+    push()
+    sent = time.monotonic()
     while not arrivals.events:
         proxy.get_events(number, arrivals.add)
+        if time.monotonic() - sent > 1:
+            push()
+            sent = time.monotonic()
     proxy.unsubscribe_event(number)
 
 with start("watch"):
@@ -156,8 +170,9 @@ def test_each_event_is_a_root_linked_to_its_subscription(spans: list[ReceivedSpa
         for span in consumed(spans, name="push_event position", service="pytango.client")
         if span.links[0].span_id == subscribed.span_id
     ]
-    # 9.5.1 sends one more when the subscription is confirmed.
-    assert len(events) in ((2,) if PYTANGO >= (10,) else (2, 3))
+    # Two at least, and as many spans as events.
+    assert len(events) >= 2
+    find_span(spans, f"{len(events)} events have come")
     for event in events:
         assert event.parent_span_id == ""
         assert event.attributes["tango.device.name"] == "test/follower/1"
@@ -207,7 +222,7 @@ def test_the_pull_model(spans: list[ReceivedSpan]) -> None:
     """A span where events were fetched, none for an empty queue; a callback has one of its own. Both in the trace."""
     root = find_span(spans, "pull")
     subscribed = find_span(spans, "subscribe_event position", trace_id=root.trace_id)
-    fetched, called = consumed(spans, trace_id=root.trace_id)
+    fetched, called, *_ = consumed(spans, trace_id=root.trace_id)
     assert (fetched.name, called.name) == ("get_events position", "push_event position")
     for span in (fetched, called):
         assert span.parent_span_id == root.span_id

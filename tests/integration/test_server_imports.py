@@ -104,14 +104,15 @@ def look(title):
 class Other(Motor):
     pass
 
+# Before any device server runs in this process: a fork of one that does would never start (10.1.5).
+with MultiDeviceTestContext([{"class": Motor, "devices": [{"name": "test/m/1"}]},
+                             {"class": Other, "devices": [{"name": "test/o/1"}]}], process=True) as context:
+    print([context.get_device(name).Go(1) for name in ("test/m/1", "test/o/1")])
 look("before")
 with DeviceTestContext(Motor, process=False) as proxy:
     print(proxy.Go(3), proxy.position, proxy.state(), proxy.info().dev_class)
     look("while")
 look("after")
-with MultiDeviceTestContext([{"class": Motor, "devices": [{"name": "test/m/1"}]},
-                             {"class": Other, "devices": [{"name": "test/o/1"}]}], process=True) as context:
-    print([context.get_device(name).Go(1) for name in ("test/m/1", "test/o/1")])
 """
 
 

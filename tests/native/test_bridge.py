@@ -9,6 +9,7 @@ import pytest
 import tango
 import tango_telemetry_native
 from native_support import IDL6_ON, Server, run_client, start_echo
+from tango_telemetry.bridge import NATIVE_ABI_VERSION
 
 HAS_TELEMETRY = bool(getattr(tango.constants, "TELEMETRY_SUPPORTED", False))
 needs_telemetry = pytest.mark.skipif(
@@ -130,7 +131,7 @@ print(native.giop.install(), native.giop.status()["reason"])
 
 
 def test_version_handshake() -> None:
-    assert tango_telemetry_native.ABI_VERSION == 1
+    assert tango_telemetry_native.ABI_VERSION == NATIVE_ABI_VERSION
     assert tango_telemetry_native.__version__ == "0.1.0"
 
 

@@ -88,7 +88,10 @@ class CallbackCall(TracedCall):
 def _record_reply(call: TracedCall, event: Any) -> None:
     """Say that what the callback is told of has failed: nobody raises it."""
     if getattr(event, "err", False):
-        call.fail(importlib.import_module("tango").DevFailed(*event.errors))
+        # A write's are a NamedDevFailedList, one stack for each attribute that failed (9.3 to 10.3).
+        named = getattr(event.errors, "err_list", None)
+        stack = event.errors if named is None else [error for item in named for error in item.err_stack]
+        call.fail(importlib.import_module("tango").DevFailed(*stack))
 
 
 def find_callback(given: Any, method: str) -> Callable[..., Any] | None:

@@ -30,17 +30,14 @@ def patch_dynamic(patches: Patches, device_impl: type) -> None:
 
 def instrument_device(device: Any) -> None:
     """Wrap what was added to a device before tracing was switched on."""
+    attributes = device.get_device_attr()  # its list cannot be had as a whole before 10.0
+    found = [attributes.get_attr_by_ind(index).get_name() for index in range(attributes.get_attr_nb())]
     # The longest name first: the method names of `a` begin like those of `a_b`.
-    attributes = sorted(device.get_device_attr().get_attribute_list(), key=_name_length, reverse=True)
-    for attribute in attributes:
-        _instrument_methods(device, {}, _attribute_methods(attribute.get_name()))
+    for name in sorted(found, key=len, reverse=True):
+        _instrument_methods(device, {}, _attribute_methods(name))
     for command in list(device.__dict__.values()):
         if hasattr(command, "__tango_command__"):
             _instrument_methods(device, {}, _command_methods(command))
-
-
-def _name_length(attribute: Any) -> int:
-    return len(attribute.get_name())
 
 
 def _attribute_methods(name: str) -> dict[str, Handler]:
@@ -83,6 +80,11 @@ def _attribute_added(device: Any, before: dict[str, Any], attr: Any) -> None:
 
 
 def _command_added(device: Any, before: dict[str, Any], command: Any) -> None:
+    name = command.__name__
+    if name not in device.__dict__:  # before 10.0 the method of that name is called as it stands in the class
+        found = getattr(device, name, None)
+        if isinstance(found, MethodType):
+            device.__dict__[name] = found
     _instrument_methods(device, before, _command_methods(command))
 
 

@@ -7,7 +7,7 @@ import inspect
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from types import CoroutineType
+from types import CoroutineType, GeneratorType
 from typing import Any, NamedTuple
 
 from tango_telemetry import semantic_conventions as names
@@ -83,7 +83,11 @@ def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[...
             guarded(call.fail, error)
             guarded(call.end)
             raise
-        if type(result) is CoroutineType:  # an `async def` handler that another handler calls itself
+        kind = type(result)
+        # An `async def` handler that another handler calls itself; PyTango before 10.0 makes a generator of it.
+        if kind is CoroutineType or (
+            kind is GeneratorType and result.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE
+        ):
             guarded(call.leave)
             return _in_span(call, result)
         if check is not None and not call.direct:

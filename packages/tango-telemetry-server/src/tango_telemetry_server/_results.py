@@ -22,12 +22,14 @@ Check = Callable[[Any, tuple[Any, ...], Any], None]
 
 tango: Any = importlib.import_module("tango")
 _TYPES = tango.CmdArgType
+# By value: on 9.5.1 `CmdArgType(int)` has no name.
+_NAMES = {int(getattr(_TYPES, name)): name for name in dir(_TYPES) if name.startswith("Dev")}
 _INVALID = tango.AttrQuality.ATTR_INVALID
 # `value_is_set` is new in PyTango 10.1.
 _value_is_set: Callable[[Any], bool] = (
     getattr(tango.Attribute, "value_is_set", None) or tango.Attribute.get_value_flag
 )
-_REFUSED = (TypeError, ValueError, ArithmeticError, LookupError, tango.DevFailed)
+_REFUSED = (TypeError, ValueError, ArithmeticError, LookupError, SystemError, tango.DevFailed)
 # 9.3 to 9.5 convert a scalar by Boost's rules, which take NumPy's integers and anything for a bool.
 _BOOST = tuple(int(part) for part in tango.__version__.split(".")[:1]) < (10,)
 
@@ -82,7 +84,8 @@ def _try_conversion(span: Any, declared: Any, result: Any) -> None:
         kind: type = type(result)
         if _BOOST and (declared == _TYPES.DevBoolean or (isinstance(result, Integral) and kind is not int)):
             return
-        record_failure(span, error)
+        # Boost.Python returns with the error set, which Python wraps (9.5.1: None for a string).
+        record_failure(span, error.__cause__ or error if isinstance(error, SystemError) else error)
 
 
 _SIGNED = {"DevShort": 16, "DevLong": 32, "DevLong64": 64}
