@@ -95,7 +95,11 @@ _Row = tuple[str, float, float, str]
 def _latency_rows(blocks: dict[str, Any]) -> Iterator[_Row]:
     builtin = added(blocks, "builtin")
     if "off" in blocks:
-        off, base = (sum(blocks[name][c]["median"] for c in CALLS) for name in ("off", "untouched"))
+        calls = (
+            *BOTH_SIDES,
+            "ping",
+        )  # the same calls in turn: what the scheduler does to the chain is no cost of ours
+        off, base = (sum(blocks[name][c]["median"] for c in calls) for name in ("off", "untouched"))
         yield "7: installed, telemetry off, against untouched", off / base, 1.01, ".3f"
     for issue, name, limit in (
         (7, "sdk-idl", 0.42),
