@@ -92,11 +92,7 @@ def test_polling_begins_traces_of_its_own_and_says_so() -> None:
         assert all(span.parent_span_id in roots for span in spans if span.name == "Polled.Look")
         run(system, server, "device.command_inout('Direct'); device.read_attribute('stored')", DEVICE)
         spans = system.collect()
-        by_request = [
-            span
-            for span in spans
-            if span.name in ("Polled.Direct", "Polled.read stored", "Polled.init_device")
-        ]
+        by_request = [span for span in spans if span.name in ("Polled.Direct", "Polled.read stored")]
         direct = [span for span in spans if span.name == "Polled.Look" and not span.parent_span_id]
         assert len(by_request) == 2
         assert len(direct) == 1  # called on a thread of the user's, which nobody polls
