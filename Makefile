@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 PACKAGES := core client server native tools
 STAMP := $(VENV)/.installed
 
-.PHONY: bench clean demo docs help layers lint setup soak test test-matrix test-pytango types unit
+.PHONY: bench clean demo docs help layers lint sanitized setup soak test test-faults test-matrix test-pairs test-pytango \
+	test-sdk-spans test-sdk-suite types
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -20,7 +21,23 @@ demo: $(STAMP) ## one traced operation through a Leader to its Followers, drawn 
 	$(BIN)/tango-telemetry demo $(ARGS)
 
 test: $(STAMP) lint types layers docs ## everything CI runs
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --ignore tests/faults $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 tests/faults $(PYTEST_ARGS)
+
+test-faults: $(STAMP) ## every fault with every way to end, over every exporter and provider; half an hour
+	TANGO_TELEMETRY_TEST_FULL=on $(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
+
+test-sdk-spans: $(STAMP) ## the integration tests with the SDK's spans in place of those in C++
+	TANGO_TELEMETRY_TEST_NATIVE_SPANS=off $(BIN)/python -m pytest -n 3 --dist loadfile tests/integration $(PYTEST_ARGS)
+
+test-sdk-suite: $(STAMP) ## the OpenTelemetry SDK's own tests on the provider in C++
+	$(BIN)/python tests/contract/sdk_suite.py $(ARGS)
+
+test-pairs: $(STAMP) ## one trace between any two of PyTango 9.5, 10.1, 10.3 (and Debian's 9.3), client and server
+	$(BIN)/python tests/pairs.py $(ARGS)
+
+sanitized: $(STAMP) ## the native package's tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	PATH="$(CURDIR)/$(BIN):$$PATH" tests/native/run_sanitized.sh
 
 test-matrix: $(STAMP) ## the integration tests on PyTango 9.5 to 10.3 and Python 3.10 to 3.13, and a table (ARGS="--python 3.11")
 	$(BIN)/python tests/matrix.py $(ARGS)

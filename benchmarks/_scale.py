@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from _receiver import Receiver
-from _stacks import BUILTIN, STACKS, UNTOUCHED, Farm, Stack, Warm, create_environment
+from _stacks import BUILTIN, STACKS, UNTOUCHED, Farm, Stack, create_environment, warm_up
 
 _BY_NAME = {stack.name: stack for stack in STACKS}
 _BUILTIN_LIMIT = 100  # its 1,000 devices would take some 2,000 threads
@@ -61,7 +60,7 @@ def measure_threads(
     stacks = [UNTOUCHED, BUILTIN, *(_BY_NAME[name] for name in names)]
     rates: dict[str, dict[str, list[float]]] = {s.name: {str(t): [] for t in threads} for s in stacks}
     with Farm(receiver) as farm:
-        warm = [Warm(farm, stack) for stack in stacks]
+        warm = warm_up(farm, stacks)
         for _ in range(rounds):
             for number in threads:
                 for one in warm:
@@ -102,13 +101,16 @@ def measure_show(spans: int) -> dict[str, float]:
                 file.write(json.dumps(request) + "\n")
         start = time.perf_counter()
         command = [sys.executable, "-m", "tango_telemetry_tools", "show", folder]
-        shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-        seconds = time.perf_counter() - start
-    lines = shown.stdout.count("\n")
-    # The largest of all children that have ended so far; the servers above are killed before they are waited for
-    # and are smaller (some 60 MiB), so this is `show`.
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    return {"spans": spans, "lines": lines, "seconds": seconds, "peak_mib": peak}
+        with (Path(folder) / "shown").open("w+") as shown:
+            process = subprocess.Popen(command, stdout=shown, stderr=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            seconds = time.perf_counter() - start
+            shown.seek(0)
+            lines = sum(1 for _ in shown)
+    if process.returncode:
+        raise RuntimeError(f"{command} ended with status {process.returncode}")
+    return {"spans": spans, "lines": lines, "seconds": seconds, "peak_mib": usage.ru_maxrss / 1024}
 
 
 _IMPORTS = {

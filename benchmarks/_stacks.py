@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -208,19 +208,39 @@ class Farm:
 
 
 class Warm:
-    """One stack at work: a follower, a leader and a client, each in a process of its own."""
+    """One stack at work: a follower, a leader and a client, each in a process of its own. :func:`warm_up` starts them."""
 
     def __init__(self, farm: Farm, stack: Stack) -> None:
+        self._farm = farm
         self.stack = stack
         self.follower, port = farm.start_server(stack, "follower", "bench/follower/1")
+        self._follower_name = device_name(port, "bench/follower/1")
+
+    def start_leader(self) -> None:
+        """Start the second device server; the first must be ready."""
         self.follower.wait_until_ready()
-        follower = device_name(port, "bench/follower/1")
-        self.leader, port = farm.start_server(stack, "leader", "bench/leader/1", BENCH_FOLLOWER=follower)
+        environment = {"BENCH_FOLLOWER": self._follower_name}
+        self.leader, port = self._farm.start_server(self.stack, "leader", "bench/leader/1", **environment)
+        self._leader_name = device_name(port, "bench/leader/1")
+
+    def start_client(self) -> None:
+        """Start the client; both servers must be ready."""
         self.leader.wait_until_ready()
-        self.client = farm.start(stack, "client", follower, device_name(port, "bench/leader/1"))
-        self.client.wait_until_ready()
+        self.client = self._farm.start(self.stack, "client", self._follower_name, self._leader_name)
 
     @property
     def processes(self) -> dict[str, Process]:
         """Its three processes by role."""
         return {"client": self.client, "follower": self.follower, "leader": self.leader}
+
+
+def warm_up(farm: Farm, stacks: Sequence[Stack]) -> list[Warm]:
+    """Start the processes of all stacks, one role after the other, and wait until all can work."""
+    warm = [Warm(farm, stack) for stack in stacks]
+    for one in warm:
+        one.start_leader()
+    for one in warm:
+        one.start_client()
+    for one in warm:
+        one.client.wait_until_ready()
+    return warm

@@ -24,7 +24,7 @@ import _report
 import _scale
 import _spans_alone
 from _receiver import Receiver
-from _stacks import STACKS, Farm, Warm
+from _stacks import STACKS, Farm, warm_up
 
 PARTS = ("latency", "paced", "scale", "spans")
 
@@ -43,27 +43,33 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure_scale(receiver: Receiver, *, quick: bool) -> dict[str, Any]:
+def measure_scale(receiver: Receiver, started: float, *, quick: bool) -> dict[str, Any]:
     """Many devices, many threads, a large trace, the import."""
     names = ("sdk-idl", "default")
-    return {
-        # First, while no larger process has run: the peak memory of all children is asked for.
-        "show": _scale.measure_show(10_000),
-        "import": _scale.measure_import(receiver, rounds=3 if quick else 9),
-        "devices": _scale.measure_devices(
-            receiver,
-            numbers=(1, 1000) if quick else (1, 100, 1000),
-            rounds=1 if quick else 5,
-            names=names[1:] if quick else names,
-        ),
-        "threads": _scale.measure_threads(
-            receiver,
-            threads=(1, 8) if quick else (1, 8, 32),
-            rounds=1 if quick else 3,
-            seconds=0.5 if quick else 1.0,
-            names=names,
-        ),
-    }
+    scale: dict[str, Any] = {"show": _scale.measure_show(10_000)}
+    scale["import"] = _scale.measure_import(receiver, rounds=3 if quick else 9)
+    _say(started, "the import and a large trace measured")
+    scale["devices"] = _scale.measure_devices(
+        receiver,
+        numbers=(1000,) if quick else (1, 100, 1000),
+        rounds=2 if quick else 5,
+        names=names[1:] if quick else names,
+    )
+    _say(started, "many devices measured")
+    scale["threads"] = _scale.measure_threads(
+        receiver,
+        threads=(1, 8) if quick else (1, 8, 32),
+        rounds=1 if quick else 3,
+        seconds=0.5 if quick else 1.0,
+        names=names,
+    )
+    _say(started, "many threads measured")
+    return scale
+
+
+def _say(started: float, text: str) -> None:
+    """Progress, on standard error: the tables alone go to standard output."""
+    print(f"[{time.perf_counter() - started:4.0f} s] {text}", file=sys.stderr, flush=True)
 
 
 def main() -> int:
@@ -83,26 +89,30 @@ def main() -> int:
     try:
         if "latency" in parts or "paced" in parts:
             with Farm(receiver) as farm:
-                warm = [Warm(farm, stack) for stack in stacks]
+                warm = warm_up(farm, stacks)
+                _say(started, f"{len(warm)} stacks are up")
                 if "latency" in parts:
                     rounds = arguments.rounds or (9 if arguments.quick else 31)
                     count = 20 if arguments.quick else 30
                     results["blocks"] = _latency.measure_blocks(warm, rounds=rounds, count=count)
                     _report.print_blocks(stacks, results["blocks"])
+                    _say(started, "blocks measured")
                 if "paced" in parts:
                     slices, count = (2, 150) if arguments.quick else (6, 250)
                     results["paced"] = _latency.measure_paced(
                         warm, receiver, rate=250, slices=slices, count=count
                     )
                     _report.print_paced(stacks, results["paced"])
+                    _say(started, "paced calls measured")
         if "spans" in parts:
             sustained = arguments.sustained or (2 if arguments.quick else 20)
             results["spans"] = _spans_alone.measure_spans(
                 rounds=5 if arguments.quick else 15, sustained=sustained
             )
+            _say(started, "C++ spans measured")
             print(f"\nC++ spans alone\n---------------\n{results['spans']['output']}")
         if "scale" in parts:
-            results["scale"] = measure_scale(receiver, quick=arguments.quick)
+            results["scale"] = measure_scale(receiver, started, quick=arguments.quick)
             _report.print_scale(results["scale"])
     finally:
         receiver.stop()

@@ -122,6 +122,9 @@ with start("cancelled"):
     gevent.sleep(0.1)
     greenlet.kill()
     proxy.command_inout("Go")
+# The call that was given up goes on in the pool; its span ends with it, and this process must not end before.
+from tango.gevent_executor import get_global_threadpool
+get_global_threadpool().join()
 """
 
 SCRIPTS = {"Synchronous": SYNCHRONOUS, "Futures": FUTURES, "Asyncio": ASYNCIO, "Gevent": GEVENT}

@@ -75,7 +75,10 @@ def create_tracer_provider(
     native = load_native_spans(config) if in_native else None
     if native is not None:
         queue = _native_queue(native, *targets[0], config)
-        return cast("TracerProvider", native.create_native_tracer_provider(resource, queue=queue))
+        return cast(
+            "TracerProvider",
+            native.create_native_tracer_provider(resource, queue=queue, flush=targets[0][0].flush),
+        )
     return cast("TracerProvider", _create_sdk_provider(sdk, resource, targets, config))
 
 

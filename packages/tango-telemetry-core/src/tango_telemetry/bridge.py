@@ -149,7 +149,7 @@ class GiopBridge(_Texts):
 
     def enter_span(self, name: str, span_context: SpanContext) -> Any:
         trace_id, span_id, _, flags, trace_state, _ = span_context
-        if trace_state:
+        if trace_state is not NO_TRACE_STATE and trace_state:
             return super().enter_span(name, span_context)
         return self._set_span(trace_id, span_id, flags)
 
