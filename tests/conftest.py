@@ -7,6 +7,9 @@ import os
 import pytest
 from hypothesis import settings
 
+# Tests wait for what programs write; a pipe would keep it back in an environment that does not say otherwise.
+os.environ.setdefault("PYTHONUNBUFFERED", "1")
+
 # A shared machine may be slow for a moment; what takes too long is what pytest's own time-outs are for.
 settings.register_profile("shared-machine", deadline=None)
 settings.load_profile("shared-machine")
