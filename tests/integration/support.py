@@ -219,14 +219,23 @@ class System:
             self.servers.append(database)
             deadline = time.monotonic() + 60
             while not database.ended and time.monotonic() < deadline:
-                # 9.5's database server says nothing when it is ready.
-                if _is_listening(port):
+                # 9.5's database server says nothing when it is ready, and its port listens before it answers.
+                if _is_listening(port) and self._answers(database):
                     self.database = database
                     return database
                 threading.Event().wait(0.02)
             self.servers.remove(database)
             database.kill()
         raise RuntimeError(f"no database server:\n{database.output}")
+
+    def _answers(self, database: Server) -> bool:
+        """Whether a database server serves, and does not only listen."""
+        ask = [sys.executable, "-c", "import tango; tango.Database().get_info()"]
+        environment = self.environment(TANGO_TELEMETRY_ENABLE="off", TANGO_HOST=database.host)
+        try:
+            return not subprocess.run(ask, env=environment, capture_output=True, timeout=30).returncode
+        except subprocess.TimeoutExpired:
+            return False
 
     def start_server(
         self,

@@ -247,6 +247,8 @@ def test_stopped_from_outside(tmp_path: Path, signum: signal.Signals, marker: st
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
+        # under nohup it would be ignored, and so by the demo
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # type: ignore[arg-type,return-value]
     )
     assert process.stdout is not None
     output = ""
