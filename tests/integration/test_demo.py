@@ -228,6 +228,12 @@ def test_twenty_followers(tmp_path: Path) -> None:
     assert_nothing_left(place, result.stdout)
 
 
+def _hear_signals() -> None:
+    """Under nohup, or in the background of a shell, these are ignored, and the demo would go on ignoring them."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ("signum", "marker", "times"),
     [
@@ -247,8 +253,7 @@ def test_stopped_from_outside(tmp_path: Path, signum: signal.Signals, marker: st
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        # under nohup it would be ignored, and so by the demo
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # type: ignore[arg-type,return-value]
+        preexec_fn=_hear_signals,
     )
     assert process.stdout is not None
     output = ""
