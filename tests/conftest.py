@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 
 import pytest
 from hypothesis import settings
 
 # Tests wait for what programs write; a pipe would keep it back in an environment that does not say otherwise.
 os.environ.setdefault("PYTHONUNBUFFERED", "1")
+
+# In the background of a shell SIGINT is ignored, under nohup SIGHUP, and children would go on ignoring them.
+if threading.current_thread() is threading.main_thread():
+    for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(_number) is signal.SIG_IGN:
+            signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 # A shared machine may be slow for a moment; what takes too long is what pytest's own time-outs are for.
 settings.register_profile("shared-machine", deadline=None)
