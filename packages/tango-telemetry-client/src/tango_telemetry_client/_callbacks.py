@@ -137,7 +137,7 @@ def trace_callback(callback: Callable[..., Any], origin: Origin) -> Callable[...
                 guarded(call.fail, error)
                 raise
             finally:
-                guarded(call.end)
+                call.end()
 
         return functools.update_wrapper(traced_coroutine, callback, updated=())
 
@@ -151,6 +151,6 @@ def trace_callback(callback: Callable[..., Any], origin: Origin) -> Callable[...
             guarded(call.fail, error)
             raise
         finally:
-            guarded(call.end)
+            call.end()
 
     return functools.update_wrapper(traced_callback, callback, updated=())

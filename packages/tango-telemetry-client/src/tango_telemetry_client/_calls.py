@@ -13,6 +13,7 @@ from tango_telemetry.instrumentation import (
     DelegatedCall,
     Hooks,
     Link,
+    QuickBeginning,
     SpanKind,
     TracedCall,
     active_client_span,
@@ -23,6 +24,7 @@ from tango_telemetry.instrumentation import (
     get_current,
     get_current_span,
     guarded,
+    judged_modules,
     not_traced,
     pass_through_tracer,
 )
@@ -49,11 +51,11 @@ _USUAL_KEYWORDS = {
 
 def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Give ``function``, a method of the class ``owner``, with a client span around each call."""
-    begin = CallBeginning(function, operation, owner).__call__
+    begin = CallBeginning(function, operation, owner).make_quick()
 
     @functools.wraps(function)
     def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = guarded(begin, self, args, kwargs)
+        call = begin(self, args, kwargs)
         if call is None:
             return function(self, *args, **kwargs)
         try:
@@ -62,7 +64,7 @@ def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) ->
             guarded(call.fail, error)
             raise
         finally:
-            guarded(call.end)
+            call.end()
 
     return traced
 
@@ -107,7 +109,7 @@ def own_attributes(subject: Any) -> dict[str, Any]:
 class CallBeginning:
     """Starts the span of one operation; called once for each call, so it looks up and does not compute."""
 
-    __slots__ = ("carry", "connects", "keyword", "method", "operation", "owner", "takes_name")
+    __slots__ = ("carry", "connects", "keyword", "method", "operation", "owner", "quick", "takes_name")
 
     def __init__(self, function: Callable[..., Any], operation: Operation, owner: str) -> None:
         self.operation = operation
@@ -117,6 +119,19 @@ class CallBeginning:
         self.takes_name = operation.subject in ("command", "attribute", "pipe")
         self.keyword = _first_keyword(function, operation)
         self.carry = f"{owner}.{operation.method}"
+        self.quick: QuickBeginning | None = None
+
+    def make_quick(self) -> Callable[..., TracedCall | None]:
+        """Give the function that starts a call, which never raises, and the usual call in C++ where it can."""
+        if self.connects:
+            return functools.partial(guarded, self.__call__)
+        self.quick = QuickBeginning(
+            self.__call__,
+            lambda native, slow: native.ClientBeginning(
+                slow, current_tracer, active_client_span, judged_modules, self.carry, self.takes_name
+            ),
+        )
+        return self.quick.begin
 
     def __call__(
         self,
@@ -126,6 +141,8 @@ class CallBeginning:
         links: Sequence[Link] | None = None,
     ) -> TracedCall | None:
         """Start the span of a call; None if the call is part of another one, whose span is there."""
+        quick = self.quick
+        epoch = quick.get_epoch() if quick is not None else -1
         context = get_current()
         parent = get_current_span(context)
         if parent is active_client_span.get():
@@ -137,11 +154,14 @@ class CallBeginning:
         site = None
         if frame is None:  # in a pool thread: the call was made elsewhere
             frame = site = call_site.get()
-        attributes = self._attributes(subject, name, args, kwargs, frame)
+        attributes, own = self._attributes(subject, name, args, kwargs, frame)
         tracer = current_tracer.get() or get_client_tracer()
+        title = self.method if name is None else f"{self.method} {name}"
         if not_traced(context, attributes, "DataBase" if self.owner == "Database" else ""):
             tracer = pass_through_tracer()
-        title = self.method if name is None else f"{self.method} {name}"
+        elif quick is not None and epoch >= 0 and own is not None and site is None and not hooks.wanted:
+            place = (None, 0, name) if frame is None else (frame.f_code, frame.f_lasti, name)
+            quick.keep(own, epoch, place, title, _CLIENT, attributes, get_client_tracer())
         if site is None:
             call = TracedCall(tracer, title, _CLIENT, attributes, context, self.carry, links)
         else:
@@ -152,9 +172,10 @@ class CallBeginning:
 
     def _attributes(
         self, subject: Any, name: str | None, args: tuple[Any, ...], kwargs: Mapping[str, Any], frame: Any
-    ) -> Mapping[str, Any]:
+    ) -> tuple[Mapping[str, Any], dict[str, Any] | None]:
+        """Give the attributes, and the ``__dict__`` of ``subject`` if all calls like this one have the same."""
         code, position = (None, 0) if frame is None else (frame.f_code, frame.f_lasti)
-        sites = None
+        sites = own = None
         if not self.connects and (name is not None or not (args or kwargs)):
             own = own_attributes(subject)
             sites = own.get(_SITES)
@@ -163,11 +184,11 @@ class CallBeginning:
             key = (id(code), position, self.method, name, _get_ident())
             known: Mapping[str, Any] | None = sites.get(key)
             if known is not None:
-                return known
+                return known, own
         place = (code, 0 if frame is None else frame.f_lineno)
         if not args and self.keyword in kwargs:
             args = (kwargs[self.keyword],)
         made = create_attributes(self.operation, self.owner, subject, name, args, place)
         if sites is not None:
             sites.put(key, made, code)
-        return made
+        return made, own

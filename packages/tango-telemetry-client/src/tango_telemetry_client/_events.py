@@ -97,7 +97,7 @@ def wrap_subscribe(function: Callable[..., Any], operation: Operation, owner: st
             guarded(call.fail, error)
             raise
         finally:
-            guarded(call.end)
+            call.end()
 
     return traced_subscribe
 

@@ -129,7 +129,7 @@ def wrap_request(function: Callable[..., Any], operation: Operation, owner: str)
             guarded(call.fail, error)
             raise
         finally:
-            guarded(call.end)
+            call.end()
 
     return traced_request
 
@@ -161,7 +161,7 @@ def wrap_reply(function: Callable[..., Any], operation: Operation, owner: str) -
             guarded(call.fail, error)
             raise
         finally:
-            guarded(call.end)
+            call.end()
 
     return traced_reply
 

@@ -20,7 +20,7 @@ from tango_telemetry._otel import attach, get_current
 from tango_telemetry._tracing import current_tracer
 from tango_telemetry.patching import Patches
 
-__all__ = ["Site", "call_site", "caller_of_tango", "patch_executors"]
+__all__ = ["Site", "call_site", "caller_of_tango", "judged_modules", "patch_executors"]
 
 call_site: ContextVar[Any] = ContextVar("tango_telemetry_call_site", default=None)
 """Where a call that runs in a pool thread was written (a :class:`Site`): the frame itself has moved on by then."""
@@ -42,13 +42,14 @@ _NOT_CALLERS = frozenset(
     )
 )
 _MAX_MODULES = 4096
-_skipped: dict[str, bool] = {}
+judged_modules: dict[str, bool] = {}
+"""Whether a module is none of the callers that a span can name, for those seen so far."""
 
 
 def _is_skipped(module: str) -> bool:
-    if len(_skipped) >= _MAX_MODULES:
-        _skipped.clear()
-    skipped = _skipped[module] = module.partition(".")[0] in _NOT_CALLERS
+    if len(judged_modules) >= _MAX_MODULES:
+        judged_modules.clear()
+    skipped = judged_modules[module] = module.partition(".")[0] in _NOT_CALLERS
     return skipped
 
 
@@ -57,7 +58,7 @@ def caller_of_tango(depth: int) -> Any:
     frame: Any = sys._getframe(depth)
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
-        skipped = _skipped.get(module)
+        skipped = judged_modules.get(module)
         if not (_is_skipped(module) if skipped is None else skipped):
             return frame
         frame = frame.f_back

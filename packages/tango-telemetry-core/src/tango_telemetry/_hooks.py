@@ -7,6 +7,7 @@ from typing import Any
 
 from tango_telemetry._guard import log_internal_error
 from tango_telemetry._otel import Span
+from tango_telemetry._state import state
 
 __all__ = ["Hooks", "RequestHook", "ResponseHook"]
 
@@ -30,6 +31,7 @@ class Hooks:
         self.request = request
         self.response = response
         self.wanted = request is not None or response is not None
+        state.changed()
 
     def before(self, span: Span, subject: Any, operation: str) -> None:
         """Call the request hook for a span that is recorded."""

@@ -13,11 +13,12 @@ from tango_telemetry._builtin import silence_builtin_tracing
 from tango_telemetry._config import TelemetryConfig, TelemetryWarning, read_environment
 from tango_telemetry._cpptango import apply_cpptango_environment, cpptango_environment, environment_when_off
 from tango_telemetry._current import make_current
+from tango_telemetry._failures import record_failure
 from tango_telemetry._guard import guarded
 from tango_telemetry._handover import patch_executors
 from tango_telemetry._sdk import load_native_spans
 from tango_telemetry._state import get_config, set_config, state, warn_once
-from tango_telemetry.bridge import NoOpBridge, create_context_bridge
+from tango_telemetry.bridge import CarrierParts, NoOpBridge, create_context_bridge
 from tango_telemetry.patching import Patches
 
 __all__ = ["activate", "configure", "deactivate", "stay_off", "tango_version"]
@@ -115,10 +116,25 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
     state.bridge = bridge
     native = load_native_spans(settings)
     state.make_current = make_current if native is None else native.make_current
+    _set_native(native)
     user = read_environment()
     apply_cpptango_environment(
         cpptango_environment(settings, user, tango_version=version, idl=idl, kernel=kernel), user
     )
+
+
+def _set_native(native: Any) -> None:
+    """Let calls run in C++ from now on, or in Python."""
+    if native is not None:
+        native.configure_calls(record_failure, _is_omni_thread)
+        native.set_carrier(state.bridge, *state.bridge.parts)
+    elif state.native is not None:
+        state.native.set_carrier(None, *CarrierParts())
+    state.native = native
+
+
+def _is_omni_thread() -> bool:
+    return bool(importlib.import_module("tango").is_omni_thread())
 
 
 def stay_off() -> None:
@@ -134,5 +150,6 @@ def deactivate() -> None:
         _patches.undo()
         state.bridge = NoOpBridge()
         state.make_current = make_current
+        _set_native(None)
         state.tracer_provider = None
         state.reset_tracers()

@@ -35,6 +35,12 @@ class State:
         self.client_tracer: Tracer | None = None
         self.tracers: dict[str, Tracer] = {}
         self.generation = 0
+        self.native: Any = None  # the module with calls in C++, while it is in use
+
+    def changed(self) -> None:
+        """Something that decisions about calls rest on is another: those made so far hold no more."""
+        if self.native is not None:
+            self.native.new_epoch()
 
     def apply(self, config: TelemetryConfig) -> None:
         """Put settings into force, and work out once what the hot path asks of them."""
@@ -42,12 +48,14 @@ class State:
         self.configured = True
         self.exclusion = create_exclusion(config.exclude)
         self.baggage = "baggage" in config.propagators
+        self.changed()
 
     def reset_tracers(self) -> None:
         """Forget the tracers made so far: the next call of each service makes a new one."""
         self.client_tracer = None
         self.tracers = {}
         self.generation += 1
+        self.changed()
 
     def __repr__(self) -> str:
         fields: dict[str, Any] = {"active": self.active, "bridge": self.bridge.name, "config": self.config}

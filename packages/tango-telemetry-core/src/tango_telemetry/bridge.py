@@ -10,7 +10,7 @@ import importlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from tango_telemetry._config import TelemetryWarning
 from tango_telemetry._otel import SpanContext
@@ -18,6 +18,7 @@ from tango_telemetry.propagation import NO_TRACE_STATE, TRACE_FLAGS, extract, in
 
 __all__ = [
     "NATIVE_ABI_VERSION",
+    "CarrierParts",
     "ContextBridge",
     "GiopBridge",
     "IdlBridge",
@@ -28,8 +29,21 @@ __all__ = [
     "import_native",
 ]
 
-NATIVE_ABI_VERSION = 2
+NATIVE_ABI_VERSION = 3
 """The version of the native package's interface that this core works with."""
+
+
+class CarrierParts(NamedTuple):
+    """The ways of a bridge, each None where it has none of it.
+
+    ``giop_functions`` is the native package's capsule. ``scope_class`` is called with name, traceparent, tracestate and
+    ``scope_arguments``, one at most.
+    """
+
+    giop_functions: Any = None
+    get_trace_context: Any = None
+    scope_class: Any = None
+    scope_arguments: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -37,6 +51,8 @@ class ContextBridge(Protocol):
     """Carries the two W3C strings across one remote call. All methods are called on the thread of the call."""
 
     name: str
+    parts: CarrierParts
+    """What it is made of, for calls in C++."""
 
     def get_trace_context(self) -> tuple[str, str]:
         """Give ``(traceparent, tracestate)`` of the request that the running upcall serves, ``("", "")`` if none."""
@@ -83,6 +99,7 @@ class NoOpBridge(_Texts):
     """Carries nothing: no OpenTelemetry, or no way into this cppTango."""
 
     name = "noop"
+    parts = CarrierParts()
 
     def get_trace_context(self) -> tuple[str, str]:
         return "", ""
@@ -111,6 +128,7 @@ class IdlBridge(_Texts):
         self._scope = module.TraceContextScope
         # PyTango >= 10.3 gives the scope's span a topic. `user` is the one that is on when the kernel's are off.
         self._topic = ("user",) if "arg3" in (self._scope.__init__.__doc__ or "") else ()
+        self.parts = CarrierParts(None, self._get, self._scope, self._topic)
 
     def get_trace_context(self) -> tuple[str, str]:
         carrier = self._get()
@@ -140,6 +158,7 @@ class GiopBridge(_Texts):
         self._set_span = giop.set_outgoing_span
         self._get_span = giop.get_incoming_span
         self._install = giop.install
+        self.parts = CarrierParts(giop.functions)
 
     def get_trace_context(self) -> tuple[str, str]:
         return self._get() or ("", "")
@@ -176,6 +195,7 @@ class StackedBridge(_Texts):
         self.name = f"{idl.name}+{giop.name}"
         self._idl = idl
         self._giop = giop
+        self.parts = idl.parts._replace(giop_functions=giop.parts.giop_functions)
 
     def get_trace_context(self) -> tuple[str, str]:
         traceparent, tracestate = self._idl.get_trace_context()

@@ -7,9 +7,10 @@ The hot path is here. Everything a call needs is looked up, not computed: no env
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from tango_telemetry._builtin import complete_pytango, force_tracing_needed, lea
 from tango_telemetry._config import TelemetryConfig
 from tango_telemetry._failures import record_error, record_failure
 from tango_telemetry._guard import guarded, log_internal_error
-from tango_telemetry._handover import Site, call_site, caller_of_tango
+from tango_telemetry._handover import Site, call_site, caller_of_tango, judged_modules
 from tango_telemetry._hooks import Hooks, RequestHook, ResponseHook
 from tango_telemetry._otel import (
     Context,
@@ -56,6 +57,7 @@ __all__ = [
     "Instrumentor",
     "Link",
     "NonRecordingSpan",
+    "QuickBeginning",
     "Site",
     "Span",
     "SpanContext",
@@ -76,6 +78,7 @@ __all__ = [
     "get_current_span",
     "guarded",
     "incoming_context",
+    "judged_modules",
     "log_internal_error",
     "no_op_tracer",
     "no_op_tracer_provider",
@@ -206,7 +209,10 @@ class TracedCall:
         record_failure(self.span, error)
 
     def end(self) -> None:
-        """Leave, and end the span."""
+        """Leave, and end the span. Never raises."""
+        guarded(self._end)
+
+    def _end(self) -> None:
         self.leave()
         if self._hooked is not None:
             hooks, *told = self._hooked
@@ -230,11 +236,64 @@ class DelegatedCall(TracedCall):
         self._site = None
         super().fail(error)
 
-    def end(self) -> None:
+    def _end(self) -> None:
         abandoned = self._site.get_abandoned() if self._site is not None else None
         if abandoned is not None:
             super().fail(abandoned)
-        super().end()
+        super()._end()
+
+
+class QuickBeginning:
+    """The usual call begun in C++, where the native package is there; every other call is begun by ``slow``.
+
+    ``begin`` is what a wrapper calls. It never raises. What is usual, and all that there is to decide about it, ``slow``
+    finds out at the first call from a place, and keeps it with :meth:`keep`.
+
+    :param slow: starts a call in Python; called with what ``begin`` is called with
+    :param create: makes the beginning in C++ of the native package and ``slow``
+    """
+
+    __slots__ = ("_native", "_quick", "begin")
+    KEY: ClassVar[str] = "_tango_telemetry_plans"
+
+    def __init__(self, slow: Callable[..., Any], create: Callable[[Any, Callable[..., Any]], Any]) -> None:
+        self.begin: Callable[..., Any] = functools.partial(guarded, slow)
+        self._native = state.native
+        self._quick: Any = None
+        if self._native is not None:
+            self._quick = create(self._native, self.begin)
+            self.begin = self._quick.begin
+
+    def get_epoch(self) -> int:
+        """Give the number under which decisions that are made from now on may be kept; -1 if none may."""
+        native = self._native
+        return -1 if native is None or native is not state.native else native.get_epoch()
+
+    def keep(
+        self,
+        own: dict[str, Any],
+        epoch: int,
+        place: tuple[Any, int, str | None],
+        title: str,
+        kind: SpanKind,
+        attributes: Mapping[str, Any],
+        tracer: Tracer,
+        handler: tuple[Any, str] | None = None,
+        checks_topic: bool = False,
+    ) -> None:
+        """Keep what is known of the calls that this thread makes at ``place`` for a proxy or device.
+
+        :param own: the ``__dict__`` of the proxy or device
+        :param epoch: what :meth:`get_epoch` gave before the first decision
+        :param place: code object, instruction, and the name of the command or attribute
+        :param tracer: the device's; of a client, the one outside devices
+        :param handler: what the running handler is known by
+        :param checks_topic: whether the device's topic ``user`` may change without a word
+        """
+        plans = own.get(self.KEY)
+        if plans is None:
+            plans = own[self.KEY] = self._native.Plans()
+        plans.put(self._quick, *place, epoch, title, kind, attributes, tracer, handler, checks_topic)
 
 
 def incoming_context() -> SpanContext | None:

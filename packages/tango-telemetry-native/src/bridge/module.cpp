@@ -7,6 +7,8 @@
 #include "giop.h"
 #include "idl6.h"
 
+#include "../giop_functions.h"
+
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -129,6 +131,28 @@ char *write_hex(char *out, std::uint64_t number, int digits) {
     return out + digits;
 }
 
+// The two strings that name a span.
+struct SpanTexts {
+    char parent[wire::traceparent_size];
+    char state[6 + 19];
+
+    explicit SpanTexts(const SpanNumbers &span) {
+        std::memcpy(parent, "00-", 3);
+        char *at = write_hex(write_hex(parent + 3, span.trace_id_high, 16), span.trace_id_low, 16);
+        *at++ = '-';
+        char *const entry = at;
+        at = write_hex(at, span.span_id, 16);
+        *at++ = '-';
+        write_hex(at, span.flags & 3U, 2);
+        std::memcpy(state, "tango=", 6);
+        std::memcpy(state + 6, entry, 19);
+    }
+
+    void set(giop::Outgoing &outgoing) const {
+        giop::set_outgoing(outgoing, parent, sizeof parent, state, sizeof state);
+    }
+};
+
 // Numbers instead of strings: formatting them in Python takes longer than everything else here together.
 PyObject *set_outgoing_span(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
     if(count != 3) {
@@ -144,20 +168,12 @@ PyObject *set_outgoing_span(PyObject *, PyObject *const *arguments, Py_ssize_t c
     if(PyErr_Occurred() != nullptr) {
         return nullptr;
     }
-    char parent[wire::traceparent_size] = {'0', '0', '-'};
-    char *at = write_hex(write_hex(parent + 3, trace_id[1], 16), trace_id[0], 16);
-    *at++ = '-';
-    char *const entry = at;
-    at = write_hex(at, span_id, 16);
-    *at++ = '-';
-    write_hex(at, static_cast<std::uint64_t>(flags) & 3, 2);
-    char state[6 + 19] = {'t', 'a', 'n', 'g', 'o', '='};
-    std::memcpy(state + 6, entry, 19);
+    const SpanTexts texts({trace_id[1], trace_id[0], span_id, static_cast<std::uint8_t>(flags & 3)});
     giop::keep_installed();
     giop::Outgoing &outgoing = giop::this_thread().outgoing;
     PyObject *previous = outgoing_to_python(outgoing);
     if(previous != nullptr) {
-        giop::set_outgoing(outgoing, parent, sizeof parent, state, sizeof state);
+        texts.set(outgoing);
     }
     return previous;
 }
@@ -230,17 +246,42 @@ bool names_one_span(const wire::TraceContext &context) {
            std::memcmp(context.tracestate + 6, context.traceparent + 36, 19) == 0;
 }
 
-PyObject *get_incoming_span(PyObject *, PyObject *) {
+int set_span(const SpanNumbers &span) noexcept {
+    giop::keep_installed();
+    giop::Outgoing &outgoing = giop::this_thread().outgoing;
+    if(outgoing.state == giop::Outgoing::State::set) {
+        return GiopFunctions::busy;
+    }
+    const auto previous = static_cast<int>(outgoing.state);
+    SpanTexts(span).set(outgoing);
+    return previous;
+}
+
+void restore(int previous) noexcept { giop::this_thread().outgoing.state = static_cast<giop::Outgoing::State>(previous); }
+
+bool get_span(SpanNumbers &span) noexcept {
     const giop::ThreadState &thread = giop::this_thread();
     if(thread.outgoing.state != giop::Outgoing::State::unset || !thread.incoming.present ||
        !names_one_span(thread.incoming.context)) {
-        return get_incoming(nullptr, nullptr);
+        return false;
     }
     giop::keep_installed();
     const char *const parent = thread.incoming.context.traceparent;
-    PyObject *trace_id = from_trace_id(read_hex(parent + 3, 16), read_hex(parent + 19, 16));
-    PyObject *span_id = PyLong_FromUnsignedLongLong(read_hex(parent + 36, 16));
-    PyObject *flags = PyLong_FromLong(static_cast<long>(read_hex(parent + 53, 2) & 3));
+    span = {read_hex(parent + 3, 16), read_hex(parent + 19, 16), read_hex(parent + 36, 16),
+            static_cast<std::uint8_t>(read_hex(parent + 53, 2) & 3)};
+    return true;
+}
+
+const GiopFunctions giop_functions{set_span, restore, get_span};
+
+PyObject *get_incoming_span(PyObject *, PyObject *) {
+    SpanNumbers span;
+    if(!get_span(span)) {
+        return get_incoming(nullptr, nullptr);
+    }
+    PyObject *trace_id = from_trace_id(span.trace_id_high, span.trace_id_low);
+    PyObject *span_id = PyLong_FromUnsignedLongLong(span.span_id);
+    PyObject *flags = PyLong_FromLong(span.flags);
     PyObject *found = trace_id != nullptr && span_id != nullptr && flags != nullptr ? PyTuple_New(3) : nullptr;
     if(found == nullptr) {
         Py_XDECREF(trace_id);
@@ -464,8 +505,9 @@ PYBIND11_MODULE(_bridge, m) {
 
     m.doc() = "Mechanisms of tango_telemetry_native: IDL v6 and GIOP service contexts.";
     m.attr("__version__") = TANGO_TELEMETRY_VERSION;
-    m.attr("ABI_VERSION") = 2;
+    m.attr("ABI_VERSION") = 3;
     m.attr("GIOP_CONTEXT_ID") = wire::context_id;
+    m.attr("giop_functions") = py::capsule(static_cast<const void *>(&giop_functions), GiopFunctions::name);
     m.attr("MAX_TRACESTATE_SIZE") = wire::max_tracestate_size;
     if(PyModule_AddFunctions(m.ptr(), hot_functions) != 0) {
         throw py::error_already_set();

@@ -4,6 +4,7 @@
 
 #include <mutex>
 
+#include "calls.h"
 #include "core/id_source.h"
 #include "objects.h"
 
@@ -32,7 +33,11 @@ int execute(PyObject* module) {
         !add_type(module, state.current_span_type, create_current_span_type) ||
         !add_type(module, state.queue_type, create_queue_type) ||
         !add_type(module, state.resource_type, create_resource_type) ||
-        !add_type(module, state.scope_type, create_scope_type)) {
+        !add_type(module, state.scope_type, create_scope_type) ||
+        !add_type(module, state.plan_type, create_plan_type) || !add_type(module, state.plans_type, create_plans_type) ||
+        !add_type(module, state.call_type, create_call_type) ||
+        !add_type(module, state.client_beginning_type, create_client_beginning_type) ||
+        !add_type(module, state.handler_beginning_type, create_handler_beginning_type)) {
         return -1;
     }
     register_fork_handlers();
@@ -57,11 +62,30 @@ void release(void* module) {
     }
 }
 
+// configure_calls(record_failure, is_omni_thread): functions in Python that calls need now and then.
+PyObject* configure_calls(PyObject* module, PyObject* args) {
+    PyObject *record_failure, *is_omni_thread;
+    if (!PyArg_ParseTuple(args, "OO", &record_failure, &is_omni_thread)) {
+        return nullptr;
+    }
+    ModuleState& state = *state_of_module(module);
+    Ref old_failure(std::exchange(state.record_failure, new_ref(record_failure)));
+    Ref old_thread(std::exchange(state.is_omni_thread, new_ref(is_omni_thread)));
+    Py_RETURN_NONE;
+}
+
 PyMethodDef functions[] = {
     {"configure", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(configure)), METH_VARARGS | METH_KEYWORDS,
      "configure(**objects): what the types need of opentelemetry; called once, by tango_telemetry_native.spans."},
     {"make_current", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(make_current)), METH_FASTCALL,
      "make_current(span, context, /, *pairs): a CurrentSpan; the pairs are context variables and their values."},
+    {"configure_calls", configure_calls, METH_VARARGS,
+     "configure_calls(record_failure, is_omni_thread, /): what calls need of Python now and then."},
+    {"set_carrier", set_carrier, METH_VARARGS,
+     "set_carrier(bridge, giop_functions, get_trace_context, scope_class, scope_arguments, /): how the context travels;\n"
+     "with a bridge of None every call is Python's."},
+    {"get_epoch", get_epoch, METH_NOARGS, "The number that plans are made under."},
+    {"new_epoch", new_epoch, METH_NOARGS, "Something has changed: no plan made so far holds any more."},
     {nullptr, nullptr, 0, nullptr},
 };
 

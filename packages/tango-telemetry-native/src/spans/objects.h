@@ -2,6 +2,7 @@
 // The objects behind the module's types.
 #pragma once
 
+#include "../giop_functions.h"
 #include "core/sampler.h"
 #include "identity.h"
 
@@ -60,6 +61,22 @@ struct SpanObject {
 };
 
 PyObject* start_span(TracerObject* tracer, PyObject* const* arguments);
+
+// What the spans of one place in a program have in common. All references are borrowed from its owner.
+struct PreparedSpan {
+    PyObject* title;
+    PyObject* kind;
+    PyObject* attributes;
+    AttributeList encoded;  // what the attributes come to
+    bool is_encoded;
+    std::int64_t limit;  // the limits that they were encoded under
+    std::int64_t value_length;
+};
+
+// start_span() with an encoded copy of its attributes at hand. The parent is `remote` or, without that, the span in
+// `context`, which is a Context or null. Only for a tracer without a sampler and hooks in Python, which see neither.
+PyObject* start_prepared_span(TracerObject* tracer, const PreparedSpan& prepared, PyObject* context,
+                              const tango_telemetry::SpanNumbers* remote);
 
 // Positions in the arguments of start_span and start_as_current_span.
 enum StartArgument {

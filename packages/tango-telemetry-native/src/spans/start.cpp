@@ -298,15 +298,17 @@ bool fill_record(SpanObject* span, PyObject* const* arguments, Parent& parent) {
            absorb_error(state, "the name of a span could not be made a str");
 }
 
+// `prepared`: null or what `attributes` come to when they are encoded.
 PyObject* start_recording(TracerObject* tracer, PyObject* const* arguments, Parent& parent, const Identity& identity,
-                          PyObject* attributes) {
+                          PyObject* attributes, const AttributeList* prepared) {
     ModuleState& state = *tracer->state;
     auto* const span = allocate_span<SpanObject>(state.span_class, tracer, identity);
     Ref owned(reinterpret_cast<PyObject*>(span));
     if (!span || !(span->record = take_record(state))) {
         return nullptr;
     }
-    if (!fill_record(span, arguments, parent) || !give_attributes(span, attributes) ||
+    if (!fill_record(span, arguments, parent) ||
+        !((prepared && span->record->attributes.copy(*prepared)) || give_attributes(span, attributes)) ||
         !add_links(span, arguments[kStartLinks])) {
         return nullptr;
     }
@@ -328,19 +330,9 @@ PyObject* start_recording(TracerObject* tracer, PyObject* const* arguments, Pare
     return owned.release();
 }
 
-}  // namespace
-
-PyObject* start_span(TracerObject* tracer, PyObject* const* arguments) {
+PyObject* start_with_parent(TracerObject* tracer, PyObject* const* arguments, Parent& parent,
+                            const AttributeList* prepared) {
     ModuleState& state = *tracer->state;
-    if (!state.configured || !tracer->queue) {
-        PyErr_SetString(PyExc_RuntimeError, "this tracer is not usable any more");
-        return nullptr;
-    }
-    PyObject* const context = arguments[kStartContext] ? value_or_null(arguments[kStartContext]) : nullptr;
-    Parent parent;
-    if (!read_parent(state, context, parent)) {
-        return nullptr;
-    }
     if (!tracer->enabled) {
         return pass_parent_on(tracer, parent);
     }
@@ -359,7 +351,48 @@ PyObject* start_span(TracerObject* tracer, PyObject* const* arguments) {
         return reinterpret_cast<PyObject*>(
             allocate_span<DroppedSpanObject>(state.dropped_span_class, tracer, identity));
     }
-    return start_recording(tracer, arguments, parent, identity, decision.attributes.get());
+    return start_recording(tracer, arguments, parent, identity, decision.attributes.get(), prepared);
+}
+
+bool check_usable(const TracerObject* tracer) {
+    if (tracer->state->configured && tracer->queue) {
+        return true;
+    }
+    PyErr_SetString(PyExc_RuntimeError, "this tracer is not usable any more");
+    return false;
+}
+
+}  // namespace
+
+PyObject* start_span(TracerObject* tracer, PyObject* const* arguments) {
+    Parent parent;
+    PyObject* const context = arguments[kStartContext] ? value_or_null(arguments[kStartContext]) : nullptr;
+    if (!check_usable(tracer) || !read_parent(*tracer->state, context, parent)) {
+        return nullptr;
+    }
+    return start_with_parent(tracer, arguments, parent, nullptr);
+}
+
+PyObject* start_prepared_span(TracerObject* tracer, const PreparedSpan& prepared, PyObject* context,
+                              const tango_telemetry::SpanNumbers* remote) {
+    Parent parent;
+    if (!check_usable(tracer) || (context && !read_parent(*tracer->state, context, parent))) {
+        return nullptr;
+    }
+    if (remote) {
+        parent.fields.trace_id_high = remote->trace_id_high;
+        parent.fields.trace_id_low = remote->trace_id_low;
+        parent.fields.span_id = remote->span_id;
+        parent.fields.flags = remote->flags;
+        parent.fields.remote = parent.fields.valid = true;
+    }
+    PyObject* arguments[kStartArguments] = {};
+    arguments[kStartName] = prepared.title;
+    arguments[kStartKind] = prepared.kind;
+    arguments[kStartAttributes] = prepared.attributes;
+    const bool fits = prepared.is_encoded && prepared.limit == tracer->limits.attributes &&
+                      prepared.value_length == tracer->limits.span_value_length;
+    return start_with_parent(tracer, arguments, parent, fits ? &prepared.encoded : nullptr);
 }
 
 }  // namespace tango_spans

@@ -41,6 +41,12 @@ bool intern_names(ModuleState& state) {
     } const others[] = {
         {&state.s_dunder_module, "__module__"},
         {&state.s_dunder_qualname, "__qualname__"},
+        {&state.s_dunder_name, "__name__"},
+        {&state.s_dunder_enter, "__enter__"},
+        {&state.s_dunder_exit, "__exit__"},
+        {&state.s_check_topic, "_check_telemetry_topic"},
+        {&state.k_plans, "_tango_telemetry_plans"},
+        {&state.k_user, "user"},
         {&state.k_exception_type, "exception.type"},
         {&state.k_exception_message, "exception.message"},
         {&state.k_exception_stacktrace, "exception.stacktrace"},
@@ -59,6 +65,18 @@ bool intern_names(ModuleState& state) {
 #define TANGO_SPANS_OTHERS(X) \
     X(s_dunder_module)        \
     X(s_dunder_qualname)      \
+    X(s_dunder_name)          \
+    X(s_dunder_enter)         \
+    X(s_dunder_exit)          \
+    X(s_check_topic)          \
+    X(k_plans)                \
+    X(k_user)                 \
+    X(carrier_bridge)         \
+    X(carrier_get)            \
+    X(carrier_scope)          \
+    X(carrier_arguments)      \
+    X(record_failure)         \
+    X(is_omni_thread)         \
     X(k_exception_type)       \
     X(k_exception_message)    \
     X(k_exception_stacktrace) \
@@ -72,7 +90,12 @@ bool intern_names(ModuleState& state) {
     X(current_span_type)      \
     X(queue_type)             \
     X(resource_type)          \
-    X(scope_type)
+    X(scope_type)             \
+    X(plan_type)              \
+    X(plans_type)             \
+    X(call_type)              \
+    X(client_beginning_type)  \
+    X(handler_beginning_type)
 
 int traverse_state(ModuleState& state, visitproc visit, void* arg) {
 #define X(name) Py_VISIT(state.name);

@@ -2,6 +2,7 @@
 // What one instance of the module knows: there are no static Python objects.
 #pragma once
 
+#include "../giop_functions.h"
 #include "core/span_record.h"
 #include "ref.h"
 
@@ -48,7 +49,14 @@ namespace tango_spans {
     X(exception)               \
     X(generate_span_id)        \
     X(generate_trace_id)       \
+    X(get_client_ident)        \
+    X(client_ip)               \
+    X(client_pid)              \
+    X(enter_span)              \
+    X(exit)                    \
     X(get_span_context)        \
+    X(traceparent)             \
+    X(tracestate)              \
     X(is_recording)            \
     X(is_remote)               \
     X(is_sampled)              \
@@ -89,12 +97,27 @@ struct ModuleState {
 #undef X
     PyObject* s_dunder_module;
     PyObject* s_dunder_qualname;
+    PyObject* s_dunder_name;
+    PyObject* s_dunder_enter;
+    PyObject* s_dunder_exit;
+    PyObject* s_check_topic;
+    PyObject* k_plans;
+    PyObject* k_user;
     PyObject* k_exception_type;
     PyObject* k_exception_message;
     PyObject* k_exception_stacktrace;
     PyObject* k_exception_escaped;
     PyObject* empty_tuple;
     PyObject* empty_context;
+    // Of calls in C++: see set_carrier() and configure_calls(). Null until then.
+    PyObject* carrier_bridge;
+    PyObject* carrier_get;
+    PyObject* carrier_scope;
+    PyObject* carrier_arguments;
+    PyObject* record_failure;
+    PyObject* is_omni_thread;
+    const tango_telemetry::GiopFunctions* giop;
+    std::uint64_t epoch;
     PyTypeObject* span_base;
     PyTypeObject* dropped_span_base;
     PyTypeObject* tracer_base;
@@ -103,6 +126,11 @@ struct ModuleState {
     PyTypeObject* queue_type;
     PyTypeObject* resource_type;
     PyTypeObject* scope_type;
+    PyTypeObject* plan_type;
+    PyTypeObject* plans_type;
+    PyTypeObject* call_type;
+    PyTypeObject* client_beginning_type;
+    PyTypeObject* handler_beginning_type;
     bool configured;
     bool span_context_is_tuple;  // (trace_id, span_id, is_remote, trace_flags, trace_state, is_valid), as in 1.x
     SpanRecord* spare_records[64];

@@ -1,16 +1,30 @@
 """Spans in C++: the types that tango_telemetry_native.spans derives its classes from."""
 
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
+from contextvars import ContextVar
+from types import CodeType, TracebackType
 from typing import Any, TypeVar, final
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer
 from typing_extensions import disjoint_base
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def configure(**objects: object) -> None: ...
+def configure_calls(
+    record_failure: Callable[[Span, BaseException], object], is_omni_thread: Callable[[], bool], /
+) -> None: ...
+def set_carrier(
+    bridge: object | None,
+    giop_functions: object | None,
+    get_trace_context: Callable[[], Mapping[str, str]] | None,
+    scope_class: Callable[..., Any] | None,
+    scope_arguments: tuple[str, ...],
+    /,
+) -> None: ...
+def get_epoch() -> int: ...
+def new_epoch() -> None: ...
 def make_current(span: Span, context: Context, /, *pairs: Any) -> CurrentSpan: ...
 
 @final
@@ -18,6 +32,69 @@ class CurrentSpan:
     @property
     def context(self) -> Context: ...
     def leave(self) -> None: ...
+
+@final
+class Plan: ...
+
+@final
+class Plans:
+    def put(
+        self,
+        beginning: ClientBeginning | HandlerBeginning,
+        code: CodeType | None,
+        position: int,
+        name: str | None,
+        epoch: int,
+        title: str,
+        kind: SpanKind,
+        attributes: Mapping[str, Any],
+        tracer: Tracer,
+        handler: object | None,
+        checks_topic: bool,
+        /,
+    ) -> bool: ...
+    def __len__(self) -> int: ...
+
+@final
+class Call:
+    @property
+    def span(self) -> Span: ...
+    @property
+    def context(self) -> Context: ...
+    @property
+    def direct(self) -> bool: ...
+    def enter(self) -> None: ...
+    def leave(self) -> None: ...
+    def fail(self, error: BaseException, /) -> None: ...
+    def check(self, check: Callable[..., object], args: tuple[Any, ...], result: Any, /) -> None: ...
+    def end(self) -> None: ...
+
+@final
+class ClientBeginning:
+    def __init__(
+        self,
+        slow: Callable[..., Any],
+        tracer_variable: ContextVar[Any],
+        active_variable: ContextVar[Any],
+        modules: dict[str, bool],
+        carry: str,
+        takes_name: bool,
+        /,
+    ) -> None: ...
+    def begin(self, subject: Any, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Any: ...
+
+@final
+class HandlerBeginning:
+    def __init__(
+        self,
+        slow: Callable[..., Any],
+        tracer_variable: ContextVar[Any],
+        handler_variable: ContextVar[Any],
+        known_clients: dict[Any, Mapping[str, Any]] | None,
+        describe_client: Callable[[Any], Mapping[str, Any]],
+        /,
+    ) -> None: ...
+    def begin(self, device: Any, /) -> Any: ...
 
 @final
 class SpanQueue:

@@ -34,6 +34,7 @@ from tango_telemetry_native._tango import get_extension_path
 __all__ = [
     "CONTEXT_ID",
     "GiopStatus",
+    "functions",
     "get_incoming",
     "get_incoming_span",
     "install",
@@ -42,6 +43,9 @@ __all__ = [
     "set_outgoing_span",
     "status",
 ]
+
+functions: object = _bridge.giop_functions
+"""A capsule with the same functions for the spans in C++."""
 
 CONTEXT_ID: int = _bridge.GIOP_CONTEXT_ID
 """The service context's identifier, "TTRC"."""

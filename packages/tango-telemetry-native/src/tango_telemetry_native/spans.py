@@ -42,7 +42,17 @@ from opentelemetry.trace import (
 
 from tango_telemetry_native import _spans
 from tango_telemetry_native._span_settings import SamplerRule, SpanLimits, encode_limits
-from tango_telemetry_native._spans import SpanQueue, make_current
+from tango_telemetry_native._spans import (
+    ClientBeginning,
+    HandlerBeginning,
+    Plans,
+    SpanQueue,
+    configure_calls,
+    get_epoch,
+    make_current,
+    new_epoch,
+    set_carrier,
+)
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor
@@ -51,14 +61,21 @@ __all__ = [
     "DEFAULT_QUEUE_BYTES",
     "DEFAULT_QUEUE_SPANS",
     "SHUTDOWN_TIMEOUT",
+    "ClientBeginning",
+    "HandlerBeginning",
     "NativeSpan",
     "NativeTracer",
     "NativeTracerProvider",
+    "Plans",
     "SpanLimits",
     "SpanQueue",
+    "configure_calls",
     "create_native_tracer_provider",
     "create_span_queue",
+    "get_epoch",
     "make_current",
+    "new_epoch",
+    "set_carrier",
 ]
 
 DEFAULT_QUEUE_SPANS = 131_072

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import threading
 from collections.abc import Mapping
@@ -9,15 +10,21 @@ from typing import Any
 
 from tango_telemetry import semantic_conventions as names
 
-__all__ = ["POLLED", "client_ident_attributes"]
+__all__ = ["POLLED", "client_ident_attributes", "describe_client", "known_clients", "tells_clients"]
 
 _PID = re.compile(r"\bPID=(\d{1,10})\b", re.IGNORECASE)
 POLLED: Mapping[str, Any] = {names.TANGO_POLLING: True}
 """The attributes of a call that cppTango's polling makes."""
 _FOREIGN: type = getattr(threading, "_DummyThread")  # noqa: B009 - what current_thread() gives for C++'s threads
 _LIMIT = 256
-_cache: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+known_clients: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+"""What :func:`describe_client` gave, by ``(address, process id)`` where there is one."""
 _tango: Any = None
+
+
+def tells_clients() -> bool:
+    """Whether this PyTango says who called (>= 10.1)."""
+    return hasattr(importlib.import_module("tango").DeviceImpl, "get_client_ident")
 
 
 def client_ident_attributes(device: Any, lifecycle: bool) -> Mapping[str, Any] | None:
@@ -38,14 +45,19 @@ def client_ident_attributes(device: Any, lifecycle: bool) -> Mapping[str, Any] |
     if ident is None:
         polled = not lifecycle and isinstance(threading.current_thread(), _FOREIGN)
         return POLLED if polled else None
+    return describe_client(ident)
+
+
+def describe_client(ident: Any) -> Mapping[str, Any]:
+    """Give the span attributes of a client, made once for each."""
     pid = ident.client_pid
     # The address names the connection. A process id settles the rest; Java clients, which have none, send a class name.
     key = (ident.client_ip, pid) if pid else (ident.client_ip, ident.client_lang, ident.java_main_class)
-    known = _cache.get(key)
+    known = known_clients.get(key)
     if known is None:
-        if len(_cache) >= _LIMIT:
-            _cache.clear()
-        known = _cache[key] = _describe(ident)
+        if len(known_clients) >= _LIMIT:
+            known_clients.clear()
+        known = known_clients[key] = _describe(ident)
     return known
 
 

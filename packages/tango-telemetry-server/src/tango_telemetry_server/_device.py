@@ -94,6 +94,7 @@ class DeviceTelemetry:
             self._own_tracer = None
 
     def _apply(self, device: Any) -> None:
+        state.changed()
         if not self.enabled:
             self.tracer = pass_through_tracer()
             return

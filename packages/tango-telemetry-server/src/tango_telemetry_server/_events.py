@@ -61,7 +61,7 @@ def _wrap(method: str, event_type: str, push: Callable[..., Any]) -> Callable[..
             guarded(call.fail, error)
             raise
         finally:
-            guarded(call.end)
+            call.end()
 
     return traced_push
 

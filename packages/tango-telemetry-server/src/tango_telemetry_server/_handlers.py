@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
     Hooks,
+    QuickBeginning,
     SpanKind,
     TracedCall,
     active_client_span,
@@ -28,7 +29,13 @@ from tango_telemetry.instrumentation import (
     with_incoming_context,
 )
 
-from tango_telemetry_server._client_ident import POLLED, client_ident_attributes
+from tango_telemetry_server._client_ident import (
+    POLLED,
+    client_ident_attributes,
+    describe_client,
+    known_clients,
+    tells_clients,
+)
 from tango_telemetry_server._device import get_device_telemetry, switch
 from tango_telemetry_server._results import Check
 
@@ -69,19 +76,19 @@ def is_traced(function: Any) -> bool:
 
 def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[..., Any]:
     """Give ``function``, called with the device first, with a server span around each request."""
-    begin = _Begin(function, handler).__call__
+    begin = _Begin(function, handler).quick.begin
     check = handler.check
 
     @functools.wraps(function)
     def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = guarded(begin, self)
+        call = begin(self)
         if call is None:
             return function(self, *args, **kwargs)
         try:
             result = function(self, *args, **kwargs)
         except BaseException as error:
             guarded(call.fail, error)
-            guarded(call.end)
+            call.end()
             raise
         kind = type(result)
         # An `async def` handler that another handler calls itself; PyTango before 10.0 makes a generator of it.
@@ -92,7 +99,7 @@ def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[...
             return _in_span(call, result)
         if check is not None and not call.direct:
             guarded(call.check, check, args, result)
-        guarded(call.end)
+        call.end()
         return result
 
     traced.__tango_telemetry__ = handler  # type: ignore[attr-defined]
@@ -118,9 +125,9 @@ async def _finish(call: HandlerCall, coroutine: CoroutineType[Any, Any, Any]) ->
         raise
     except BaseException as error:
         guarded(call.fail, error)
-        guarded(call.end)
+        call.end()
         raise
-    guarded(call.end)
+    call.end()
     return result
 
 
@@ -155,7 +162,7 @@ class HandlerCall(TracedCall):
 class _Begin:
     """Starts the span of one handler; called once for each request."""
 
-    __slots__ = ("code", "handler", "key", "lifecycle", "line", "state_status")
+    __slots__ = ("code", "handler", "key", "lifecycle", "line", "quick", "state_status")
 
     def __init__(self, function: Callable[..., Any], handler: Handler) -> None:
         self.handler = handler
@@ -165,10 +172,18 @@ class _Begin:
         code = getattr(inspect.unwrap(function), "__code__", None)
         self.code = code
         self.line = code.co_firstlineno if code is not None else 0
+        known = known_clients if tells_clients() else None
+        self.quick = QuickBeginning(
+            self.__call__,
+            lambda native, slow: native.HandlerBeginning(
+                slow, current_tracer, current_handler, known, describe_client
+            ),
+        )
 
     def __call__(self, device: Any) -> HandlerCall | None:
         if not switch.on:  # a wrapper that outlived `uninstrument()` in a subclass or on a device
             return None
+        epoch = self.quick.get_epoch()
         telemetry = get_device_telemetry(device)
         handler = self.handler
         title = f"{telemetry.class_name}.{handler.title}"
@@ -204,6 +219,10 @@ class _Begin:
             or not_traced(context, attributes)
         ):
             tracer = pass_through_tracer()
+        elif remote and epoch >= 0 and not hooks.wanted:
+            own, place, known = device.__dict__, (None, 0, None), (telemetry, title)
+            checks_topic = telemetry.follows_topics
+            self.quick.keep(own, epoch, place, title, kind, attributes, tracer, known, checks_topic)
         call = HandlerCall(tracer, title, kind, attributes, context, (telemetry, title), direct)
         if (
             remote and call.span.is_recording()

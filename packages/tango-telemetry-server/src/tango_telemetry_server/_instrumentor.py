@@ -61,6 +61,7 @@ class TangoServerInstrumentor(Instrumentor):
 
     def _uninstrument(self) -> None:
         switch.on = False
+        state.changed()
         self._patches.undo()
 
     def _wrap_add_class(self, add_class: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,6 +19,27 @@ void AttributeList::release() noexcept {
     reset(tag_);
 }
 
+bool AttributeList::copy(const AttributeList& other) noexcept {
+    reset(other.tag_);
+    if (other.index_.size() || !slots_.reserve(other.slots_.size())) {
+        return false;
+    }
+    bytes_.append(other.bytes_.data(), other.bytes_.size());
+    if (bytes_.failed()) {
+        bytes_.clear();
+        return false;
+    }
+    for (std::size_t i = 0; i < other.slots_.size(); i++) {
+        slots_.push_back(other.slots_[i]);
+    }
+    live_ = other.live_;
+    oldest_ = other.oldest_;
+    dead_bytes_ = other.dead_bytes_;
+    hidden_bytes_ = other.hidden_bytes_;
+    dropped_ = other.dropped_;
+    return true;
+}
+
 char* AttributeList::begin(const Key& key, std::size_t size) noexcept {
     const std::size_t body = 1 + varint_size(key.size) + key.size + 1 + varint_size(size) + size;
     const std::size_t total = 1 + varint_size(body) + body;

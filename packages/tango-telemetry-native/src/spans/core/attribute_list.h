@@ -34,6 +34,9 @@ public:
     // 64 bits. The SDK keeps it and its encoder leaves it out.
     Outcome set_hidden(const Key& key, std::int64_t limit) noexcept;
 
+    // The same attributes as another list without an index; false, and this one is empty, if there is no memory.
+    bool copy(const AttributeList& other) noexcept;
+
     void count_dropped(std::uint64_t count = 1) noexcept { dropped_ += count; }
     std::uint64_t dropped() const noexcept { return dropped_; }
     std::size_t size() const noexcept { return live_; }

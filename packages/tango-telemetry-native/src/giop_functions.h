@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+// What the bridge offers the spans without Python between them: a capsule, `_bridge.giop_functions`.
+#pragma once
+
+#include <cstdint>
+
+namespace tango_telemetry {
+
+struct SpanNumbers {
+    std::uint64_t trace_id_high;
+    std::uint64_t trace_id_low;
+    std::uint64_t span_id;
+    std::uint8_t flags;
+};
+
+struct GiopFunctions {
+    static constexpr const char *name = "tango_telemetry_native._bridge.giop_functions";
+    static constexpr int busy = -1;
+
+    // This thread's next requests carry the span. Gives what restore() takes; `busy`, and nothing is done, where the
+    // thread carries another context already.
+    int (*set_span)(const SpanNumbers &span) noexcept;
+    void (*restore)(int previous) noexcept;
+
+    // The span that the running upcall's request names; false if there is none, or one that is not ours alone: the
+    // strings tell then.
+    bool (*get_span)(SpanNumbers &span) noexcept;
+};
+
+} // namespace tango_telemetry

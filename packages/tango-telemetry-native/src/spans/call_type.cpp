@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+// Call: what tango_telemetry.instrumentation.TracedCall is in Python, for the usual call.
+#include "arguments.h"
+#include "calls.h"
+#include "span_operations.h"
+
+namespace tango_spans {
+namespace {
+
+struct CallObject {
+    PyObject_HEAD
+    PyObject* module;  // keeps the state alive
+    PyObject* span;
+    Current current;
+    PyObject* pairs[2 * kMaxVariables];
+    Py_ssize_t count;
+    Carried carried;
+};
+
+CallObject* as_call(PyObject* object) { return reinterpret_cast<CallObject*>(object); }
+
+ModuleState& state_of(CallObject* self) { return *static_cast<ModuleState*>(PyModule_GetState(self->module)); }
+
+// Nothing that goes wrong in here may reach the user's call; KeyboardInterrupt and its like are the user's own.
+PyObject* none_unless_foreign(ModuleState& state, bool good, const char* what) {
+    if (!good && !absorb_error(state, what)) {
+        return nullptr;
+    }
+    Py_RETURN_NONE;
+}
+
+bool leave_both(CallObject* self) {
+    ModuleState& state = state_of(self);
+    const bool left = leave_carrier(state, self->carried);
+    if (!left && !absorb_error(state, "the trace context could not be taken back")) {
+        PyErr_Clear();
+    }
+    return leave_current(state, self->current);
+}
+
+PyObject* call_leave(PyObject* self, PyObject*) {
+    return none_unless_foreign(state_of(as_call(self)), leave_both(as_call(self)), "a span could not be left");
+}
+
+PyObject* call_enter(PyObject* self, PyObject*) {
+    CallObject* const call = as_call(self);
+    const bool entered = !call->current.token && enter_current(state_of(call), call->current, call->pairs, call->count);
+    return none_unless_foreign(state_of(call), entered || call->current.token, "a span could not be made current");
+}
+
+bool end_of(CallObject* self) {
+    ModuleState& state = state_of(self);
+    if (Py_TYPE(self->span) == reinterpret_cast<PyTypeObject*>(state.span_class)) {
+        return end_span(reinterpret_cast<SpanObject*>(self->span), nullptr);
+    }
+    return true;  // a span that is not recorded
+}
+
+PyObject* call_end(PyObject* self, PyObject*) {
+    CallObject* const call = as_call(self);
+    ModuleState& state = state_of(call);
+    if (!leave_both(call) && !absorb_error(state, "a span could not be left")) {
+        return nullptr;
+    }
+    return none_unless_foreign(state, end_of(call), "a span could not be ended");
+}
+
+PyObject* call_fail(PyObject* self, PyObject* error) {
+    CallObject* const call = as_call(self);
+    Ref result(PyObject_CallFunctionObjArgs(state_of(call).record_failure, call->span, error, nullptr));
+    return none_unless_foreign(state_of(call), static_cast<bool>(result), "a failure could not be recorded");
+}
+
+// check(check, args, result): a look at the result before cppTango takes it.
+PyObject* call_check(PyObject* self, PyObject* const* args, Py_ssize_t count) {
+    CallObject* const call = as_call(self);
+    if (count != 3) {
+        PyErr_SetString(PyExc_TypeError, "check() takes a function, its arguments and a result");
+        return nullptr;
+    }
+    if (Py_TYPE(call->span) != reinterpret_cast<PyTypeObject*>(state_of(call).span_class)) {
+        Py_RETURN_NONE;
+    }
+    Ref result(PyObject_CallFunctionObjArgs(args[0], call->span, args[1], args[2], nullptr));
+    return none_unless_foreign(state_of(call), static_cast<bool>(result), "a result could not be checked");
+}
+
+PyObject* get_span(PyObject* self, void*) { return new_ref(as_call(self)->span); }
+PyObject* get_context(PyObject* self, void*) { return new_ref(as_call(self)->current.context); }
+PyObject* get_direct(PyObject*, void*) { Py_RETURN_FALSE; }
+
+int traverse(PyObject* self, visitproc visit, void* arg) {
+    CallObject* const call = as_call(self);
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(call->module);
+    Py_VISIT(call->span);
+    for (Py_ssize_t i = 0; i < 2 * kMaxVariables; i++) {
+        Py_VISIT(call->pairs[i]);
+    }
+    if (const int stop = traverse_carried(call->carried, visit, arg)) {
+        return stop;
+    }
+    return traverse_current(call->current, visit, arg);
+}
+
+void dealloc(PyObject* self) {
+    CallObject* const call = as_call(self);
+    PyTypeObject* const type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    clear_current(call->current);
+    clear_carried(call->carried);
+    for (Py_ssize_t i = 0; i < 2 * kMaxVariables; i++) {
+        Py_CLEAR(call->pairs[i]);
+    }
+    Py_CLEAR(call->span);
+    Py_CLEAR(call->module);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+PyObject* refuse_new(PyTypeObject* type, PyObject*, PyObject*) {
+    PyErr_Format(PyExc_TypeError, "%s is made by a beginning", type->tp_name);
+    return nullptr;
+}
+
+PyMethodDef methods[] = {
+    {"enter", call_enter, METH_NOARGS, "Make the span current again after leave(), perhaps in another task."},
+    {"leave", call_leave, METH_NOARGS, "Make what was current before current again; the span stays open."},
+    {"fail", call_fail, METH_O, "fail(error, /): record that the call failed."},
+    {"check", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call_check)), METH_FASTCALL,
+     "check(check, args, result, /): look at a result before cppTango does."},
+    {"end", call_end, METH_NOARGS, "Leave, and end the span."},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+PyGetSetDef properties[] = {
+    {"span", get_span, nullptr, "The span.", nullptr},
+    {"context", get_context, nullptr, "OpenTelemetry's context with the span as the current one.", nullptr},
+    {"direct", get_direct, nullptr, "False: the usual call is cppTango's, not another handler's.", nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr},
+};
+
+PyType_Slot slots[] = {
+    {Py_tp_doc, const_cast<char*>("One span around one call; made by a beginning.")},
+    {Py_tp_new, reinterpret_cast<void*>(refuse_new)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+    {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, properties},
+    {0, nullptr},
+};
+
+PyType_Spec spec = {"tango_telemetry_native._spans.Call", sizeof(CallObject), 0,
+                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, slots};
+
+}  // namespace
+
+PyObject* create_call(PyObject* module, PyObject* span, PyObject* context, PyObject* const* pairs, Py_ssize_t count) {
+    auto& state = *static_cast<ModuleState*>(PyModule_GetState(module));
+    Ref own_context = context_with(state, span, context);
+    Ref made(own_context ? state.call_type->tp_alloc(state.call_type, 0) : nullptr);
+    if (!made) {
+        return nullptr;
+    }
+    CallObject* const call = as_call(made.get());
+    call->module = new_ref(module);
+    call->span = new_ref(span);
+    call->current.context = own_context.release();
+    for (Py_ssize_t i = 0; i < 2 * count; i++) {
+        call->pairs[i] = new_ref(pairs[i]);
+    }
+    call->count = count;
+    return enter_current(state, call->current, pairs, count) ? made.release() : nullptr;
+}
+
+bool carry_call(PyObject* object, PyObject* name) {
+    CallObject* const call = as_call(object);
+    ModuleState& state = state_of(call);
+    const Identity& identity = reinterpret_cast<AnySpanObject*>(call->span)->identity;
+    if (enter_carrier(state, call->carried, name, call->span, identity)) {
+        return true;
+    }
+    PyObject *kind, *value, *traceback;
+    PyErr_Fetch(&kind, &value, &traceback);
+    if (!leave_current(state, call->current)) {
+        PyErr_Clear();
+    }
+    PyErr_Restore(kind, value, traceback);
+    return false;
+}
+
+PyTypeObject* create_call_type(PyObject* module) {
+    return reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &spec, nullptr));
+}
+
+}  // namespace tango_spans

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+// The usual call from begin to end without a step in Python. What is usual, and every decision about it, is made in
+// Python when a place in the program calls for the first time, and kept as a Plan until something changes (the epoch).
+// Every other call goes to the function in Python that made the plan.
+#pragma once
+
+#include "carrier.h"
+#include "current.h"
+#include "objects.h"
+
+namespace tango_spans {
+
+// What is known of the calls that one place makes, on one thread and for one proxy or device.
+struct PlanObject {
+    PyObject_HEAD
+    PyObject* beginning;  // owned, like all that follow: the key
+    PyObject* code;       // null, or where the call is written
+    PyObject* name;       // null, or the command or attribute
+    unsigned long thread;
+    int position;
+    bool checks_topic;
+    std::uint64_t epoch;
+    PyObject* tracer;
+    PyObject* handler;  // the value of the handler variable; null for clients
+    PreparedSpan span;
+};
+
+struct PlanKey {
+    PyObject* beginning;
+    PyObject* code;
+    PyObject* name;
+    int position;
+};
+
+// The plan in the `__dict__` of a proxy or device; null without an error if there is none that still holds.
+Ref find_plan(ModuleState& state, PyObject* subject, const PlanKey& key);
+
+// The tracer, if it makes spans without asking anybody in Python; else null. Borrowed.
+TracerObject* quick_tracer(ModuleState& state, PyObject* tracer);
+
+// A call whose span is current with the context variables of `pairs`. `context` is the one the span was started in, or null.
+PyObject* create_call(PyObject* module, PyObject* span, PyObject* context, PyObject* const* pairs, Py_ssize_t count);
+bool carry_call(PyObject* call, PyObject* name);
+
+PyObject* get_epoch(PyObject* module, PyObject*);
+PyObject* new_epoch(PyObject* module, PyObject*);
+
+PyTypeObject* create_plan_type(PyObject* module);
+PyTypeObject* create_plans_type(PyObject* module);
+PyTypeObject* create_call_type(PyObject* module);
+PyTypeObject* create_client_beginning_type(PyObject* module);
+PyTypeObject* create_handler_beginning_type(PyObject* module);
+
+}  // namespace tango_spans

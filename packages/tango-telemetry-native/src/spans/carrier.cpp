@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+#include "carrier.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace tango_spans {
+namespace {
+
+using tango_telemetry::GiopFunctions;
+using tango_telemetry::SpanNumbers;
+
+constexpr std::size_t kParentSize = 55;  // 00-<trace id>-<span id>-<flags>
+constexpr std::size_t kEntrySize = 25;   // tango=<span id>-<flags>
+
+char* write_hex(char* out, std::uint64_t number, int digits) {
+    for (int i = digits - 1; i >= 0; i--) {
+        out[i] = "0123456789abcdef"[number & 0xF];
+        number >>= 4;
+    }
+    return out + digits;
+}
+
+// False if there is anything but lower-case digits.
+bool read_hex(const char* text, int digits, std::uint64_t& number) {
+    number = 0;
+    for (int i = 0; i < digits; i++) {
+        const char c = text[i];
+        const bool decimal = c >= '0' && c <= '9';
+        if (!decimal && !(c >= 'a' && c <= 'f')) {
+            return false;
+        }
+        number = number << 4 | static_cast<std::uint64_t>(decimal ? c - '0' : c - 'a' + 10);
+    }
+    return true;
+}
+
+// The item of a carrier if it is ASCII, else a null pointer.
+const char* ascii_item(PyObject* carrier, PyObject* key, std::size_t& size) {
+    PyObject* const text = PyDict_GetItemWithError(carrier, key);
+    if (!text || !PyUnicode_Check(text) || !PyUnicode_IS_READY(text) || !PyUnicode_IS_COMPACT_ASCII(text)) {
+        return nullptr;
+    }
+    size = static_cast<std::size_t>(PyUnicode_GET_LENGTH(text));
+    return static_cast<const char*>(PyUnicode_DATA(text));
+}
+
+bool read_strings(const char* parent, std::size_t parent_size, const char* entry, std::size_t entry_size,
+                  SpanNumbers& numbers) {
+    std::uint64_t flags = 0;
+    if (parent_size != kParentSize || std::memcmp(parent, "00-", 3) != 0 || parent[35] != '-' || parent[52] != '-' ||
+        !read_hex(parent + 3, 16, numbers.trace_id_high) || !read_hex(parent + 19, 16, numbers.trace_id_low) ||
+        !read_hex(parent + 36, 16, numbers.span_id) || !read_hex(parent + 53, 2, flags) ||
+        !(numbers.trace_id_high || numbers.trace_id_low) || !numbers.span_id) {
+        return false;
+    }
+    const bool has_entry = entry_size == kEntrySize && std::memcmp(entry, "tango=", 6) == 0;
+    if (entry_size && !has_entry) {
+        return false;
+    }
+    if (!(flags & 1)) {  // cppTango's span is not recorded: the entry names the parent
+        if (!has_entry || entry[22] != '-' || !read_hex(entry + 6, 16, numbers.span_id) ||
+            !read_hex(entry + 23, 2, flags) || !numbers.span_id) {
+            return false;
+        }
+    }
+    numbers.flags = static_cast<std::uint8_t>(flags & 3);
+    return true;
+}
+
+// core.bridge.StackedBridge: cppTango's word counts if its spans are recorded or if our entry came with it.
+bool is_believed(const char* parent, std::size_t parent_size, const char* entry, std::size_t entry_size) {
+    static constexpr char key[] = "tango=";
+    const bool sampled = parent_size && (parent[parent_size - 1] == '1' || parent[parent_size - 1] == '3');
+    return sampled || std::search(entry, entry + entry_size, key, key + 6) != entry + entry_size;
+}
+
+Found find_by_idl(ModuleState& state, SpanNumbers& parent, bool& believed) {
+    Ref carrier(PyObject_CallNoArgs(state.carrier_get));
+    if (!carrier) {
+        return Found::kError;
+    }
+    std::size_t parent_size = 0, entry_size = 0;
+    const char *parent_text = nullptr, *entry_text = nullptr;
+    if (!PyDict_Check(carrier.get()) ||
+        !(parent_text = ascii_item(carrier.get(), state.s_traceparent, parent_size)) ||
+        !(entry_text = ascii_item(carrier.get(), state.s_tracestate, entry_size))) {
+        return PyErr_Occurred() ? Found::kError : Found::kNo;
+    }
+    believed = is_believed(parent_text, parent_size, entry_text, entry_size);
+    return believed && read_strings(parent_text, parent_size, entry_text, entry_size, parent) ? Found::kByIdl
+                                                                                              : Found::kNo;
+}
+
+Ref make_ascii(const char* text, std::size_t size) {
+    Ref made(PyUnicode_New(static_cast<Py_ssize_t>(size), 127));
+    if (made) {
+        std::memcpy(PyUnicode_DATA(made.get()), text, size);
+    }
+    return made;
+}
+
+// TraceContextScope(name, traceparent, tracestate, *arguments).__enter__()
+PyObject* open_scope(ModuleState& state, PyObject* name, const Identity& identity) {
+    char parent[kParentSize] = {'0', '0', '-'};
+    char* at = write_hex(write_hex(parent + 3, identity.trace_id_high, 16), identity.trace_id_low, 16);
+    *at++ = '-';
+    char* const own = at;
+    at = write_hex(at, identity.span_id, 16);
+    *at++ = '-';
+    write_hex(at, identity.flags & 3U, 2);
+    char entry[kEntrySize] = {'t', 'a', 'n', 'g', 'o', '='};
+    std::memcpy(entry + 6, own, 19);
+
+    Ref parent_text = make_ascii(parent, sizeof parent);
+    Ref entry_text = make_ascii(entry, sizeof entry);
+    if (!parent_text || !entry_text) {
+        return nullptr;
+    }
+    PyObject* arguments[4] = {name, parent_text.get(), entry_text.get(), nullptr};
+    std::size_t count = 3;
+    if (PyTuple_GET_SIZE(state.carrier_arguments)) {
+        arguments[count++] = PyTuple_GET_ITEM(state.carrier_arguments, 0);
+    }
+    Ref scope(PyObject_Vectorcall(state.carrier_scope, arguments, count, nullptr));
+    Ref entered(scope ? PyObject_CallMethodNoArgs(scope.get(), state.s_dunder_enter) : nullptr);
+    return entered ? scope.release() : nullptr;
+}
+
+bool close_scope(ModuleState& state, PyObject* scope) {
+    Ref left(PyObject_CallMethodObjArgs(scope, state.s_dunder_exit, Py_None, Py_None, Py_None, nullptr));
+    return static_cast<bool>(left);
+}
+
+bool enter_in_python(ModuleState& state, Carried& carried, PyObject* name, PyObject* span) {
+    Ref context(PyObject_CallMethodNoArgs(span, state.s_get_span_context));
+    Ref token(context ? PyObject_CallMethodObjArgs(state.carrier_bridge, state.s_enter_span, name, context.get(), nullptr)
+                      : nullptr);
+    if (!token) {
+        return false;
+    }
+    carried.token = token.release();
+    carried.bridge = new_ref(state.carrier_bridge);
+    return true;
+}
+
+void replace(PyObject*& field, PyObject* object) {
+    PyObject* const old = field;
+    field = object == Py_None ? nullptr : new_ref(object);
+    Py_XDECREF(old);
+}
+
+}  // namespace
+
+PyObject* set_carrier(PyObject* module, PyObject* args) {
+    auto& state = *static_cast<ModuleState*>(PyModule_GetState(module));
+    PyObject *bridge, *giop, *get, *scope, *arguments;
+    if (!PyArg_ParseTuple(args, "OOOOO!", &bridge, &giop, &get, &scope, &PyTuple_Type, &arguments)) {
+        return nullptr;
+    }
+    if (PyTuple_GET_SIZE(arguments) > 1) {
+        PyErr_SetString(PyExc_TypeError, "a scope takes one more argument at most");
+        return nullptr;
+    }
+    const GiopFunctions* functions = nullptr;
+    if (giop != Py_None) {
+        functions = static_cast<const GiopFunctions*>(PyCapsule_GetPointer(giop, GiopFunctions::name));
+        if (!functions) {
+            return nullptr;
+        }
+    }
+    state.giop = functions;
+    state.epoch++;
+    replace(state.carrier_bridge, bridge);
+    replace(state.carrier_get, get);
+    replace(state.carrier_scope, scope);
+    replace(state.carrier_arguments, arguments);
+    Py_RETURN_NONE;
+}
+
+bool enter_carrier(ModuleState& state, Carried& carried, PyObject* name, PyObject* span, const Identity& identity) {
+    if (!(identity.trace_id_high || identity.trace_id_low) || !identity.span_id) {
+        return true;
+    }
+    if (identity.trace_state && identity.trace_state != state.default_trace_state) {
+        return enter_in_python(state, carried, name, span);
+    }
+    if (state.giop) {
+        const int previous = state.giop->set_span(
+            {identity.trace_id_high, identity.trace_id_low, identity.span_id, identity.flags});
+        if (previous == GiopFunctions::busy) {
+            return enter_in_python(state, carried, name, span);
+        }
+        carried.giop = state.giop;
+        carried.giop_previous = previous;
+    }
+    if (state.carrier_scope && !(carried.scope = open_scope(state, name, identity))) {
+        PyObject *kind, *value, *traceback;
+        PyErr_Fetch(&kind, &value, &traceback);
+        if (!leave_carrier(state, carried)) {
+            PyErr_Clear();
+        }
+        PyErr_Restore(kind, value, traceback);
+        return false;
+    }
+    return true;
+}
+
+bool leave_carrier(ModuleState& state, Carried& carried) {
+    bool good = true;
+    if (Ref scope(std::exchange(carried.scope, nullptr)); scope) {
+        good = close_scope(state, scope.get());
+    }
+    if (const GiopFunctions* const giop = std::exchange(carried.giop, nullptr)) {
+        giop->restore(carried.giop_previous);
+    }
+    if (Ref token(std::exchange(carried.token, nullptr)); token) {
+        Ref bridge(std::exchange(carried.bridge, nullptr));
+        Ref left(PyObject_CallMethodObjArgs(bridge.get(), state.s_exit, token.get(), nullptr));
+        good = left && good;
+    }
+    return good;
+}
+
+int traverse_carried(const Carried& carried, visitproc visit, void* arg) {
+    Py_VISIT(carried.scope);
+    Py_VISIT(carried.token);
+    Py_VISIT(carried.bridge);
+    return 0;
+}
+
+void clear_carried(Carried& carried) {
+    Py_CLEAR(carried.scope);
+    Py_CLEAR(carried.token);
+    Py_CLEAR(carried.bridge);
+}
+
+Found find_remote_parent(ModuleState& state, SpanNumbers& parent) {
+    if (state.carrier_get) {
+        bool believed = false;
+        const Found found = find_by_idl(state, parent, believed);
+        if (found != Found::kNo || believed) {
+            return found;
+        }
+    }
+    return state.giop && state.giop->get_span(parent) ? Found::kByGiop : Found::kNo;
+}
+
+}  // namespace tango_spans

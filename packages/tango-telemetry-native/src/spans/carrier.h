@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+// The trace context on its way to a peer and from one, for calls in C++. Which ways there are, core says.
+#pragma once
+
+#include "../giop_functions.h"
+#include "identity.h"
+
+namespace tango_spans {
+
+// What a call has set and must take back. All zero to begin with.
+struct Carried {
+    const tango_telemetry::GiopFunctions* giop;  // null where nothing was set
+    int giop_previous;
+    PyObject* scope;  // of IDL v6; owned
+    PyObject* token;  // of the bridge in Python, which had to do it; owned
+    PyObject* bridge;  // that one; owned
+};
+
+// set_carrier(bridge, giop_functions, get_trace_context, scope_class, scope_arguments): the ways of core's bridge, each
+// None where it has none of it. A bridge of None, or one that carries baggage, leaves every call to Python.
+PyObject* set_carrier(PyObject* module, PyObject* args);
+
+// The span goes to the calls that this thread makes from now on. False with an error set, and nothing has changed.
+bool enter_carrier(ModuleState& state, Carried& carried, PyObject* name, PyObject* span, const Identity& identity);
+
+// False with an error set; everything is taken back nevertheless.
+bool leave_carrier(ModuleState& state, Carried& carried);
+
+int traverse_carried(const Carried& carried, visitproc visit, void* arg);
+void clear_carried(Carried& carried);
+
+enum class Found { kNo, kByGiop, kByIdl, kError };
+
+// The parent that came with the request of the running upcall, where it is one that core.propagation.extract() would give
+// without a trace state of others. kNo: none, or one for Python to judge.
+Found find_remote_parent(ModuleState& state, tango_telemetry::SpanNumbers& parent);
+
+}  // namespace tango_spans

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+// A span made current together with context variables.
+#pragma once
+
+#include "state.h"
+
+namespace tango_spans {
+
+constexpr int kMaxVariables = 2;
+
+// What was current before: to be left where it was entered. All zero to begin with.
+struct Current {
+    PyObject* context;  // OpenTelemetry's context with the span as the current one
+    PyObject* token;    // null once it was left
+    PyObject* variables[kMaxVariables];
+    PyObject* tokens[kMaxVariables];
+};
+
+// The value of the context variable behind opentelemetry.context; null if there is none, or it failed with an error set.
+Ref get_current_context(ModuleState& state, bool& failed);
+
+// Context({**context, span_key: span}); `context` may be null for an empty one.
+Ref context_with(ModuleState& state, PyObject* span, PyObject* context);
+
+// `pairs` are context variables and their values. False with an error set, and nothing has changed.
+bool enter_current(ModuleState& state, Current& current, PyObject* const* pairs, Py_ssize_t count);
+
+// Takes everything back, also where one step fails; false with the last error set.
+bool leave_current(ModuleState& state, Current& current);
+
+int traverse_current(const Current& current, visitproc visit, void* arg);
+void clear_current(Current& current);
+
+}  // namespace tango_spans

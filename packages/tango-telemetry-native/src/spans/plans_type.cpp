@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+// Plans: a bounded table in the `__dict__` of each proxy and device.
+#include <new>
+
+#include "calls.h"
+#include "values.h"
+
+namespace tango_spans {
+namespace {
+
+constexpr std::size_t kMostPlans = 512;
+
+struct PlansObject {
+    PyObject_HEAD
+    PlanObject** slots;  // open addressing; null is free
+    std::size_t capacity;  // a power of two, at least twice `count`
+    std::size_t count;
+};
+
+PlanObject* as_plan(PyObject* object) { return reinterpret_cast<PlanObject*>(object); }
+PlansObject* as_plans(PyObject* object) { return reinterpret_cast<PlansObject*>(object); }
+
+std::size_t mix(std::size_t a, std::size_t b) { return (a ^ b) * 0x9E3779B97F4A7C15U; }
+
+std::size_t hash_key(const PlanKey& key, unsigned long thread) {
+    std::size_t hash = mix(reinterpret_cast<std::size_t>(key.beginning), reinterpret_cast<std::size_t>(key.code));
+    hash = mix(hash, static_cast<std::size_t>(key.position));
+    hash = mix(hash, thread);
+    if (key.name) {
+        hash = mix(hash, static_cast<std::size_t>(PyUnicode_Type.tp_hash(key.name)));
+    }
+    return hash ^ hash >> 29;
+}
+
+bool is_for(const PlanObject* plan, const PlanKey& key, unsigned long thread) {
+    return plan->beginning == key.beginning && plan->code == key.code && plan->position == key.position &&
+           plan->thread == thread &&
+           (plan->name == key.name ||
+            (plan->name && key.name && PyUnicode_Compare(plan->name, key.name) == 0));
+}
+
+// The slot of the plan, or the free one where it would be. There is always a free one.
+PlanObject** find_slot(PlansObject* plans, const PlanKey& key, unsigned long thread) {
+    const std::size_t mask = plans->capacity - 1;
+    std::size_t at = hash_key(key, thread) & mask;
+    while (plans->slots[at] && !is_for(plans->slots[at], key, thread)) {
+        at = (at + 1) & mask;
+    }
+    return &plans->slots[at];
+}
+
+void forget_all(PlansObject* plans) {
+    PlanObject** const slots = plans->slots;
+    const std::size_t capacity = plans->capacity;
+    plans->slots = nullptr;
+    plans->capacity = plans->count = 0;
+    for (std::size_t i = 0; i < capacity; i++) {
+        Py_XDECREF(slots[i]);
+    }
+    std::free(slots);
+}
+
+bool make_room(PlansObject* plans) {
+    if (plans->count >= kMostPlans) {
+        forget_all(plans);
+    }
+    if (plans->capacity > plans->count * 2) {
+        return true;
+    }
+    const std::size_t capacity = plans->capacity ? plans->capacity * 2 : 8;
+    auto** const slots = static_cast<PlanObject**>(std::calloc(capacity, sizeof(PlanObject*)));
+    if (!slots) {
+        PyErr_NoMemory();
+        return false;
+    }
+    PlansObject larger{};
+    larger.slots = slots;
+    larger.capacity = capacity;
+    for (std::size_t i = 0; i < plans->capacity; i++) {
+        if (PlanObject* const plan = plans->slots[i]) {
+            *find_slot(&larger, {plan->beginning, plan->code, plan->name, plan->position}, plan->thread) = plan;
+        }
+    }
+    std::free(plans->slots);
+    plans->slots = slots;
+    plans->capacity = capacity;
+    return true;
+}
+
+// Encodes the attributes once, under the limits of the tracer that is to use them.
+bool prepare(ModuleState& state, PreparedSpan& span, TracerObject* tracer) {
+    const Limits& limits = tracer->limits;
+    span.limit = limits.attributes;
+    span.value_length = limits.span_value_length;
+    if (!set_attributes(state, {span.encoded, limits.attributes, limits.span_value_length}, span.attributes)) {
+        return false;
+    }
+    span.is_encoded = true;
+    return true;
+}
+
+// put(beginning, code, position, name, epoch, title, kind, attributes, tracer, handler, checks_topic): whether it was kept.
+PyObject* plans_put(PyObject* self, PyObject* args) {
+    PyObject *beginning, *code, *name, *title, *kind, *attributes, *tracer, *handler;
+    int position, checks_topic;
+    unsigned long long epoch;
+    if (!PyArg_ParseTuple(args, "OOiOKUOOOOp", &beginning, &code, &position, &name, &epoch, &title, &kind, &attributes,
+                          &tracer, &handler, &checks_topic)) {
+        return nullptr;
+    }
+    ModuleState* const state = state_of_type(Py_TYPE(self));
+    if (!state) {
+        return nullptr;
+    }
+    if ((name != Py_None && !PyUnicode_CheckExact(name)) || !quick_tracer(*state, tracer)) {
+        Py_RETURN_FALSE;
+    }
+    Ref made(state->plan_type->tp_alloc(state->plan_type, 0));
+    if (!made) {
+        return nullptr;
+    }
+    PlanObject* const plan = as_plan(made.get());
+    new (&plan->span) PreparedSpan{};
+    const auto keep = [](PyObject* object) { return object == Py_None ? nullptr : new_ref(object); };
+    plan->beginning = new_ref(beginning);
+    plan->code = keep(code);
+    plan->name = keep(name);
+    plan->thread = PyThread_get_thread_ident();
+    plan->position = position;
+    plan->checks_topic = checks_topic;
+    plan->epoch = epoch;
+    plan->tracer = new_ref(tracer);
+    plan->handler = keep(handler);
+    plan->span.title = new_ref(title);
+    plan->span.kind = new_ref(kind);
+    plan->span.attributes = new_ref(attributes);
+    if (!prepare(*state, plan->span, reinterpret_cast<TracerObject*>(tracer)) || !make_room(as_plans(self))) {
+        return nullptr;
+    }
+    PlanObject** const slot =
+        find_slot(as_plans(self), {plan->beginning, plan->code, plan->name, plan->position}, plan->thread);
+    Ref old(reinterpret_cast<PyObject*>(*slot));
+    as_plans(self)->count += old ? 0 : 1;
+    *slot = as_plan(made.release());
+    Py_RETURN_TRUE;
+}
+
+// A proxy or device that is copied or pickled begins with none.
+PyObject* plans_reduce(PyObject* self, PyObject*) { return Py_BuildValue("(O())", Py_TYPE(self)); }
+
+Py_ssize_t plans_length(PyObject* self) { return static_cast<Py_ssize_t>(as_plans(self)->count); }
+
+int plans_traverse(PyObject* self, visitproc visit, void* arg) {
+    Py_VISIT(Py_TYPE(self));
+    for (std::size_t i = 0; i < as_plans(self)->capacity; i++) {
+        Py_VISIT(as_plans(self)->slots[i]);
+    }
+    return 0;
+}
+
+int plans_clear(PyObject* self) {
+    forget_all(as_plans(self));
+    return 0;
+}
+
+void plans_dealloc(PyObject* self) {
+    PyTypeObject* const type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    forget_all(as_plans(self));
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+PyObject* refuse_new(PyTypeObject* type, PyObject*, PyObject*) {
+    PyErr_Format(PyExc_TypeError, "%s is made by Plans.put", type->tp_name);
+    return nullptr;
+}
+
+int plan_traverse(PyObject* self, visitproc visit, void* arg) {
+    PlanObject* const plan = as_plan(self);
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(plan->beginning);
+    Py_VISIT(plan->code);
+    Py_VISIT(plan->name);
+    Py_VISIT(plan->tracer);
+    Py_VISIT(plan->handler);
+    Py_VISIT(plan->span.title);
+    Py_VISIT(plan->span.kind);
+    Py_VISIT(plan->span.attributes);
+    return 0;
+}
+
+// What is in a table stays whole: a cycle through it ends where the table is cleared.
+void plan_dealloc(PyObject* self) {
+    PlanObject* const plan = as_plan(self);
+    PyTypeObject* const type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    Py_CLEAR(plan->beginning);
+    Py_CLEAR(plan->code);
+    Py_CLEAR(plan->name);
+    Py_CLEAR(plan->tracer);
+    Py_CLEAR(plan->handler);
+    Py_CLEAR(plan->span.title);
+    Py_CLEAR(plan->span.kind);
+    Py_CLEAR(plan->span.attributes);
+    plan->span.~PreparedSpan();
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+PyMethodDef plans_methods[] = {
+    {"put", plans_put, METH_VARARGS,
+     "put(beginning, code, position, name, epoch, title, kind, attributes, tracer, handler, checks_topic)\n\n"
+     "Keep what is known of the calls that this thread makes at one place; whether the tracer is one for that."},
+    {"__reduce__", plans_reduce, METH_NOARGS, nullptr},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+PyType_Slot plans_slots[] = {
+    {Py_tp_doc, const_cast<char*>("What is known of the calls of one proxy or device; bounded.")},
+    {Py_tp_dealloc, reinterpret_cast<void*>(plans_dealloc)},
+    {Py_tp_traverse, reinterpret_cast<void*>(plans_traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(plans_clear)},
+    {Py_tp_methods, plans_methods},
+    {Py_sq_length, reinterpret_cast<void*>(plans_length)},
+    {0, nullptr},
+};
+
+PyType_Slot plan_slots[] = {
+    {Py_tp_new, reinterpret_cast<void*>(refuse_new)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(plan_dealloc)},
+    {Py_tp_traverse, reinterpret_cast<void*>(plan_traverse)},
+    {0, nullptr},
+};
+
+PyType_Spec plans_spec = {"tango_telemetry_native._spans.Plans", sizeof(PlansObject), 0,
+                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, plans_slots};
+PyType_Spec plan_spec = {"tango_telemetry_native._spans.Plan", sizeof(PlanObject), 0,
+                         Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, plan_slots};
+
+}  // namespace
+
+Ref find_plan(ModuleState& state, PyObject* subject, const PlanKey& key) {
+    Ref own(PyObject_GenericGetDict(subject, nullptr));
+    if (!own) {
+        PyErr_Clear();  // an object without a __dict__
+        return Ref();
+    }
+    PyObject* const plans = PyDict_GetItemWithError(own.get(), state.k_plans);
+    if (!plans || Py_TYPE(plans) != state.plans_type || !as_plans(plans)->count) {
+        return Ref();
+    }
+    PlanObject* const plan = *find_slot(as_plans(plans), key, PyThread_get_thread_ident());
+    return plan && plan->epoch == state.epoch ? Ref::borrow(reinterpret_cast<PyObject*>(plan)) : Ref();
+}
+
+TracerObject* quick_tracer(ModuleState& state, PyObject* object) {
+    if (!PyObject_TypeCheck(object, state.tracer_base)) {
+        return nullptr;
+    }
+    auto* const tracer = reinterpret_cast<TracerObject*>(object);
+    const bool quick = tracer->state == &state && tracer->enabled && tracer->queue && !tracer->python_sampler &&
+                       !tracer->on_start;
+    return quick ? tracer : nullptr;
+}
+
+PyObject* get_epoch(PyObject* module, PyObject*) {
+    return PyLong_FromUnsignedLongLong(static_cast<ModuleState*>(PyModule_GetState(module))->epoch);
+}
+
+PyObject* new_epoch(PyObject* module, PyObject*) {
+    static_cast<ModuleState*>(PyModule_GetState(module))->epoch++;
+    Py_RETURN_NONE;
+}
+
+PyTypeObject* create_plan_type(PyObject* module) {
+    return reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &plan_spec, nullptr));
+}
+
+PyTypeObject* create_plans_type(PyObject* module) {
+    return reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &plans_spec, nullptr));
+}
+
+}  // namespace tango_spans
