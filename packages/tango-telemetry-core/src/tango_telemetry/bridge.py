@@ -36,11 +36,12 @@ NATIVE_ABI_VERSION = 3
 class CarrierParts(NamedTuple):
     """The ways of a bridge, each None where it has none of it.
 
-    ``giop_functions`` is the native package's capsule. ``scope_class`` is called with name, traceparent, tracestate and
+    ``giop_functions`` and ``idl_functions`` are the native package's capsules. ``scope_class`` is called with name, traceparent, tracestate and
     ``scope_arguments``, one at most.
     """
 
     giop_functions: Any = None
+    idl_functions: Any = None
     get_trace_context: Any = None
     scope_class: Any = None
     scope_arguments: tuple[str, ...] = ()
@@ -120,15 +121,16 @@ class IdlBridge(_Texts):
     :param module: PyTango's internal ``tango._tango._telemetry`` or ``tango_telemetry_native``, which offer the same
         ``get_trace_context`` and ``TraceContextScope``.
     :param name: ``pytango`` or ``native``
+    :param functions: the native package's capsule, for calls in C++; None where nothing native is wanted
     """
 
-    def __init__(self, module: Any, name: str) -> None:
+    def __init__(self, module: Any, name: str, functions: Any = None) -> None:
         self.name = name
         self._get = module.get_trace_context
         self._scope = module.TraceContextScope
         # PyTango >= 10.3 gives the scope's span a topic. `user` is the one that is on when the kernel's are off.
         self._topic = ("user",) if "arg3" in (self._scope.__init__.__doc__ or "") else ()
-        self.parts = CarrierParts(None, self._get, self._scope, self._topic)
+        self.parts = CarrierParts(None, functions, self._get, self._scope, self._topic)
 
     def get_trace_context(self) -> tuple[str, str]:
         carrier = self._get()
@@ -256,8 +258,9 @@ def create_context_bridge(
     giop = GiopBridge(native.giop) if native is not None and native.giop.install() else None
     pytango = _pytango_telemetry() if tango_version >= (10,) else None
     idl = IdlBridge(pytango, "pytango") if pytango is not None else None
-    if native is not None and idl is not None and choice in ("auto", "native"):
-        idl = IdlBridge(native, "native") if choice == "native" else idl
+    if native is not None and idl is not None:
+        name, module = ("native", native) if choice == "native" else ("pytango", pytango)
+        idl = IdlBridge(module, name, native.idl_functions)
     available: dict[str, ContextBridge | None] = {
         "noop": NoOpBridge(),
         "pytango": IdlBridge(pytango, "pytango") if pytango is not None else None,

@@ -7,16 +7,14 @@
 // compiled once for each, and this table, which has no std::string in it, is what both offer.
 #pragma once
 
+#include "../bridge_functions.h"
 #include "loaded_library.h"
 
 #include <cstddef>
 
 namespace tango_telemetry::idl6 {
 
-struct Text {
-    const char *data;
-    std::size_t size;
-};
+using Text = IdlFunctions::Text;
 
 struct Binding {
     // True if the library has every symbol, with this string type in its name.

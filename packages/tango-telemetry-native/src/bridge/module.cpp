@@ -7,7 +7,7 @@
 #include "giop.h"
 #include "idl6.h"
 
-#include "../giop_functions.h"
+#include "../bridge_functions.h"
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -404,6 +404,21 @@ PyObject *get_trace_context(PyObject *, PyObject *) {
     return carrier;
 }
 
+bool is_ready_or_raised() {
+    bool raised = false;
+    return is_ready(raised);
+}
+
+void get_context(void (*sink)(void *, idl6::Text, idl6::Text), void *target) { binding->get_context(sink, target); }
+
+void *open_scope(idl6::Text name, idl6::Text traceparent, idl6::Text tracestate) {
+    return binding->open_scope(name, traceparent, tracestate);
+}
+
+void close_scope(void *scope) { binding->close_scope(scope); }
+
+const IdlFunctions idl_functions{is_ready_or_raised, get_context, open_scope, close_scope};
+
 // UTF-8, with a question mark for what has none (a lone surrogate): a span's name must not make a call fail.
 std::string to_utf8(const py::str &text) {
     Py_ssize_t size = 0;
@@ -508,6 +523,7 @@ PYBIND11_MODULE(_bridge, m) {
     m.attr("ABI_VERSION") = 3;
     m.attr("GIOP_CONTEXT_ID") = wire::context_id;
     m.attr("giop_functions") = py::capsule(static_cast<const void *>(&giop_functions), GiopFunctions::name);
+    m.attr("idl_functions") = py::capsule(static_cast<const void *>(&idl_functions), IdlFunctions::name);
     m.attr("MAX_TRACESTATE_SIZE") = wire::max_tracestate_size;
     if(PyModule_AddFunctions(m.ptr(), hot_functions) != 0) {
         throw py::error_already_set();

@@ -8,6 +8,7 @@ namespace tango_spans {
 namespace {
 
 using tango_telemetry::GiopFunctions;
+using tango_telemetry::IdlFunctions;
 using tango_telemetry::SpanNumbers;
 
 constexpr std::size_t kParentSize = 55;  // 00-<trace id>-<span id>-<flags>
@@ -75,7 +76,28 @@ bool is_believed(const char* parent, std::size_t parent_size, const char* entry,
     return sampled || std::search(entry, entry + entry_size, key, key + 6) != entry + entry_size;
 }
 
+struct IncomingTexts {
+    bool read;
+    bool believed;
+    SpanNumbers* parent;
+};
+
+void read_texts(void* target, IdlFunctions::Text parent, IdlFunctions::Text entry) {
+    auto* const texts = static_cast<IncomingTexts*>(target);
+    texts->believed = is_believed(parent.data, parent.size, entry.data, entry.size);
+    texts->read = texts->believed && read_strings(parent.data, parent.size, entry.data, entry.size, *texts->parent);
+}
+
 Found find_by_idl(ModuleState& state, SpanNumbers& parent, bool& believed) {
+    if (state.idl && state.idl->is_ready()) {
+        IncomingTexts texts{false, false, &parent};
+        state.idl->get_context(read_texts, &texts);
+        believed = texts.believed;
+        return texts.read ? Found::kByIdl : Found::kNo;
+    }
+    if (PyErr_Occurred()) {
+        return Found::kError;
+    }
     Ref carrier(PyObject_CallNoArgs(state.carrier_get));
     if (!carrier) {
         return Found::kError;
@@ -100,20 +122,28 @@ Ref make_ascii(const char* text, std::size_t size) {
     return made;
 }
 
-// TraceContextScope(name, traceparent, tracestate, *arguments).__enter__()
-PyObject* open_scope(ModuleState& state, PyObject* name, const Identity& identity) {
-    char parent[kParentSize] = {'0', '0', '-'};
-    char* at = write_hex(write_hex(parent + 3, identity.trace_id_high, 16), identity.trace_id_low, 16);
-    *at++ = '-';
-    char* const own = at;
-    at = write_hex(at, identity.span_id, 16);
-    *at++ = '-';
-    write_hex(at, identity.flags & 3U, 2);
-    char entry[kEntrySize] = {'t', 'a', 'n', 'g', 'o', '='};
-    std::memcpy(entry + 6, own, 19);
+// The two strings that name a span.
+struct SpanTexts {
+    char parent[kParentSize];
+    char entry[kEntrySize];
 
-    Ref parent_text = make_ascii(parent, sizeof parent);
-    Ref entry_text = make_ascii(entry, sizeof entry);
+    explicit SpanTexts(const Identity& identity) {
+        std::memcpy(parent, "00-", 3);
+        char* at = write_hex(write_hex(parent + 3, identity.trace_id_high, 16), identity.trace_id_low, 16);
+        *at++ = '-';
+        char* const own = at;
+        at = write_hex(at, identity.span_id, 16);
+        *at++ = '-';
+        write_hex(at, identity.flags & 3U, 2);
+        std::memcpy(entry, "tango=", 6);
+        std::memcpy(entry + 6, own, 19);
+    }
+};
+
+// TraceContextScope(name, traceparent, tracestate, *arguments).__enter__()
+PyObject* open_in_python(ModuleState& state, PyObject* name, const SpanTexts& texts) {
+    Ref parent_text = make_ascii(texts.parent, sizeof texts.parent);
+    Ref entry_text = make_ascii(texts.entry, sizeof texts.entry);
     if (!parent_text || !entry_text) {
         return nullptr;
     }
@@ -125,6 +155,24 @@ PyObject* open_scope(ModuleState& state, PyObject* name, const Identity& identit
     Ref scope(PyObject_Vectorcall(state.carrier_scope, arguments, count, nullptr));
     Ref entered(scope ? PyObject_CallMethodNoArgs(scope.get(), state.s_dunder_enter) : nullptr);
     return entered ? scope.release() : nullptr;
+}
+
+// By cppTango's own functions, else by way of the class in Python. False with an error set.
+bool open_scope(ModuleState& state, Carried& carried, PyObject* name, const Identity& identity) {
+    const SpanTexts texts(identity);
+    if (state.idl && state.idl->is_ready()) {
+        Py_ssize_t size = 0;
+        const char* const text = PyUnicode_AsUTF8AndSize(name, &size);
+        if (!text) {
+            return false;
+        }
+        carried.idl_scope = state.idl->open_scope({text, static_cast<std::size_t>(size)},
+                                                  {texts.parent, sizeof texts.parent},
+                                                  {texts.entry, sizeof texts.entry});
+        carried.idl = carried.idl_scope ? state.idl : nullptr;
+        return true;
+    }
+    return !PyErr_Occurred() && (carried.scope = open_in_python(state, name, texts));
 }
 
 bool close_scope(ModuleState& state, PyObject* scope) {
@@ -154,22 +202,21 @@ void replace(PyObject*& field, PyObject* object) {
 
 PyObject* set_carrier(PyObject* module, PyObject* args) {
     auto& state = *static_cast<ModuleState*>(PyModule_GetState(module));
-    PyObject *bridge, *giop, *get, *scope, *arguments;
-    if (!PyArg_ParseTuple(args, "OOOOO!", &bridge, &giop, &get, &scope, &PyTuple_Type, &arguments)) {
+    PyObject *bridge, *giop, *idl, *get, *scope, *arguments;
+    if (!PyArg_ParseTuple(args, "OOOOOO!", &bridge, &giop, &idl, &get, &scope, &PyTuple_Type, &arguments)) {
         return nullptr;
     }
     if (PyTuple_GET_SIZE(arguments) > 1) {
         PyErr_SetString(PyExc_TypeError, "a scope takes one more argument at most");
         return nullptr;
     }
-    const GiopFunctions* functions = nullptr;
-    if (giop != Py_None) {
-        functions = static_cast<const GiopFunctions*>(PyCapsule_GetPointer(giop, GiopFunctions::name));
-        if (!functions) {
-            return nullptr;
-        }
+    const void *giop_functions = nullptr, *idl_functions = nullptr;
+    if ((giop != Py_None && !(giop_functions = PyCapsule_GetPointer(giop, GiopFunctions::name))) ||
+        (idl != Py_None && !(idl_functions = PyCapsule_GetPointer(idl, IdlFunctions::name)))) {
+        return nullptr;
     }
-    state.giop = functions;
+    state.giop = static_cast<const GiopFunctions*>(giop_functions);
+    state.idl = static_cast<const IdlFunctions*>(idl_functions);
     state.epoch++;
     replace(state.carrier_bridge, bridge);
     replace(state.carrier_get, get);
@@ -194,7 +241,7 @@ bool enter_carrier(ModuleState& state, Carried& carried, PyObject* name, PyObjec
         carried.giop = state.giop;
         carried.giop_previous = previous;
     }
-    if (state.carrier_scope && !(carried.scope = open_scope(state, name, identity))) {
+    if (state.carrier_scope && !open_scope(state, carried, name, identity)) {
         PyObject *kind, *value, *traceback;
         PyErr_Fetch(&kind, &value, &traceback);
         if (!leave_carrier(state, carried)) {
@@ -208,6 +255,9 @@ bool enter_carrier(ModuleState& state, Carried& carried, PyObject* name, PyObjec
 
 bool leave_carrier(ModuleState& state, Carried& carried) {
     bool good = true;
+    if (const IdlFunctions* const idl = std::exchange(carried.idl, nullptr)) {
+        idl->close_scope(carried.idl_scope);
+    }
     if (Ref scope(std::exchange(carried.scope, nullptr)); scope) {
         good = close_scope(state, scope.get());
     }

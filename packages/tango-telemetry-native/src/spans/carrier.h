@@ -2,7 +2,7 @@
 // The trace context on its way to a peer and from one, for calls in C++. Which ways there are, core says.
 #pragma once
 
-#include "../giop_functions.h"
+#include "../bridge_functions.h"
 #include "identity.h"
 
 namespace tango_spans {
@@ -11,12 +11,14 @@ namespace tango_spans {
 struct Carried {
     const tango_telemetry::GiopFunctions* giop;  // null where nothing was set
     int giop_previous;
-    PyObject* scope;  // of IDL v6; owned
+    const tango_telemetry::IdlFunctions* idl;  // null where nothing was opened
+    void* idl_scope;
+    PyObject* scope;  // of IDL v6 by way of Python; owned
     PyObject* token;  // of the bridge in Python, which had to do it; owned
     PyObject* bridge;  // that one; owned
 };
 
-// set_carrier(bridge, giop_functions, get_trace_context, scope_class, scope_arguments): the ways of core's bridge, each
+// set_carrier(bridge, giop_functions, idl_functions, get_trace_context, scope_class, scope_arguments): the ways of core's bridge, each
 // None where it has none of it. A bridge of None, or one that carries baggage, leaves every call to Python.
 PyObject* set_carrier(PyObject* module, PyObject* args);
 

@@ -2,7 +2,7 @@
 // The objects behind the module's types.
 #pragma once
 
-#include "../giop_functions.h"
+#include "../bridge_functions.h"
 #include "core/sampler.h"
 #include "identity.h"
 

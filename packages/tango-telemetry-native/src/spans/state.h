@@ -2,7 +2,7 @@
 // What one instance of the module knows: there are no static Python objects.
 #pragma once
 
-#include "../giop_functions.h"
+#include "../bridge_functions.h"
 #include "core/span_record.h"
 #include "ref.h"
 
@@ -117,6 +117,7 @@ struct ModuleState {
     PyObject* record_failure;
     PyObject* is_omni_thread;
     const tango_telemetry::GiopFunctions* giop;
+    const tango_telemetry::IdlFunctions* idl;
     std::uint64_t epoch;
     PyTypeObject* span_base;
     PyTypeObject* dropped_span_base;

@@ -14,7 +14,13 @@ functions are there and do nothing.
 from __future__ import annotations
 
 from tango_telemetry_native import _idl6, giop
-from tango_telemetry_native._bridge import ABI_VERSION, TraceContextScope, __version__, get_trace_context
+from tango_telemetry_native._bridge import (
+    ABI_VERSION,
+    TraceContextScope,
+    __version__,
+    get_trace_context,
+    idl_functions,
+)
 from tango_telemetry_native._fork import register_at_fork
 from tango_telemetry_native._idl6 import prepare_thread
 from tango_telemetry_native._status import status
@@ -25,6 +31,7 @@ __all__ = [
     "__version__",
     "get_trace_context",
     "giop",
+    "idl_functions",
     "prepare_thread",
     "status",
 ]

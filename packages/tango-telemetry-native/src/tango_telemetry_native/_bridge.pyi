@@ -9,6 +9,7 @@ ABI_VERSION: Final[int]
 GIOP_CONTEXT_ID: Final[int]
 MAX_TRACESTATE_SIZE: Final[int]
 giop_functions: Final[object]
+idl_functions: Final[object]
 
 def get_trace_context() -> dict[str, str]:
     """Return cppTango's trace context on this thread as {"traceparent": ..., "tracestate": ...}, "" where none."""

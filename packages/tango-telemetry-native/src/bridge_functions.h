@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
-// What the bridge offers the spans without Python between them: a capsule, `_bridge.giop_functions`.
+// What the bridge offers the spans without Python between them: the capsules `_bridge.giop_functions` and
+// `_bridge.idl_functions`.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace tango_telemetry {
@@ -25,6 +27,25 @@ struct GiopFunctions {
     // The span that the running upcall's request names; false if there is none, or one that is not ours alone: the
     // strings tell then.
     bool (*get_span)(SpanNumbers &span) noexcept;
+};
+
+struct IdlFunctions {
+    static constexpr const char *name = "tango_telemetry_native._bridge.idl_functions";
+
+    struct Text {
+        const char *data;
+        std::size_t size;
+    };
+
+    // Whether this thread has a telemetry interface of cppTango's; the others only then. May set a Python error.
+    bool (*is_ready)();
+
+    // Hands traceparent and tracestate of this thread to `sink`.
+    void (*get_context)(void (*sink)(void *target, Text traceparent, Text tracestate), void *target);
+
+    // Null if cppTango refuses.
+    void *(*open_scope)(Text name, Text traceparent, Text tracestate);
+    void (*close_scope)(void *scope);
 };
 
 } // namespace tango_telemetry
