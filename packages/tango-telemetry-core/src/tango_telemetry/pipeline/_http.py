@@ -45,12 +45,11 @@ class HttpExporter:
     chunk_spans = 16
 
     def __init__(self, url: str, wire: WireSettings) -> None:
-        encoder, self._requests = _otel_sdk.load_exporter("http")
+        _otel_sdk.find_exporter("http")
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
             raise ValueError("not a URL of the form http://host:port/v1/traces")
-        # requests imports it at the first request; in a child forked just then its import lock would stay locked.
-        _otel_sdk.load("netrc", "the 'http' exporter")
-        self.encode_protobuf = ProtobufEncoder(encoder).encode
+        self._encoder = _otel_sdk.Deferred(lambda: ProtobufEncoder(_otel_sdk.load_encoder("http")))
+        self._requests = _otel_sdk.Deferred(lambda: _otel_sdk.load_transport("http")[0])
         self._url = url
         self._compression = wire.compression
         self._headers = {"Content-Type": "application/x-protobuf", **dict(wire.headers)}
@@ -67,7 +66,7 @@ class HttpExporter:
         self._session: Any = None
 
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
-        return self.encode_protobuf(spans)
+        return self._encoder().encode(spans)  # type: ignore[no-any-return]
 
     def transcode(self, resource_spans: bytes) -> bytes:
         return resource_spans
@@ -80,8 +79,9 @@ class HttpExporter:
         return payload
 
     def send(self, payload: bytes, timeout: float) -> Outcome:
+        requests = self._requests()
         if self._session is None:
-            self._session = self._requests.Session()
+            self._session = requests.Session()
         try:
             response = self._session.post(
                 self._url,
@@ -92,7 +92,7 @@ class HttpExporter:
                 cert=self._certificate,
                 allow_redirects=False,
             )
-        except (self._requests.RequestException, OSError) as error:
+        except (requests.RequestException, OSError) as error:
             # The exception's text quotes the URL, which may hold credentials: its class says enough.
             self.close()
             return Outcome(Result.RETRY, type(error).__name__)

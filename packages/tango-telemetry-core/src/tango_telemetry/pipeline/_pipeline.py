@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tango_telemetry._otel_sdk import SpanProcessor
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
+# So many spans may wait for the first export: a server with a thousand devices has ended that many before it serves.
+_FIRST_WORK_SPANS = 4096
 
 
 class Pipeline:
@@ -38,12 +40,14 @@ class Pipeline:
         settings: PipelineSettings,
         exporter: Exporter | None,
         watchdog: Watchdog | None = None,
+        prepare: Callable[[], None] = lambda: None,
     ) -> None:
         self.endpoint = endpoint
         self.processor = processor
         self._settings = settings
         self._exporter = exporter
         self._watchdog = watchdog
+        self._prepare_work = prepare
         self._spans = SpanQueue(settings.max_queue_spans, settings.max_queue_bytes, processor == "simple")
         self._spans.on_first_span = self._start
         self._spool: Spool | None = None
@@ -66,6 +70,7 @@ class Pipeline:
             self._spans.refuse("no_exporter")
             return
         settings = self._settings
+        simple = self.processor == "simple"
         self._drops = DropLog(str(self.endpoint))
         self._sender = Sender(str(self.endpoint), self._spans, self._exporter, settings, self._spool)
         self._worker = Worker(
@@ -75,7 +80,9 @@ class Pipeline:
             schedule_delay=min(settings.schedule_delay, 0.5)
             if self._spool is not None
             else settings.schedule_delay,
-            max_batch_spans=1 if self.processor == "simple" else settings.max_batch_spans,
+            max_batch_spans=1 if simple else settings.max_batch_spans,
+            first_work_spans=1 if simple else min(_FIRST_WORK_SPANS, settings.max_queue_spans // 2),
+            prepare=self._prepare_work,
             release=self._release,
             drain_sources=self._drain_sources,
             watchdog=self._watchdog,

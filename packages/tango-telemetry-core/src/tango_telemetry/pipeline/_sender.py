@@ -113,7 +113,10 @@ class Sender:
         if self.closing_deadline:
             timeout = min(timeout, max(0.01, self.closing_deadline - time.monotonic()))
         with self.gate, log_internal_error("sending spans", foreign=True):
-            return self._exporter.send(payload, timeout)
+            try:
+                return self._exporter.send(payload, timeout)
+            except _otel_sdk.MissingPackageError as error:  # it is installed, and cannot be imported
+                return Outcome(Result.RETRY, str(error))
         return Outcome(Result.RETRY, "internal error")
 
     def _worked(self) -> None:

@@ -23,7 +23,9 @@ _NAP = 0.00005
 class Worker:
     """Encodes what waits, in small chunks, and hands over to the sender by `release`.
 
-    It wakes when enough spans wait or when `schedule_delay` has passed. Between two chunks it lets go of the GIL, which
+    It wakes when enough spans wait or when `schedule_delay` has passed. The first time only the delay counts, or
+    `first_work_spans`: what encodes and sends is imported then, which would hold up a server that is starting. `prepare` is
+    called before that. Between two chunks it lets go of the GIL, which
     the official encoder holds for about 30 microseconds per span.
     """
 
@@ -34,6 +36,8 @@ class Worker:
         *,
         schedule_delay: float,
         max_batch_spans: int,
+        first_work_spans: int,
+        prepare: Callable[[], None],
         release: Callable[[], None],
         drain_sources: Callable[[], None],
         watchdog: Watchdog | None,
@@ -42,6 +46,8 @@ class Worker:
         self._exporter = exporter
         self._delay = schedule_delay
         self._max_batch_spans = max_batch_spans
+        self._first_work_spans = first_work_spans
+        self._prepare: Callable[[], None] | None = prepare
         self._release = release
         self._drain_sources = drain_sources
         self._watchdog = watchdog
@@ -58,6 +64,8 @@ class Worker:
             # Read before the work: a span that ends between the work and a flush belongs to the flush.
             urgent, self.urgent = self.urgent, False
             with log_internal_error("encoding spans"):
+                if self._prepare is not None and not urgent and time.monotonic() < due and self._is_early():
+                    continue
                 self.work()
                 now = time.monotonic()
                 if urgent or now >= due or self._spans.encoded_spans >= self._max_batch_spans:
@@ -74,8 +82,18 @@ class Worker:
             if self._watchdog is not None:
                 self._watchdog.look()
 
+    def _is_early(self) -> bool:
+        """Whether nothing needs to be encoded or sent yet."""
+        with self.gate:
+            self._drain_sources()
+        return self._spans.has_room(self._first_work_spans)
+
     def work(self) -> None:
         """Encode everything that waits."""
+        prepare, self._prepare = self._prepare, None
+        if prepare is not None:
+            with self.gate:
+                prepare()
         while self._encode_chunk():
             time.sleep(_NAP)
         with self.gate:
