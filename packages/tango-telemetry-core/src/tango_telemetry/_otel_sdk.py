@@ -46,6 +46,16 @@ def load_sdk() -> Any:
     return load("opentelemetry.sdk.trace", "recording spans")
 
 
+def find_sdk() -> None:
+    """Raise MissingPackageError if the SDK is not installed; imports next to nothing of it."""
+    load("opentelemetry.sdk.version", "recording spans")
+
+
+def sdk_version() -> str:
+    """The version of the SDK."""
+    return str(load("opentelemetry.sdk.version", "recording spans").__version__)
+
+
 _GRPC_VERBOSITY = "GRPC_VERBOSITY"
 _PROTOBUF_ENCODER = "opentelemetry.exporter.otlp.proto.common.trace_encoder"
 # Encoder first, then transport. `requests` imports netrc at the first request; in a child forked just then its import lock

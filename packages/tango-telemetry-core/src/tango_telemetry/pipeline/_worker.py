@@ -25,8 +25,8 @@ class Worker:
 
     It wakes when enough spans wait or when `schedule_delay` has passed. The first time only the delay counts, or
     `first_work_spans`: what encodes and sends is imported then, which would hold up a server that is starting. `prepare` is
-    called before that. Between two chunks it lets go of the GIL, which
-    the official encoder holds for about 30 microseconds per span.
+    called before that. Between two chunks it lets go of the GIL, which the official encoder holds for about 30 microseconds
+    per span.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Worker:
             # Read before the work: a span that ends between the work and a flush belongs to the flush.
             urgent, self.urgent = self.urgent, False
             with log_internal_error("encoding spans"):
-                if self._prepare is not None and not urgent and time.monotonic() < due and self._is_early():
+                if not urgent and self._is_early(due):
                     continue
                 self.work()
                 now = time.monotonic()
@@ -75,18 +75,23 @@ class Worker:
     def _wait(self, due: float) -> None:
         """Until somebody wakes us, or until `due`."""
         while (left := due - time.monotonic()) > 0:
-            watching = self._watchdog is not None and self._watchdog.installed
+            # Before the first work a source that nobody drains does not wake us a second time.
+            watching = self._prepare is not None or (self._watchdog is not None and self._watchdog.installed)
             with contextlib.suppress(queue.Empty):
                 self._spans.wake.get(timeout=min(left, _WATCH_INTERVAL) if watching else left)
                 return
             if self._watchdog is not None:
                 self._watchdog.look()
+            if self._prepare is not None:
+                return
 
-    def _is_early(self) -> bool:
-        """Whether nothing needs to be encoded or sent yet."""
-        with self.gate:
-            self._drain_sources()
-        return self._spans.has_room(self._first_work_spans)
+    def _is_early(self, due: float) -> bool:
+        """Whether the first work can still wait."""
+        return (
+            self._prepare is not None
+            and time.monotonic() < due
+            and self._spans.has_room(self._first_work_spans)
+        )
 
     def work(self) -> None:
         """Encode everything that waits."""
