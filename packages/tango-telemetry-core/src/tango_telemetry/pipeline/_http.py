@@ -3,11 +3,9 @@ bound, so the payload of its encoder is sent from here, by the library that it u
 
 from __future__ import annotations
 
-import gzip
 import time
 import zlib
 from collections.abc import Sequence
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,6 +20,8 @@ if TYPE_CHECKING:
 # OTLP names 429, 502, 503 and 504 as retryable. 500 and 408 come from proxies and restarting collectors: the spans
 # are kept for those too.
 _RETRYABLE = frozenset((408, 429, 500, 502, 503, 504))
+# zlib's window bits say which format comes out; the module gzip brings more than it does here.
+_WINDOW_BITS = {"deflate": 15, "gzip": 31}
 
 
 def parse_retry_after(value: str | None) -> float:
@@ -32,6 +32,8 @@ def parse_retry_after(value: str | None) -> float:
         seconds = float(value)
     except ValueError:
         try:
+            from email.utils import parsedate_to_datetime  # requests has it loaded
+
             seconds = parsedate_to_datetime(value).timestamp() - time.time()
         except (TypeError, ValueError):
             return 0.0
@@ -72,11 +74,11 @@ class HttpExporter:
         return resource_spans
 
     def _compress(self, payload: bytes) -> bytes:
-        if self._compression == "gzip":
-            return gzip.compress(payload, 1)
-        if self._compression == "deflate":
-            return zlib.compress(payload, 1)
-        return payload
+        bits = _WINDOW_BITS.get(self._compression)
+        if bits is None:
+            return payload
+        compressor = zlib.compressobj(1, zlib.DEFLATED, bits)
+        return compressor.compress(payload) + compressor.flush()
 
     def send(self, payload: bytes, timeout: float) -> Outcome:
         requests = self._requests()

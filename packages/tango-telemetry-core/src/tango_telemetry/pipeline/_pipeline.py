@@ -14,13 +14,13 @@ from tango_telemetry.pipeline._drops import DropLog
 from tango_telemetry.pipeline._queue import SpanQueue
 from tango_telemetry.pipeline._sender import Sender
 from tango_telemetry.pipeline._settings import Endpoint, PipelineSettings
-from tango_telemetry.pipeline._spool import Spool
 from tango_telemetry.pipeline._stats import PipelineStats
 from tango_telemetry.pipeline._watchdog import Watchdog
 from tango_telemetry.pipeline._worker import Worker
 
 if TYPE_CHECKING:
     from tango_telemetry._otel_sdk import SpanProcessor
+    from tango_telemetry.pipeline._spool import Spool
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
 # So many spans may wait for the first export: a server with a thousand devices has ended that many before it serves.
@@ -52,6 +52,8 @@ class Pipeline:
         self._spans.on_first_span = self._start
         self._spool: Spool | None = None
         if settings.spool_dir and exporter is not None and exporter.spoolable:
+            from tango_telemetry.pipeline._spool import Spool
+
             self._spool = Spool(
                 settings.spool_dir, str((endpoint.exporter, endpoint.target)), settings.spool_max_bytes
             )

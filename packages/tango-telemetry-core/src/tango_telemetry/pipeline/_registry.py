@@ -9,7 +9,6 @@ from typing import Any
 
 from tango_telemetry import _otel_sdk
 from tango_telemetry._otel_sdk import MissingPackageError
-from tango_telemetry.pipeline import _metrics
 from tango_telemetry.pipeline._delivery import Exporter
 from tango_telemetry.pipeline._exit import ExitHooks
 from tango_telemetry.pipeline._exporters import create_exporter
@@ -68,6 +67,8 @@ class Registry:
         """Once per process, by the first pipeline that has something to do: it imports what a server's start can do without."""
         if not self._has_metrics:
             with _otel_sdk.loading:
+                from tango_telemetry.pipeline import _metrics
+
                 self._has_metrics = _metrics.register(self.all)
 
     def install_exit_hooks(self) -> None:

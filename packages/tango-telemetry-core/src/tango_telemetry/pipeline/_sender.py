@@ -8,13 +8,16 @@ import random
 import threading
 import time
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from tango_telemetry import _otel_sdk
 from tango_telemetry._guard import log_internal_error
 from tango_telemetry.pipeline._delivery import Exporter, Outcome, Result
 from tango_telemetry.pipeline._queue import SpanQueue
 from tango_telemetry.pipeline._settings import PipelineSettings
-from tango_telemetry.pipeline._spool import Spool
+
+if TYPE_CHECKING:
+    from tango_telemetry.pipeline._spool import Spool
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
 
