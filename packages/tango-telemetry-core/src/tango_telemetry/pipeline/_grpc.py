@@ -76,6 +76,11 @@ class GrpcExporter:
         self._channel: Any = None
         self._call: Any = None
 
+    def prepare(self, encoding: bool) -> None:
+        self._grpc()
+        if encoding:
+            self._encoder()
+
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
         return self._encoder().encode(spans)  # type: ignore[no-any-return]
 

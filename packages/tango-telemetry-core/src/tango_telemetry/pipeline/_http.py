@@ -67,6 +67,11 @@ class HttpExporter:
             )
         self._session: Any = None
 
+    def prepare(self, encoding: bool) -> None:
+        self._requests()
+        if encoding:
+            self._encoder()
+
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
         return self._encoder().encode(spans)  # type: ignore[no-any-return]
 

@@ -42,6 +42,10 @@ class FileExporter:
         self._service = "service"
         self._file = -1
 
+    def prepare(self, encoding: bool) -> None:
+        if encoding:
+            self._encoder()
+
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
         if self._file < 0 and spans:
             self._service = str(spans[0].resource.attributes.get("service.name", "service"))
@@ -94,6 +98,10 @@ class ConsoleExporter:
             raise ValueError("not one of cout, cerr")
         self._encoder = _otel_sdk.Deferred(lambda: _otel_sdk.load_encoder("console"))
         self._stream = "stdout" if target == "cout" else "stderr"
+
+    def prepare(self, encoding: bool) -> None:
+        if encoding:
+            self._encoder()
 
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
         text = io.StringIO()

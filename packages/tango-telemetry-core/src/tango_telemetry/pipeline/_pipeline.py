@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tango_telemetry._guard import log_internal_error
 from tango_telemetry.pipeline._delivery import EncodedSource, Exporter
 from tango_telemetry.pipeline._drops import DropLog
 from tango_telemetry.pipeline._queue import SpanQueue
@@ -40,14 +41,16 @@ class Pipeline:
         settings: PipelineSettings,
         exporter: Exporter | None,
         watchdog: Watchdog | None = None,
-        prepare: Callable[[], None] = lambda: None,
+        patient: Callable[[], bool] = lambda: False,
+        after_first_work: Callable[[], None] = lambda: None,
     ) -> None:
         self.endpoint = endpoint
         self.processor = processor
         self._settings = settings
         self._exporter = exporter
         self._watchdog = watchdog
-        self._prepare_work = prepare
+        self._patient = patient
+        self._after_first_work = after_first_work
         self._spans = SpanQueue(settings.max_queue_spans, settings.max_queue_bytes, processor == "simple")
         self._spans.on_first_span = self._start
         self._spool: Spool | None = None
@@ -83,8 +86,9 @@ class Pipeline:
             if self._spool is not None
             else settings.schedule_delay,
             max_batch_spans=1 if simple else settings.max_batch_spans,
-            first_work_spans=1 if simple else min(_FIRST_WORK_SPANS, settings.max_queue_spans // 2),
-            prepare=self._prepare_work,
+            first_work_spans=min(_FIRST_WORK_SPANS, settings.max_queue_spans // 2),
+            patient=lambda: not simple and self._patient(),
+            after_first_work=self._after_first_work,
             release=self._release,
             drain_sources=self._drain_sources,
             watchdog=self._watchdog,
@@ -97,6 +101,9 @@ class Pipeline:
         """A span processor for one tracer provider. Its shutdown flushes and lets go; the pipeline goes on."""
         from tango_telemetry.pipeline._processor import create_span_processor
 
+        if self._exporter is not None and not self._patient():
+            with log_internal_error("importing an encoder", foreign=True):
+                self._exporter.prepare(encoding=True)
         return create_span_processor(self)
 
     def accept_span(self) -> Callable[[object], None]:

@@ -30,6 +30,7 @@ class Registry:
         self._lock = threading.RLock()
         self._pipelines: dict[tuple[Endpoint, str], Pipeline] = {}
         self.settings = PipelineSettings()
+        self.patient = False
         self._exit_hooks = ExitHooks(self)
         self._has_metrics = False
         self._loading: Any = None
@@ -60,11 +61,17 @@ class Registry:
             calm_sdk_loggers(self.settings.sdk_log_level)
         exporter = self._create_exporter(endpoint)
         return Pipeline(
-            endpoint, processor, self.settings, exporter, self._exit_hooks.watchdog, self._register_metrics
+            endpoint,
+            processor,
+            self.settings,
+            exporter,
+            self._exit_hooks.watchdog,
+            patient=lambda: self.patient,
+            after_first_work=self._register_metrics,
         )
 
     def _register_metrics(self) -> None:
-        """Once per process, by the first pipeline that has something to do: it imports what a server's start can do without."""
+        """Once per process, by the first pipeline that has sent something: it imports what a server's start can do without."""
         if not self._has_metrics:
             with _otel_sdk.loading:
                 from tango_telemetry.pipeline import _metrics
@@ -77,7 +84,10 @@ class Registry:
 
     def _create_exporter(self, endpoint: Endpoint) -> Exporter | None:
         try:
-            return create_exporter(endpoint, self.settings)
+            exporter = create_exporter(endpoint, self.settings)
+            if not self.patient:
+                exporter.prepare(encoding=False)
+            return exporter
         except (ValueError, MissingPackageError, OSError) as error:
             _logger.warning(
                 "tango-telemetry: TANGO_TELEMETRY_TRACES_EXPORTER=%.100r with TANGO_TELEMETRY_TRACES_ENDPOINT=%.200r cannot"
@@ -131,6 +141,7 @@ class Registry:
         """In a forked child: every pipeline starts from nothing."""
         self._lock = threading.RLock()
         _otel_sdk.reset_after_fork()
+        self.patient = False
         for pipeline in self.all():
             pipeline.reset_after_fork()
 
