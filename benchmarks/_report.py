@@ -69,6 +69,16 @@ def print_scale(scale: dict[str, Any]) -> None:
                 f"{row['threads']:6d} threads ({row['threads'] - base['threads']:+d})"
                 f"{row['rss_kib'] / 1024:8.1f} MiB ({(row['rss_kib'] - base['rss_kib']) / 1024:+.1f})"
             )
+    if "database" in scale:
+        _heading(
+            "The same with 1,000 devices from a Tango database: seconds until it serves, and of its CPU (minima)"
+        )
+        base = scale["database"]["untouched"]
+        for name, row in scale["database"].items():
+            print(
+                f"{_label(name):26}{row['seconds']:8.2f} s ({row['seconds'] / base['seconds'] - 1:+7.1%})"
+                f"{row['cpu_seconds']:8.2f} s of CPU ({row['cpu_seconds'] - base['cpu_seconds']:+.2f} s)"
+            )
     _heading("A client with many threads: calls per second")
     numbers = list(next(iter(scale["threads"].values())))
     print(f"{'':26}" + "".join(f"{number + ' threads':>12}" for number in numbers))
@@ -136,6 +146,11 @@ def _scale_rows(scale: dict[str, Any]) -> Iterator[_Row]:
             yield f"{case}: threads added", row["threads"] - base["threads"], 2, ".0f"
             yield f"{case}: MiB added", (row["rss_kib"] - base["rss_kib"]) / 1024, 30, ".1f"
             yield f"{case}: start-up added, %", (row["seconds"] / base["seconds"] - 1) * 100, 5, ".1f"
+    database = scale.get("database", {})
+    for name, row in database.items():
+        if name != "untouched":
+            case = f"7: {_label(name)}: {number} devices of a database: start-up added, %"
+            yield case, (row["seconds"] / database["untouched"]["seconds"] - 1) * 100, 5, ".1f"
     yield "7: import of the client package, ms", scale["import"]["on"], 50, ".1f"
 
 

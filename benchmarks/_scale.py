@@ -53,6 +53,32 @@ def measure_devices(
     return result
 
 
+def measure_database_start(
+    receiver: Receiver, *, devices: int, rounds: int, names: Sequence[str]
+) -> dict[str, Any]:
+    """Start one server with many devices from a Tango database, as facilities do: seconds until it serves, and of its CPU.
+
+    Most of the time goes into the calls to PyTango's database server (SQLite), which is on the same machine.
+    """
+    stacks = [UNTOUCHED, *(_BY_NAME[name] for name in names)]
+    samples: dict[str, list[tuple[float, float]]] = {stack.name: [] for stack in stacks}
+    with Farm(receiver) as farm:
+        host = farm.start_database(devices)
+        for index in range(rounds):
+            for stack in stacks if index % 2 else reversed(stacks):
+                server = farm.start_registered_server(stack, host)
+                seconds = server.wait_until_ready()
+                samples[stack.name].append((seconds, server.cpu_seconds()))
+                server.stop()
+    return {
+        name: {
+            "seconds": min(sample[0] for sample in found),
+            "cpu_seconds": min(sample[1] for sample in found),
+        }
+        for name, found in samples.items()
+    }
+
+
 def measure_threads(
     receiver: Receiver, *, threads: Sequence[int], rounds: int, seconds: float, names: Sequence[str]
 ) -> dict[str, Any]:

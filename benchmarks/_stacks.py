@@ -193,6 +193,24 @@ class Farm:
         options = ["-ORBendPoint", f"giop:tcp:127.0.0.1:{port}", "-nodb", "-dlist", ",".join(devices)]
         return self.start(stack, role, "bench", *options, **environment), port
 
+    def start_database(self, devices: int) -> str:
+        """Start PyTango's database server with SQLite, which knows ``Follower/bench``; give its ``TANGO_HOST``.
+
+        :param devices: how many devices that server has
+        """
+        port = find_free_port()
+        host = f"127.0.0.1:{port}"
+        environment = {"TANGO_HOST": host, "PYTANGO_DATABASE_NAME": f"{self._folder.name}/tango_database.db"}
+        database = self.start(UNTOUCHED, "database", str(port), **environment)
+        database.wait_until_ready()
+        register = self.start(UNTOUCHED, "register", str(devices), **environment)
+        register.wait_until_ready()
+        return host
+
+    def start_registered_server(self, stack: Stack, host: str) -> Process:
+        """Start the device server that the database knows. It may not be ready yet."""
+        return self.start(stack, "follower", "bench", TANGO_HOST=host)
+
     def stop(self) -> None:
         """End every process."""
         for process in self._processes:

@@ -90,6 +90,30 @@ def serve(device: type, arguments: list[str]) -> None:
     run([device], args=[device.__name__, *arguments])
 
 
+# ---- the database -------------------------------------------------------------------------------------------
+
+
+def be_database(port: str) -> None:
+    """Serve PyTango's database, with SQLite."""
+    from tango.databaseds import database
+
+    sys.argv = ["database", "--host=127.0.0.1", f"--port={port}", "2"]
+    database.main()
+
+
+def register(number: int) -> None:
+    """Tell the database of the server ``Follower/bench`` and its devices."""
+    database = tango.Database()
+    database.set_timeout_millis(60_000)  # a thousand of them take some seconds
+    infos = []
+    for index in range(number):
+        info = tango.DbDevInfo()
+        info.name, info._class, info.server = f"bench/follower/{index:04}", "Follower", "Follower/bench"
+        infos.append(info)
+    database.add_server("Follower/bench", infos, with_dserver=True)
+    print("Ready to accept request", flush=True)
+
+
 # ---- the client ---------------------------------------------------------------------------------------------
 
 
@@ -171,5 +195,9 @@ def be_client(follower_name: str, leader_name: str) -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "client":
         be_client(*sys.argv[2:])
+    elif sys.argv[1] == "database":
+        be_database(sys.argv[2])
+    elif sys.argv[1] == "register":
+        register(int(sys.argv[2]))
     else:
         serve({"follower": Follower, "leader": Leader}[sys.argv[1]], sys.argv[2:])

@@ -56,6 +56,9 @@ def measure_scale(receiver: Receiver, started: float, *, quick: bool) -> dict[st
         names=names[1:] if quick else names,
     )
     _say(started, "many devices measured")
+    if not quick:
+        scale["database"] = _scale.measure_database_start(receiver, devices=1000, rounds=2, names=names)
+        _say(started, "many devices of a database measured")
     scale["threads"] = _scale.measure_threads(
         receiver,
         threads=(1, 8) if quick else (1, 8, 32),

@@ -29,6 +29,9 @@ class FakeExporter:
     spoolable = True
     chunk_spans = 4
 
+    def prepare(self, encoding: bool) -> None:
+        pass
+
     def __init__(self) -> None:
         self.sent: list[str] = []
         self.on_send: Callable[[bytes], Outcome] = lambda payload: DELIVERED

@@ -1,23 +1,22 @@
 """Keeping PyTango's own tracing out of the way while ours is on, whichever was imported first.
 
-PyTango >= 10 traces itself. Its wrappers stay where they are, so that they are back in force after ``uninstrument()``;
-they are made to do nothing, and ours go around them, not through them.
+PyTango >= 10 traces itself. Where we are the ones who load it, it is loaded without its wrappers. Where it is loaded
+already they stay where they are, so that they are back in force after ``uninstrument()``; they are made to do nothing, and
+ours go around them, not through them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 import sys
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 from tango_telemetry import _otel
-from tango_telemetry.environment_variables import PYTANGO_DISABLE_TELEMETRY_PATCHING
 from tango_telemetry.noop import NoOpTracer, NoOpTracerProvider
-from tango_telemetry.patching import Patches
+from tango_telemetry.patching import Patches, load_pytango
 
 __all__ = ["complete_pytango", "force_tracing_needed", "leave_builtin_tracing_out", "silence_builtin_tracing"]
 
@@ -64,16 +63,8 @@ def leave_builtin_tracing_out() -> None:
     """
     if "tango" in sys.modules:
         silence_builtin_tracing(_off)
-        return
-    before = os.environ.get(PYTANGO_DISABLE_TELEMETRY_PATCHING)
-    os.environ[PYTANGO_DISABLE_TELEMETRY_PATCHING] = "on"
-    try:
-        _loaded("tango")
-    finally:
-        if before is None:
-            del os.environ[PYTANGO_DISABLE_TELEMETRY_PATCHING]
-        else:
-            os.environ[PYTANGO_DISABLE_TELEMETRY_PATCHING] = before
+    else:
+        load_pytango()
 
 
 _off = Patches()
@@ -99,8 +90,9 @@ def complete_pytango() -> None:
 
     ``tango.constants.TELEMETRY_SUPPORTED`` does not exist before 10.0. ``start_span`` of PyTango's own stub tracer
     gives None (10.0 to 10.3.1), on which ``.end()`` fails exactly when telemetry is off; ours gives a span. No class is
-    changed: the stub is replaced by name in the modules that make one.
+    changed: the stub is replaced by name in the modules that make one. Loads PyTango, without its own tracing, if nobody has.
     """
+    load_pytango()
     constants = _loaded("tango.constants")
     if constants is not None and not hasattr(constants, "TELEMETRY_SUPPORTED"):
         constants.TELEMETRY_SUPPORTED = False  # type: ignore[attr-defined]

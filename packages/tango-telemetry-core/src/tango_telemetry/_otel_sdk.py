@@ -7,8 +7,11 @@ OpenTelemetry is not installed.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
+import threading
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -43,20 +46,86 @@ def load_sdk() -> Any:
     return load("opentelemetry.sdk.trace", "recording spans")
 
 
+def find_sdk() -> None:
+    """Raise MissingPackageError if the SDK is not installed; imports next to nothing of it."""
+    load("opentelemetry.sdk.version", "recording spans")
+
+
+def sdk_version() -> str:
+    """The version of the SDK."""
+    return str(load("opentelemetry.sdk.version", "recording spans").__version__)
+
+
 _GRPC_VERBOSITY = "GRPC_VERBOSITY"
+_PROTOBUF_ENCODER = "opentelemetry.exporter.otlp.proto.common.trace_encoder"
+# Encoder first, then transport. `requests` imports netrc at the first request; in a child forked just then its import lock
+# would stay locked.
 _NEEDED = {
-    "http": ("opentelemetry.exporter.otlp.proto.common.trace_encoder", "requests"),
-    "grpc": ("opentelemetry.exporter.otlp.proto.common.trace_encoder", "grpc"),
+    "http": (_PROTOBUF_ENCODER, "requests", "netrc"),
+    "grpc": (_PROTOBUF_ENCODER, "grpc"),
     "file": ("opentelemetry.exporter.otlp.json.file",),
     "console": ("opentelemetry.sdk.trace.export",),
 }
 
+loading = threading.RLock()
+"""Held while a thread of ours imports, so that a fork can wait: a child forked in the middle of an import would find the
+lock of that module locked for ever."""
+
+
+class Deferred:
+    """Calls `load` at the first use: the import of a package that is not needed before there is something to send."""
+
+    __slots__ = ("_load", "_loaded", "_value")
+
+    def __init__(self, load: Callable[[], Any]) -> None:
+        self._load = load
+        self._loaded = False
+
+    def __call__(self) -> Any:
+        """What `load` gave; raises what it raises."""
+        if not self._loaded:
+            with loading:
+                self._value = self._load()
+            self._loaded = True
+        return self._value
+
+
+def reset_after_fork() -> None:
+    """In a forked child: nobody imports."""
+    global loading
+    loading = threading.RLock()
+
+
+def find_exporter(exporter: str) -> None:
+    """Raise MissingPackageError if a package that `exporter` is made of is not installed. Imports none of them.
+
+    They take 0.1 to 0.3 s, which a server would add to its start.
+    """
+    for module in _NEEDED[exporter]:
+        package = module.removesuffix(".trace_encoder")  # looking for a module imports its package
+        try:
+            found = importlib.util.find_spec(package) is not None
+        except (ImportError, ValueError):  # its parent is missing; somebody put None in sys.modules
+            found = False
+        if not found:
+            raise MissingPackageError(f"the {exporter!r} exporter", module, f"No module named {module!r}")
+
 
 def load_exporter(exporter: str) -> tuple[Any, ...]:
     """The modules that `exporter` ("http", "grpc", "file" or "console") is made of: encoder first, then transport."""
+    return load_encoder(exporter), *load_transport(exporter)
+
+
+def load_encoder(exporter: str) -> Any:
+    """The module that turns spans of the SDK into what `exporter` sends."""
+    return load(_NEEDED[exporter][0], f"the {exporter!r} exporter")
+
+
+def load_transport(exporter: str) -> tuple[Any, ...]:
+    """The modules by which `exporter` sends."""
     if exporter == "grpc":
         _import_grpc_quietly()
-    return tuple(load(module, f"the {exporter!r} exporter") for module in _NEEDED[exporter])
+    return tuple(load(module, f"the {exporter!r} exporter") for module in _NEEDED[exporter][1:])
 
 
 def _import_grpc_quietly() -> None:

@@ -9,22 +9,11 @@ from typing import Any, cast
 from tango_telemetry import _otel_sdk, pipeline
 from tango_telemetry._config import Endpoint, TelemetryConfig
 from tango_telemetry._otel import TracerProvider
+from tango_telemetry._resource import create_plain_resource, create_resource
 from tango_telemetry._sampling import limit_new_traces
 from tango_telemetry.bridge import import_native
 
 __all__ = ["create_tracer_provider", "load_native_spans"]
-
-
-_base_resource: Any = None
-
-
-def _create_resource(attributes: Mapping[str, Any]) -> Any:
-    global _base_resource
-    Resource = _otel_sdk.load("opentelemetry.sdk.resources", "recording spans").Resource  # noqa: N806
-    if _base_resource is None:
-        _base_resource = Resource.create({})  # runs the detectors and reads OTEL_RESOURCE_ATTRIBUTES once
-    # What merge() does for values that are not empty, at half its price: a server makes one for each device.
-    return Resource({**_base_resource.attributes, **attributes}, _base_resource.schema_url)
 
 
 _queues: dict[pipeline.Pipeline, Any] = {}
@@ -53,33 +42,59 @@ def _native_queue(native: Any, target: pipeline.Pipeline, processor: str, config
     return queue
 
 
+class _Plan:
+    """What all providers for the same endpoints under the same settings have in common.
+
+    A server makes a provider for each of its devices: whatever can be looked up once is not looked up a thousand times.
+    """
+
+    def __init__(self, endpoints: tuple[Endpoint, ...], config: TelemetryConfig) -> None:
+        self.config = config
+        _otel_sdk.find_sdk()
+        pipeline.configure_pipelines(config.pipeline)
+        self.targets = []
+        for endpoint in endpoints:
+            processor = config.span_processor or ("simple" if endpoint.exporter == "console" else "batch")
+            self.targets.append((pipeline.get_pipeline(endpoint, processor), processor))
+        # A finished span in C++ can be handed over once, and the console shows the SDK's own JSON of a span.
+        in_native = (
+            len(endpoints) == 1 and endpoints[0].exporter != "console" and config.traces_per_second is None
+        )
+        self._native = load_native_spans(config) if in_native else None
+        if self._native is not None:
+            self._queue = _native_queue(self._native, *self.targets[0], config)
+            self._settings = self._native.read_settings()
+            self._flush = self.targets[0][0].flush
+
+    def create(self, resource_attributes: Mapping[str, Any]) -> Any:
+        if self._native is None:
+            resource = create_resource(resource_attributes)
+            return _create_sdk_provider(_otel_sdk.load_sdk(), resource, self.targets, self.config)
+        plain = create_plain_resource(resource_attributes)
+        resource = create_resource(resource_attributes) if plain is None else plain
+        return self._native.create_native_tracer_provider(
+            resource, queue=self._queue, flush=self._flush, settings=self._settings
+        )
+
+
+_plans: dict[tuple[Endpoint, ...], _Plan] = {}
+
+
 def create_tracer_provider(
     resource_attributes: Mapping[str, Any], endpoints: tuple[Endpoint, ...], config: TelemetryConfig
 ) -> TracerProvider:
     """Make a provider whose spans go to the shared pipelines of ``endpoints``.
 
+    ``OTEL_*`` are read when the first provider for these endpoints is made under ``config``.
+
     :returns: the provider in C++ where the native package has it, the settings allow it and one endpoint takes its
         payloads; else the SDK's
     :raises MissingPackageError: if the SDK is not installed
     """
-    sdk = _otel_sdk.load_sdk()
-    resource = _create_resource(resource_attributes)
-    pipeline.configure_pipelines(config.pipeline)
-    targets = []
-    for endpoint in endpoints:
-        processor = config.span_processor or ("simple" if endpoint.exporter == "console" else "batch")
-        targets.append((pipeline.get_pipeline(endpoint, processor), processor))
-    # A finished span in C++ can be handed over once, and the console shows the SDK's own JSON of a span.
-    limit = config.traces_per_second
-    in_native = len(targets) == 1 and endpoints[0].exporter != "console" and limit is None
-    native = load_native_spans(config) if in_native else None
-    if native is not None:
-        queue = _native_queue(native, *targets[0], config)
-        return cast(
-            "TracerProvider",
-            native.create_native_tracer_provider(resource, queue=queue, flush=targets[0][0].flush),
-        )
-    return cast("TracerProvider", _create_sdk_provider(sdk, resource, targets, config))
+    plan = _plans.get(endpoints)
+    if plan is None or plan.config is not config:
+        plan = _plans[endpoints] = _Plan(endpoints, config)
+    return cast("TracerProvider", plan.create(resource_attributes))
 
 
 def _create_sdk_provider(

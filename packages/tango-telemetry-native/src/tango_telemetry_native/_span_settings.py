@@ -136,17 +136,17 @@ class SamplerRule:
 
     @classmethod
     def _from_description(cls, description: str) -> SamplerRule | None:
-        match = _PARENT_BASED.fullmatch(description)
+        match = re.fullmatch(_PARENT_BASED, description)
         root = match["root"] if match else description
         parent_based = match is not None
         if root in ("AlwaysOnSampler", "AlwaysOffSampler"):
             return cls(ALWAYS if root == "AlwaysOnSampler" else NEVER, parent_based)
-        ratio = _RATIO.fullmatch(root)
+        ratio = re.fullmatch(_RATIO, root)
         return cls.ratio(float(ratio["rate"]), parent_based) if ratio else None
 
 
-_RATIO = re.compile(r"TraceIdRatioBased\{(?P<rate>[0-9.e+-]+)\}")
-_PARENT_BASED = re.compile(
+_RATIO = r"TraceIdRatioBased\{(?P<rate>[0-9.e+-]+)\}"
+_PARENT_BASED = (
     r"ParentBased\{root:(?P<root>.+?),remoteParentSampled:AlwaysOnSampler,remoteParentNotSampled:AlwaysOffSampler,"
     r"localParentSampled:AlwaysOnSampler,localParentNotSampled:AlwaysOffSampler\}"
 )

@@ -25,7 +25,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import opentelemetry.context as otel_context
 from opentelemetry import trace
@@ -67,6 +67,7 @@ __all__ = [
     "NativeTracer",
     "NativeTracerProvider",
     "Plans",
+    "ProviderSettings",
     "SpanLimits",
     "SpanQueue",
     "configure_calls",
@@ -75,6 +76,7 @@ __all__ = [
     "get_epoch",
     "make_current",
     "new_epoch",
+    "read_settings",
     "set_carrier",
 ]
 
@@ -109,13 +111,15 @@ def create_native_tracer_provider(
     id_generator: Any = None,
     queue: SpanQueue | None = None,
     flush: Callable[[float], bool] | None = None,
+    settings: ProviderSettings | None = None,
 ) -> NativeTracerProvider:
     """A tracer provider with its spans in C++.
 
     `resource` is the SDK's ``Resource`` or a mapping of attributes; None is what the SDK makes of its environment. `sampler`,
     `span_limits` and `id_generator` are the SDK's or objects like them; without them the ``OTEL_*`` variables decide, as in the SDK.
     Providers that share one `queue` share one pipeline; without one the provider makes its own. `flush` is called with seconds by
-    the provider's ``force_flush`` and ``shutdown``: the pipeline's, which delivers what the queue holds.
+    the provider's ``force_flush`` and ``shutdown``: the pipeline's, which delivers what the queue holds. `settings` stand in for
+    sampler, limits and environment.
     """
     return NativeTracerProvider(
         resource,
@@ -124,7 +128,32 @@ def create_native_tracer_provider(
         id_generator=id_generator,
         queue=queue,
         flush=flush,
+        settings=settings,
     )
+
+
+class ProviderSettings(NamedTuple):
+    """What the ``OTEL_*`` variables say of every provider; :func:`read_settings` reads it once for many providers."""
+
+    rule: SamplerRule
+    limits: tuple[int, int, int, int, int, int, int]
+    disabled: bool
+
+
+def read_settings() -> ProviderSettings:
+    """The sampler, the limits and the switch that the environment sets, by the SDK's rules.
+
+    Raises ValueError for a limit that is not a non-negative integer, as the SDK does.
+    """
+    return ProviderSettings(
+        SamplerRule.from_env(),
+        encode_limits(SpanLimits.from_env()),
+        _is_disabled(),
+    )
+
+
+def _is_disabled() -> bool:
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
 def _default_resource() -> Any:
@@ -133,6 +162,14 @@ def _default_resource() -> Any:
     except ImportError:
         return {}
     return Resource.create({})
+
+
+def _create_resource(attributes: dict[str, Any]) -> Any:
+    try:
+        from opentelemetry.sdk.resources import Resource
+    except ImportError:
+        return attributes
+    return Resource(attributes)
 
 
 class NativeSpan(_spans.SpanBase, trace.Span):
@@ -239,7 +276,12 @@ class NativeTracer(_spans.TracerBase, trace.Tracer):  # type: ignore[misc]
             provider._id_generator,
         )
         self._key = key
-        self.resource: Any = provider.resource
+        self._provider = provider
+
+    @property
+    def resource(self) -> Any:
+        """The provider's resource."""
+        return self._provider.resource
 
     @functools.cached_property
     def instrumentation_scope(self) -> Any:
@@ -269,14 +311,18 @@ class NativeTracerProvider(trace.TracerProvider):
         id_generator: Any = None,
         queue: SpanQueue | None = None,
         flush: Callable[[float], bool] | None = None,
+        settings: ProviderSettings | None = None,
     ) -> None:
         self.queue = create_span_queue() if queue is None else queue
         self._flush = flush
         self._resource = _default_resource() if resource is None else resource
-        self._rule = SamplerRule.from_env() if sampler is None else SamplerRule.from_sampler(sampler)
-        self._limits = encode_limits(SpanLimits.from_env() if span_limits is None else span_limits)
+        if settings is not None:
+            self._rule, self._limits, self._disabled = settings
+        else:
+            self._rule = SamplerRule.from_env() if sampler is None else SamplerRule.from_sampler(sampler)
+            self._limits = encode_limits(SpanLimits.from_env() if span_limits is None else span_limits)
+            self._disabled = _is_disabled()
         self._id_generator = id_generator
-        self._disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
         self._lock = threading.Lock()
         self._tracers: dict[Any, NativeTracer] = {}
         self._hooks = _Hooks()
@@ -285,7 +331,9 @@ class NativeTracerProvider(trace.TracerProvider):
 
     @property
     def resource(self) -> Any:
-        """The resource of its spans."""
+        """The resource of its spans: the SDK's, where that is installed."""
+        if isinstance(self._resource, dict):
+            self._resource = _create_resource(self._resource)
         return self._resource
 
     def get_tracer(
@@ -368,7 +416,6 @@ class NativeTracerProvider(trace.TracerProvider):
             self._resource = {**attributes, **update}
         self._encoded_resource = self._encode_resource()
         for tracer in self._tracers.values():
-            tracer.resource = self._resource
             tracer._set_scope(self._create_scope(tracer._key))
 
 

@@ -12,7 +12,7 @@ from tango_telemetry import semantic_conventions as names
 
 __all__ = ["POLLED", "client_ident_attributes", "describe_client", "known_clients", "tells_clients"]
 
-_PID = re.compile(r"\bPID=(\d{1,10})\b", re.IGNORECASE)
+_PID = r"\bPID=(\d{1,10})\b"
 POLLED: Mapping[str, Any] = {names.TANGO_POLLING: True}
 """The attributes of a call that cppTango's polling makes."""
 _FOREIGN: type = getattr(threading, "_DummyThread")  # noqa: B009 - what current_thread() gives for C++'s threads
@@ -71,7 +71,7 @@ def _describe(ident: Any) -> Mapping[str, Any]:
         main_class = str(ident.java_main_class)
         attributes[names.TANGO_CLIENT_IDENT_JAVA_MAIN_CLASS] = main_class
         attributes[names.TANGO_CLIENT_IDENT_JAVA_IDENT] = f"{ident.java_ident[0]:x}{ident.java_ident[1]:x}"
-        found = _PID.search(main_class)
+        found = re.search(_PID, main_class)
         if found:
             attributes[names.TANGO_CLIENT_IDENT_PID] = int(found[1])
     else:

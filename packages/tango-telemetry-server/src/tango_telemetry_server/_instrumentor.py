@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from tango_telemetry.instrumentation import Hooks, Instrumentor, guarded, state
 from tango_telemetry.patching import Patches
+from tango_telemetry.pipeline import wait_for_start
 
 from tango_telemetry_server._classes import instrument_class
 from tango_telemetry_server._device import TelemetryDevice, get_device_telemetry, switch
@@ -67,6 +68,7 @@ class TangoServerInstrumentor(Instrumentor):
     def _wrap_add_class(self, add_class: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(add_class)
         def traced_add_class(util: Any, device_class: Any, device: Any, *args: Any, **kwargs: Any) -> Any:
+            guarded(wait_for_start)
             guarded(state.bridge.prepare_server)  # classes are added after `Util` is initialised
             guarded(instrument_class, self._patches, device_class, device)
             return add_class(util, device_class, device, *args, **kwargs)

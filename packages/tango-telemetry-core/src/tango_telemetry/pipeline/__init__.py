@@ -39,6 +39,7 @@ __all__ = [
     "get_pipeline",
     "pipeline_stats",
     "shutdown",
+    "wait_for_start",
 ]
 
 
@@ -73,6 +74,14 @@ def get_pipeline(endpoint: Endpoint, processor: str = "batch") -> Pipeline:
     warning says so and the pipeline that comes back discards spans and counts them as dropped for "no_exporter".
     """
     return _get_registry().get(endpoint, processor)
+
+
+def wait_for_start() -> None:
+    """Say that this process is a device server that is starting: what exports is imported when the first export is due.
+
+    Elsewhere it is imported with the first pipeline: a script may end any moment, and then there is no time for that.
+    """
+    _get_registry().patient = True
 
 
 def pipeline_stats() -> PipelineStats:

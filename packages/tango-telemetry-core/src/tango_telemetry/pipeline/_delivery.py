@@ -74,6 +74,10 @@ class Exporter(Protocol):
     spoolable: bool
     chunk_spans: int
 
+    def prepare(self, encoding: bool) -> None:
+        """Import what sends, and with `encoding` what encodes spans of the SDK; else each is imported at its first use."""
+        ...
+
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
         """The payload for `spans`. Payloads can be joined by concatenation."""
         ...

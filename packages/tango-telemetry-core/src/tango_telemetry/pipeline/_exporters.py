@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from tango_telemetry.pipeline._delivery import Exporter
-from tango_telemetry.pipeline._grpc import GrpcExporter
-from tango_telemetry.pipeline._http import HttpExporter
-from tango_telemetry.pipeline._local import ConsoleExporter, FileExporter
 from tango_telemetry.pipeline._settings import EXPORTERS, Endpoint, PipelineSettings, default_target
 
 
@@ -18,10 +15,17 @@ def create_exporter(endpoint: Endpoint, settings: PipelineSettings) -> Exporter:
     if endpoint.exporter not in EXPORTERS:
         raise ValueError(f"unknown exporter; choices: {', '.join(EXPORTERS)}")
     target = endpoint.target or default_target(endpoint.exporter)
+    # Each module is imported only where it is used: a server's start waits for it.
     if endpoint.exporter == "http":
+        from tango_telemetry.pipeline._http import HttpExporter
+
         return HttpExporter(target, settings.wire)
     if endpoint.exporter == "grpc":
+        from tango_telemetry.pipeline._grpc import GrpcExporter
+
         return GrpcExporter(target, settings.wire)
+    from tango_telemetry.pipeline._local import ConsoleExporter, FileExporter
+
     if endpoint.exporter == "file":
         return FileExporter(target)
     return ConsoleExporter(target)

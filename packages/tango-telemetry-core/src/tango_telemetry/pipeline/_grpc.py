@@ -67,22 +67,28 @@ class GrpcExporter:
     chunk_spans = 16
 
     def __init__(self, target: str, wire: WireSettings) -> None:
-        encoder, self._grpc = _otel_sdk.load_exporter("grpc")
+        _otel_sdk.find_exporter("grpc")
         self._address, self._insecure = parse_target(target, wire.insecure)
-        self.encode_protobuf = ProtobufEncoder(encoder).encode
+        self._encoder = _otel_sdk.Deferred(lambda: ProtobufEncoder(_otel_sdk.load_encoder("grpc")))
+        self._grpc = _otel_sdk.Deferred(lambda: _otel_sdk.load_transport("grpc")[0])
         self._wire = wire
         self._metadata = tuple((name.lower(), value) for name, value in wire.headers)
         self._channel: Any = None
         self._call: Any = None
 
+    def prepare(self, encoding: bool) -> None:
+        self._grpc()
+        if encoding:
+            self._encoder()
+
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
-        return self.encode_protobuf(spans)
+        return self._encoder().encode(spans)  # type: ignore[no-any-return]
 
     def transcode(self, resource_spans: bytes) -> bytes:
         return resource_spans
 
     def _connect(self) -> None:
-        grpc, wire = self._grpc, self._wire
+        grpc, wire = self._grpc(), self._wire
         compression = grpc.Compression.Gzip if wire.compression == "gzip" else grpc.Compression.NoCompression
         # gRPC's own wait between connections grows to 2 minutes; ours is shorter, so let the channel try when we do.
         options = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000))
@@ -98,11 +104,12 @@ class GrpcExporter:
         self._call = self._channel.unary_unary(_METHOD)
 
     def send(self, payload: bytes, timeout: float) -> Outcome:
+        grpc = self._grpc()
         if self._call is None:
             self._connect()
         try:
             response = self._call(payload, timeout=timeout, metadata=self._metadata)
-        except self._grpc.RpcError as error:
+        except grpc.RpcError as error:
             return self._failure(error)
         return Outcome(Result.DELIVERED, rejected_spans=rejected_spans(response))
 

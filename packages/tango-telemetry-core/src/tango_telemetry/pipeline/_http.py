@@ -3,11 +3,9 @@ bound, so the payload of its encoder is sent from here, by the library that it u
 
 from __future__ import annotations
 
-import gzip
 import time
 import zlib
 from collections.abc import Sequence
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,6 +20,8 @@ if TYPE_CHECKING:
 # OTLP names 429, 502, 503 and 504 as retryable. 500 and 408 come from proxies and restarting collectors: the spans
 # are kept for those too.
 _RETRYABLE = frozenset((408, 429, 500, 502, 503, 504))
+# zlib's window bits say which format comes out; the module gzip brings more than it does here.
+_WINDOW_BITS = {"deflate": 15, "gzip": 31}
 
 
 def parse_retry_after(value: str | None) -> float:
@@ -32,6 +32,8 @@ def parse_retry_after(value: str | None) -> float:
         seconds = float(value)
     except ValueError:
         try:
+            from email.utils import parsedate_to_datetime  # requests has it loaded
+
             seconds = parsedate_to_datetime(value).timestamp() - time.time()
         except (TypeError, ValueError):
             return 0.0
@@ -45,12 +47,11 @@ class HttpExporter:
     chunk_spans = 16
 
     def __init__(self, url: str, wire: WireSettings) -> None:
-        encoder, self._requests = _otel_sdk.load_exporter("http")
+        _otel_sdk.find_exporter("http")
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
             raise ValueError("not a URL of the form http://host:port/v1/traces")
-        # requests imports it at the first request; in a child forked just then its import lock would stay locked.
-        _otel_sdk.load("netrc", "the 'http' exporter")
-        self.encode_protobuf = ProtobufEncoder(encoder).encode
+        self._encoder = _otel_sdk.Deferred(lambda: ProtobufEncoder(_otel_sdk.load_encoder("http")))
+        self._requests = _otel_sdk.Deferred(lambda: _otel_sdk.load_transport("http")[0])
         self._url = url
         self._compression = wire.compression
         self._headers = {"Content-Type": "application/x-protobuf", **dict(wire.headers)}
@@ -66,22 +67,28 @@ class HttpExporter:
             )
         self._session: Any = None
 
+    def prepare(self, encoding: bool) -> None:
+        self._requests()
+        if encoding:
+            self._encoder()
+
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
-        return self.encode_protobuf(spans)
+        return self._encoder().encode(spans)  # type: ignore[no-any-return]
 
     def transcode(self, resource_spans: bytes) -> bytes:
         return resource_spans
 
     def _compress(self, payload: bytes) -> bytes:
-        if self._compression == "gzip":
-            return gzip.compress(payload, 1)
-        if self._compression == "deflate":
-            return zlib.compress(payload, 1)
-        return payload
+        bits = _WINDOW_BITS.get(self._compression)
+        if bits is None:
+            return payload
+        compressor = zlib.compressobj(1, zlib.DEFLATED, bits)
+        return compressor.compress(payload) + compressor.flush()
 
     def send(self, payload: bytes, timeout: float) -> Outcome:
+        requests = self._requests()
         if self._session is None:
-            self._session = self._requests.Session()
+            self._session = requests.Session()
         try:
             response = self._session.post(
                 self._url,
@@ -92,7 +99,7 @@ class HttpExporter:
                 cert=self._certificate,
                 allow_redirects=False,
             )
-        except (self._requests.RequestException, OSError) as error:
+        except (requests.RequestException, OSError) as error:
             # The exception's text quotes the URL, which may hold credentials: its class says enough.
             self.close()
             return Outcome(Result.RETRY, type(error).__name__)

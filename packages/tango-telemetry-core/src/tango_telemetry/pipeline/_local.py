@@ -31,8 +31,8 @@ class FileExporter:
     chunk_spans = 16
 
     def __init__(self, directory: str) -> None:
-        (module,) = _otel_sdk.load_exporter("file")
-        self._span_exporter = module.FileSpanExporter
+        _otel_sdk.find_exporter("file")
+        self._encoder = _otel_sdk.Deferred(lambda: _otel_sdk.load_encoder("file"))
         self._grouping = Grouping()
         self._directory = os.path.abspath(directory.removeprefix("file://"))
         # Tried here and now, so that an unwritable folder is a warning at start and not a loss later.
@@ -42,11 +42,15 @@ class FileExporter:
         self._service = "service"
         self._file = -1
 
+    def prepare(self, encoding: bool) -> None:
+        if encoding:
+            self._encoder()
+
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
         if self._file < 0 and spans:
             self._service = str(spans[0].resource.attributes.get("service.name", "service"))
         text = io.StringIO()
-        self._span_exporter(stream=text).export(self._grouping.cheaper(spans))
+        self._encoder().FileSpanExporter(stream=text).export(self._grouping.cheaper(spans))
         return text.getvalue().encode("utf-8", "backslashreplace")
 
     def transcode(self, resource_spans: bytes) -> bytes:
@@ -89,15 +93,19 @@ class ConsoleExporter:
     chunk_spans = 16
 
     def __init__(self, target: str) -> None:
-        (module,) = _otel_sdk.load_exporter("console")
+        _otel_sdk.find_exporter("console")
         if target not in ("cout", "cerr"):
             raise ValueError("not one of cout, cerr")
-        self._span_exporter = module.ConsoleSpanExporter
+        self._encoder = _otel_sdk.Deferred(lambda: _otel_sdk.load_encoder("console"))
         self._stream = "stdout" if target == "cout" else "stderr"
+
+    def prepare(self, encoding: bool) -> None:
+        if encoding:
+            self._encoder()
 
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
         text = io.StringIO()
-        self._span_exporter(out=text).export(spans)
+        self._encoder().ConsoleSpanExporter(out=text).export(spans)
         return text.getvalue().encode("utf-8", "backslashreplace")
 
     def transcode(self, resource_spans: bytes) -> bytes:

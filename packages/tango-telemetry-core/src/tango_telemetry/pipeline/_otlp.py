@@ -130,11 +130,17 @@ class ProtobufEncoder:
         return payload
 
 
+load_messages = _otel_sdk.Deferred(_otel_sdk.load_trace_messages)
+
+
 def rejected_spans(response: bytes) -> int:
     """How many spans an `ExportTraceServiceResponse` says the collector refused; 0 for what is not one."""
-    if not response:
+    if response in (
+        b"",
+        b"\n\0",
+    ):  # nothing; an empty partial success, which the Collector sends: no need for protobuf
         return 0
-    messages = _otel_sdk.load_trace_messages()
+    messages = load_messages()
     try:
         return max(
             0, int(messages.ExportTraceServiceResponse.FromString(response).partial_success.rejected_spans)
@@ -153,13 +159,18 @@ def _all_spans(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield from scope_spans.get("spans", ())
 
 
+load_json = _otel_sdk.Deferred(
+    lambda: (_otel_sdk.load("google.protobuf.json_format", "OTLP JSON"), load_messages())
+)
+
+
 def to_json_line(request: bytes) -> bytes:
     """One line of OTLP JSON for a serialised `ExportTraceServiceRequest`.
 
     OTLP's JSON is protobuf's JSON, except that ids are hexadecimal and enumerations are numbers.
     """
-    json_format = _otel_sdk.load("google.protobuf.json_format", "OTLP JSON")
-    message = _otel_sdk.load_trace_messages().ExportTraceServiceRequest.FromString(request)
+    json_format, messages = load_json()
+    message = messages.ExportTraceServiceRequest.FromString(request)
     tree = json_format.MessageToDict(message, use_integers_for_enums=True)
     for span in _all_spans(tree):
         for holder in (span, *span.get("links", ())):

@@ -9,20 +9,23 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tango_telemetry._guard import log_internal_error
 from tango_telemetry.pipeline._delivery import EncodedSource, Exporter
 from tango_telemetry.pipeline._drops import DropLog
 from tango_telemetry.pipeline._queue import SpanQueue
 from tango_telemetry.pipeline._sender import Sender
 from tango_telemetry.pipeline._settings import Endpoint, PipelineSettings
-from tango_telemetry.pipeline._spool import Spool
 from tango_telemetry.pipeline._stats import PipelineStats
 from tango_telemetry.pipeline._watchdog import Watchdog
 from tango_telemetry.pipeline._worker import Worker
 
 if TYPE_CHECKING:
     from tango_telemetry._otel_sdk import SpanProcessor
+    from tango_telemetry.pipeline._spool import Spool
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
+# So many spans may wait for the first export: a server with a thousand devices has ended that many before it serves.
+_FIRST_WORK_SPANS = 4096
 
 
 class Pipeline:
@@ -38,16 +41,22 @@ class Pipeline:
         settings: PipelineSettings,
         exporter: Exporter | None,
         watchdog: Watchdog | None = None,
+        patient: Callable[[], bool] = lambda: False,
+        after_first_work: Callable[[], None] = lambda: None,
     ) -> None:
         self.endpoint = endpoint
         self.processor = processor
         self._settings = settings
         self._exporter = exporter
         self._watchdog = watchdog
+        self._patient = patient
+        self._after_first_work = after_first_work
         self._spans = SpanQueue(settings.max_queue_spans, settings.max_queue_bytes, processor == "simple")
         self._spans.on_first_span = self._start
         self._spool: Spool | None = None
         if settings.spool_dir and exporter is not None and exporter.spoolable:
+            from tango_telemetry.pipeline._spool import Spool
+
             self._spool = Spool(
                 settings.spool_dir, str((endpoint.exporter, endpoint.target)), settings.spool_max_bytes
             )
@@ -66,6 +75,7 @@ class Pipeline:
             self._spans.refuse("no_exporter")
             return
         settings = self._settings
+        simple = self.processor == "simple"
         self._drops = DropLog(str(self.endpoint))
         self._sender = Sender(str(self.endpoint), self._spans, self._exporter, settings, self._spool)
         self._worker = Worker(
@@ -75,7 +85,10 @@ class Pipeline:
             schedule_delay=min(settings.schedule_delay, 0.5)
             if self._spool is not None
             else settings.schedule_delay,
-            max_batch_spans=1 if self.processor == "simple" else settings.max_batch_spans,
+            max_batch_spans=1 if simple else settings.max_batch_spans,
+            first_work_spans=min(_FIRST_WORK_SPANS, settings.max_queue_spans // 2),
+            patient=lambda: not simple and self._patient(),
+            after_first_work=self._after_first_work,
             release=self._release,
             drain_sources=self._drain_sources,
             watchdog=self._watchdog,
@@ -88,6 +101,9 @@ class Pipeline:
         """A span processor for one tracer provider. Its shutdown flushes and lets go; the pipeline goes on."""
         from tango_telemetry.pipeline._processor import create_span_processor
 
+        if self._exporter is not None and not self._patient():
+            with log_internal_error("importing an encoder", foreign=True):
+                self._exporter.prepare(encoding=True)
         return create_span_processor(self)
 
     def accept_span(self) -> Callable[[object], None]:

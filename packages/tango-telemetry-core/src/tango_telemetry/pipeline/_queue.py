@@ -132,6 +132,15 @@ class SpanQueue:
 
     # --- the worker's side
 
+    def has_room(self, spans: int) -> bool:
+        """Whether fewer than `spans` wait, in less than a quarter of the bytes. The worker is woken again afterwards."""
+        with self._lock:
+            self._signalled = False
+            pending = [source.pending() for source in self.sources]
+            waiting = len(self._raw) + self._encoded_spans + sum(count for count, _ in pending)
+            size = len(self._raw) * SPAN_BYTES + self._encoded_bytes + sum(size for _, size in pending)
+            return waiting < spans and size < self._max_bytes // 4
+
     def take(self, count: int) -> list[ReadableSpan]:
         """Up to `count` of the oldest spans, to be encoded and given to `put` or `drop_encoding`."""
         spans: list[ReadableSpan] = []

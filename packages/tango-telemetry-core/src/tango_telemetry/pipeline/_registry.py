@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from typing import Any
 
+from tango_telemetry import _otel_sdk
 from tango_telemetry._otel_sdk import MissingPackageError
-from tango_telemetry.pipeline import _metrics
 from tango_telemetry.pipeline._delivery import Exporter
 from tango_telemetry.pipeline._exit import ExitHooks
 from tango_telemetry.pipeline._exporters import create_exporter
@@ -15,6 +16,9 @@ from tango_telemetry.pipeline._noise import calm_sdk_loggers
 from tango_telemetry.pipeline._pipeline import Pipeline
 from tango_telemetry.pipeline._settings import EXPORTERS, PROCESSORS, Endpoint, PipelineSettings
 from tango_telemetry.pipeline._stats import PipelineStats, sum_stats
+
+LOADING_PAUSE = 1.0
+"""Seconds that a fork may wait for an import in one of our threads, which there is once in the life of a process."""
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
 
@@ -26,8 +30,10 @@ class Registry:
         self._lock = threading.RLock()
         self._pipelines: dict[tuple[Endpoint, str], Pipeline] = {}
         self.settings = PipelineSettings()
+        self.patient = False
         self._exit_hooks = ExitHooks(self)
         self._has_metrics = False
+        self._loading: Any = None
 
     def configure(self, settings: PipelineSettings) -> None:
         """Bounds for the pipelines made from now on."""
@@ -53,9 +59,24 @@ class Registry:
         if not self._pipelines:
             self.install_exit_hooks()
             calm_sdk_loggers(self.settings.sdk_log_level)
-            self._has_metrics = _metrics.register(self.all)
         exporter = self._create_exporter(endpoint)
-        return Pipeline(endpoint, processor, self.settings, exporter, self._exit_hooks.watchdog)
+        return Pipeline(
+            endpoint,
+            processor,
+            self.settings,
+            exporter,
+            self._exit_hooks.watchdog,
+            patient=lambda: self.patient,
+            after_first_work=self._register_metrics,
+        )
+
+    def _register_metrics(self) -> None:
+        """Once per process, by the first pipeline that has sent something: it imports what a server's start can do without."""
+        if not self._has_metrics:
+            with _otel_sdk.loading:
+                from tango_telemetry.pipeline import _metrics
+
+                self._has_metrics = _metrics.register(self.all)
 
     def install_exit_hooks(self) -> None:
         """Flush at exit and on SIGTERM, start afresh in forked children. Idempotent; done with the first pipeline."""
@@ -63,7 +84,10 @@ class Registry:
 
     def _create_exporter(self, endpoint: Endpoint) -> Exporter | None:
         try:
-            return create_exporter(endpoint, self.settings)
+            exporter = create_exporter(endpoint, self.settings)
+            if not self.patient:
+                exporter.prepare(encoding=False)
+            return exporter
         except (ValueError, MissingPackageError, OSError) as error:
             _logger.warning(
                 "tango-telemetry: TANGO_TELEMETRY_TRACES_EXPORTER=%.100r with TANGO_TELEMETRY_TRACES_ENDPOINT=%.200r cannot"
@@ -101,18 +125,23 @@ class Registry:
 
     def pause_for_fork(self, timeout: float) -> None:
         """Before a fork: hold the threads where nothing is half done, waiting at most `timeout` seconds in all."""
+        self._loading = _otel_sdk.loading if _otel_sdk.loading.acquire(timeout=LOADING_PAUSE) else None
         deadline = time.monotonic() + timeout
         for pipeline in self.all():
             pipeline.pause_for_fork(deadline)
 
     def resume_after_fork(self) -> None:
         """In the parent, after a fork."""
+        if self._loading is not None:
+            self._loading.release()
         for pipeline in self.all():
             pipeline.resume_after_fork()
 
     def reset_after_fork(self) -> None:
         """In a forked child: every pipeline starts from nothing."""
         self._lock = threading.RLock()
+        _otel_sdk.reset_after_fork()
+        self.patient = False
         for pipeline in self.all():
             pipeline.reset_after_fork()
 

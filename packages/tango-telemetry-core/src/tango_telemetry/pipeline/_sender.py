@@ -8,13 +8,16 @@ import random
 import threading
 import time
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from tango_telemetry import _otel_sdk
 from tango_telemetry._guard import log_internal_error
 from tango_telemetry.pipeline._delivery import Exporter, Outcome, Result
 from tango_telemetry.pipeline._queue import SpanQueue
 from tango_telemetry.pipeline._settings import PipelineSettings
-from tango_telemetry.pipeline._spool import Spool
+
+if TYPE_CHECKING:
+    from tango_telemetry.pipeline._spool import Spool
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
 
@@ -113,7 +116,10 @@ class Sender:
         if self.closing_deadline:
             timeout = min(timeout, max(0.01, self.closing_deadline - time.monotonic()))
         with self.gate, log_internal_error("sending spans", foreign=True):
-            return self._exporter.send(payload, timeout)
+            try:
+                return self._exporter.send(payload, timeout)
+            except _otel_sdk.MissingPackageError as error:  # it is installed, and cannot be imported
+                return Outcome(Result.RETRY, str(error))
         return Outcome(Result.RETRY, "internal error")
 
     def _worked(self) -> None:

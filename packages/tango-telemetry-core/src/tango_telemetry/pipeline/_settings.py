@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from tango_telemetry.pipeline._redact import redact_url
 
 COMPRESSIONS = ("none", "gzip", "deflate")
-_HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_NAME = r"[a-z0-9!#$%&'*+.^_`|~-]+"
 EXPORTERS = ("console", "grpc", "http", "file")
 PROCESSORS = ("simple", "batch")
 
@@ -79,7 +79,7 @@ def _parse_headers(text: str) -> tuple[tuple[str, str], ...]:
     for pair in text.split(","):
         name, separator, value = pair.partition("=")
         name, value = unquote(name).strip().lower(), unquote(value).strip()
-        if separator and _HEADER_NAME.fullmatch(name) and value.isprintable():
+        if separator and re.fullmatch(_HEADER_NAME, name) and value.isprintable():
             headers[name] = value
     return tuple(headers.items())
 

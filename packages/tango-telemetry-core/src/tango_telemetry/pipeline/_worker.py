@@ -23,8 +23,9 @@ _NAP = 0.00005
 class Worker:
     """Encodes what waits, in small chunks, and hands over to the sender by `release`.
 
-    It wakes when enough spans wait or when `schedule_delay` has passed. Between two chunks it lets go of the GIL, which
-    the official encoder holds for about 30 microseconds per span.
+    It wakes when enough spans wait or when `schedule_delay` has passed. Where `patient` says so only the delay counts for the
+    first work, or `first_work_spans`. `after_first_work` is called once. Between two chunks it lets go of the GIL, which the
+    official encoder holds for about 30 microseconds per span.
     """
 
     def __init__(
@@ -34,6 +35,9 @@ class Worker:
         *,
         schedule_delay: float,
         max_batch_spans: int,
+        first_work_spans: int,
+        patient: Callable[[], bool],
+        after_first_work: Callable[[], None],
         release: Callable[[], None],
         drain_sources: Callable[[], None],
         watchdog: Watchdog | None,
@@ -42,6 +46,10 @@ class Worker:
         self._exporter = exporter
         self._delay = schedule_delay
         self._max_batch_spans = max_batch_spans
+        self._first_work_spans = first_work_spans
+        self._patient = patient
+        self._waiting = False
+        self._after_first_work: Callable[[], None] | None = after_first_work
         self._release = release
         self._drain_sources = drain_sources
         self._watchdog = watchdog
@@ -53,26 +61,41 @@ class Worker:
         """The body of the thread; never returns."""
         _otel_sdk.suppress_instrumentation()
         due = time.monotonic() + self._delay
+        self._waiting = self._patient()
         while True:
             self._wait(due)
             # Read before the work: a span that ends between the work and a flush belongs to the flush.
             urgent, self.urgent = self.urgent, False
             with log_internal_error("encoding spans"):
+                if self._waiting and not urgent and self._is_early(due):
+                    continue
+                self._waiting = False
                 self.work()
                 now = time.monotonic()
                 if urgent or now >= due or self._spans.encoded_spans >= self._max_batch_spans:
                     due = now + self._delay
                     self._release()
+                    if self._after_first_work is not None:
+                        function, self._after_first_work = self._after_first_work, None
+                        with self.gate:
+                            function()
 
     def _wait(self, due: float) -> None:
         """Until somebody wakes us, or until `due`."""
         while (left := due - time.monotonic()) > 0:
-            watching = self._watchdog is not None and self._watchdog.installed
+            # Before the first work a source that nobody drains does not wake us a second time.
+            watching = self._waiting or (self._watchdog is not None and self._watchdog.installed)
             with contextlib.suppress(queue.Empty):
                 self._spans.wake.get(timeout=min(left, _WATCH_INTERVAL) if watching else left)
                 return
             if self._watchdog is not None:
                 self._watchdog.look()
+            if self._waiting:
+                return
+
+    def _is_early(self, due: float) -> bool:
+        """Whether the first work can still wait."""
+        return time.monotonic() < due and self._spans.has_room(self._first_work_spans)
 
     def work(self) -> None:
         """Encode everything that waits."""
