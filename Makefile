@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := core client server native tools
 STAMP := $(VENV)/.installed
 
-.PHONY: bench clean demo docs help layers lint sanitized setup soak test test-faults test-matrix test-pairs test-pytango \
+.PHONY: bench bench-faults clean demo docs help layers lint sanitized setup soak test test-faults test-matrix test-pairs test-pytango \
 	test-sdk-spans test-sdk-suite types
 
 help:
@@ -51,6 +51,9 @@ lint: $(STAMP)
 
 bench: $(STAMP) ## what tracing costs, beside PyTango untouched and its built-in tracing (ARGS=--quick for a short run)
 	$(BIN)/python benchmarks/calls.py $(ARGS)
+
+bench-faults: $(STAMP) ## what a collector in trouble does to programs: untouched, with the built-in tracing, with ours
+	$(BIN)/python benchmarks/faults.py $(ARGS)
 
 types: $(STAMP)
 	$(BIN)/python -m mypy $(PACKAGES:%=packages/tango-telemetry-%/src)

@@ -15,3 +15,8 @@ def test_the_rest_of_the_bound_is_for_the_end_of_the_interpreter(
 ) -> None:
     """On a busy machine that end takes longer; a machine in trouble still gets its spans out in a part of the bound."""
     assert time_to_deliver(timeout, load) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("load", "expected"), [(0.5, 0.8), (10.0, 0.7), (100.0, 0.3)])
+def test_a_process_that_dies_at_once_needs_less(load: float, expected: float) -> None:
+    assert time_to_deliver(1.0, load, dies=True) == pytest.approx(expected)
