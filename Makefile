@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := core client server native tools
 STAMP := $(VENV)/.installed
 
-.PHONY: bench clean demo docs help layers lint sanitized setup soak test test-faults test-matrix test-pairs test-pytango \
+.PHONY: bench bench-faults clean demo docs help layers lint sanitized setup soak test test-faults test-matrix test-pairs test-pytango \
 	test-sdk-spans test-sdk-suite types
 
 help:
@@ -52,6 +52,9 @@ lint: $(STAMP)
 bench: $(STAMP) ## what tracing costs, beside PyTango untouched and its built-in tracing (ARGS=--quick for a short run)
 	$(BIN)/python benchmarks/calls.py $(ARGS)
 
+bench-faults: $(STAMP) ## what a collector in trouble does to programs: untouched, with the built-in tracing, with ours
+	$(BIN)/python benchmarks/faults.py $(ARGS)
+
 types: $(STAMP)
 	$(BIN)/python -m mypy $(PACKAGES:%=packages/tango-telemetry-%/src)
 
@@ -61,8 +64,8 @@ docs: $(STAMP) ## build the documentation into build/site, without warnings
 layers: $(STAMP)
 	$(BIN)/lint-imports
 
-soak: $(STAMP) ## ten minutes of spans into a collector that fails at random
-	TANGO_TELEMETRY_TEST_SOAK=600 $(BIN)/python -m pytest -s tests/faults/test_soak.py
+soak: $(STAMP) ## ten minutes of 500 Tango calls a second, with collectors that fail at random
+	TANGO_TELEMETRY_TEST_SOAK=600 TANGO_TELEMETRY_TEST_STRICT=on $(BIN)/python -m pytest -s tests/faults/test_soak.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -101,10 +101,12 @@ class TangoServer:
 
 
 @contextlib.contextmanager
-def start_server(folder: Path, devices: int, variables: Mapping[str, str]) -> Iterator[TangoServer]:
+def start_server(
+    folder: Path, devices: int, variables: Mapping[str, str], program: str = SERVER
+) -> Iterator[TangoServer]:
     """A server with so many devices; killed at the end if it has not ended."""
     source = folder / "Faults.py"
-    source.write_text(SERVER)
+    source.write_text(program)
     names = ",".join(f"test/faults/{number}" for number in range(devices))
     for _ in range(5):
         with socket.socket() as probe:

@@ -174,7 +174,7 @@ def test_sigterm_ends_a_script_that_is_stuck_in_c(
         running.signal(signal.SIGTERM)
         return running.end()
 
-    ended = within(1.5, run)
+    ended = within(BOUND, run)
     assert ended.returncode == -signal.SIGTERM
     assert len(receiver.spans) == 10
 

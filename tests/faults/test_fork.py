@@ -26,7 +26,8 @@ WHEN = {
 
 @pytest.mark.parametrize("when", WHEN)
 @pytest.mark.parametrize("end", HOW_CHILDREN_END)
-def test_fork(receiver: Receiver, program: Callable[..., Program], when: str, end: str) -> None:
+def test_fork(receiver: Receiver, program: Callable[..., Program], when: str, end: str, spans: str) -> None:
+    """Each span arrives once, also where the parent's wait in its queue when the child begins."""
     before, name = WHEN[when]
     body = f"""
 {before}
@@ -43,7 +44,7 @@ for child in children:
     os.waitpid(child, 0)
 say("children are gone")
 """
-    ended = program(body, receiver.protocol, receiver.endpoint).end(timeout=30)
+    ended = program(body, receiver.protocol, receiver.endpoint, spans=spans).end(timeout=30)
     assert ended.returncode == 0, ended.errors
     expected = Counter({f"child {number} {span}": 1 for number in range(3) for span in range(3)})
     expected.update(f"parent {span}" for span in range(4))
@@ -52,11 +53,51 @@ say("children are gone")
     assert Counter(span.name for span in receiver.spans) == expected
 
 
+@pytest.mark.parametrize("end", HOW_CHILDREN_END)
+def test_a_child_leaves_the_spans_of_its_parent_alone(
+    receiver: Receiver, program: Callable[..., Program], end: str, spans: str
+) -> None:
+    """They wait for a collector that is away, encoded and checked out, when the child begins; it has come back when the
+    child ends; the parent delivers them only after that."""
+    receiver.fault = receivers.status(503)
+    body = f"""
+    spans(20, "parent")
+    pipeline.flush(10)
+    spans(5, "late")
+    go, gone = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(go[0], 1)
+        spans(3, "child")
+        pipeline.flush(10)
+        {HOW_CHILDREN_END[end]}
+    say("forked", child)
+    sys.stdin.readline()
+    os.write(go[1], b"x")
+    os.waitpid(child, 0)
+    say("child is gone")
+    sys.stdin.readline()
+    assert pipeline.flush(10)
+    """
+    running = program(body, receiver.protocol, receiver.endpoint, spans=spans, retry_initial=60, retry_max=60)
+    running.wait_for("forked")
+    receiver.fault = None
+    running.say()
+    running.wait_for("child is gone")
+    assert Counter(span.name for span in receiver.spans) == Counter(f"child {n}" for n in range(3))
+    running.say()
+    ended = running.end(timeout=30)
+    assert ended.returncode == 0, ended.errors
+    expected = Counter([*(f"parent {n}" for n in range(20)), *(f"late {n}" for n in range(5))])
+    expected.update(f"child {n}" for n in range(3))
+    assert Counter(span.name for span in receiver.spans) == expected
+
+
 @pytest.mark.parametrize(
     "fault", [receivers.HANG, receivers.REFUSE, receivers.slow(0.2)], ids=lambda fault: fault.kind
 )
 def test_forks_while_a_request_is_running(
-    receiver: Receiver, program: Callable[..., Program], fault: receivers.Fault
+    receiver: Receiver, program: Callable[..., Program], fault: receivers.Fault, spans: str
 ) -> None:
     """The threads of the parent are busy in the network libraries; the child has none of them, only their locks."""
     receiver.fault = fault
@@ -83,7 +124,9 @@ def test_forks_while_a_request_is_running(
     stop.set()
     thread.join()
     """
-    ended = program(body, receiver.protocol, receiver.endpoint).end(timeout=40)
+    # Ten children that connect at once on a busy machine: how long an exit may take is not the subject here.
+    settings = {"shutdown_timeout": 10} if fault.kind == "slow" else {}
+    ended = program(body, receiver.protocol, receiver.endpoint, spans=spans, **settings).end(timeout=40)
     assert ended.returncode == 0, ended.errors
     if fault.kind == "slow":
         receiver.wait_for(lambda spans: len({s.name for s in spans if s.name.startswith("child")}) == 10, 5)

@@ -28,8 +28,15 @@ if TYPE_CHECKING:
 
 FORK_PAUSE = 0.05
 """Seconds that a fork may wait for the pipelines' threads to be between two pieces of work."""
-# The rest of the bound is for the end of the interpreter and of cppTango, 0.1 to 0.3 s on a busy machine.
-_SHARE_OF_TIMEOUT = 0.6
+# After the last attempt the interpreter clears away the modules that telemetry needs: 0.03 to 0.05 s of CPU time, of which
+# a machine with several programs waiting for each CPU makes several times as much by the clock (3.11, PyTango 10.3.1;
+# with 4 of them what an exit took beyond the wait was 0.1 to 0.4 s). The bound holds for both together.
+_REST = 0.4
+_REST_PER_LOAD = 0.12
+# A process that dies of a signal or by `os._exit` has no such end.
+_REST_OF_DEATH = 0.2
+_REST_OF_DEATH_PER_LOAD = 0.03
+_LEAST_SHARE = 0.3
 
 
 class ExitHooks:
@@ -39,7 +46,7 @@ class ExitHooks:
         self._registry = registry
         self._installed = False
         self._exit_now: Callable[[int], None] = os._exit
-        self.watchdog = Watchdog(self._deliver)
+        self.watchdog = Watchdog(self._deliver_before_death)
 
     def install(self) -> None:
         """Idempotent; called with the first pipeline of the process."""
@@ -55,7 +62,14 @@ class ExitHooks:
         self._install_sigterm()
 
     def _deliver(self) -> None:
-        self._registry.shutdown(self._registry.settings.shutdown_timeout * _SHARE_OF_TIMEOUT)
+        """The last sending; after it the interpreter comes to its end."""
+        self._registry.shutdown(time_to_deliver(self._registry.settings.shutdown_timeout, _load()))
+
+    def _deliver_before_death(self, asked: float | None = None) -> None:
+        """The last sending; after it the process dies at once. asked: since when it should be dead (`time.monotonic`)."""
+        now = time.monotonic()
+        timeout = time_to_deliver(self._registry.settings.shutdown_timeout, _load(), dies=True)
+        self._registry.shutdown(max((asked or now) + timeout - now, 0.0))
 
     # --- SIGTERM
 
@@ -75,7 +89,7 @@ class ExitHooks:
         """Deliver, then die of the signal as the process would have without us."""
         self.watchdog.handled = True
         try:
-            self._deliver()
+            self._deliver_before_death()
         finally:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
@@ -91,8 +105,25 @@ class ExitHooks:
 
     def _deliver_and_exit(self, status: int) -> None:
         with contextlib.suppress(Exception):
-            self._deliver()
+            self._deliver_before_death()
         self._exit_now(status)
+
+
+def time_to_deliver(timeout: float, load: float, *, dies: bool = False) -> float:
+    """Seconds of `timeout` that may go by before the last spans are given up; the rest is for the end of the interpreter.
+
+    load: how many programs want to run for each CPU. dies: the process ends without that.
+    """
+    least, per_load = (_REST_OF_DEATH, _REST_OF_DEATH_PER_LOAD) if dies else (_REST, _REST_PER_LOAD)
+    rest = max(least * min(timeout, 1.0), per_load * load)
+    return max(timeout - rest, _LEAST_SHARE * timeout)
+
+
+def _load() -> float:
+    try:
+        return os.getloadavg()[0] / (os.cpu_count() or 1)
+    except OSError:
+        return 1.0
 
 
 def _is_caught_in_c(number: int) -> bool:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
 from tango_telemetry import _otel_sdk
 
 if TYPE_CHECKING:
-    from tango_telemetry._otel_sdk import ReadableSpan, SpanProcessor
+    from tango_telemetry._otel_sdk import SpanProcessor
     from tango_telemetry.pipeline._pipeline import Pipeline
+
+
+# What may lie between two readings of the clocks that belong together; where more does, the thread was interrupted.
+_TOGETHER = 1_000_000
+_STEP = 2 * _TOGETHER
+# How many open spans are watched. Those that never end would else fill the memory: all are forgotten, and new ones watched.
+_MAX_OPEN = 65_536
 
 
 @lru_cache(maxsize=1)
@@ -20,6 +28,9 @@ def _processor_class() -> type[SpanProcessor]:
     class PipelineSpanProcessor(base):  # type: ignore[misc, valid-type]
         """Hands finished spans to the shared pipeline.
 
+        The SDK reads both ends of a span from the system clock, so a span that was open while that clock was set would
+        last an hour, or less than nothing. Here its start is also read from a clock that is never set.
+
         `keeps_failed`: also those that failed beyond the limit of new traces, which are recorded but not sampled.
         """
 
@@ -28,10 +39,24 @@ def _processor_class() -> type[SpanProcessor]:
         def __init__(self, pipeline: Pipeline) -> None:
             self._pipeline = pipeline
             self._accept: Any = pipeline.accept_span()
+            self._open: dict[int, int] = {}
 
-        def on_end(self, span: ReadableSpan) -> None:
+        def on_start(self, span: Any, parent_context: object = None) -> None:
+            if 0 <= time_ns() - span.start_time < _TOGETHER:  # else the user has given the start
+                watched = self._open
+                if len(watched) >= _MAX_OPEN:
+                    watched.clear()
+                watched[span.context.span_id] = monotonic_ns()
+
+        def on_end(self, span: Any) -> None:
+            context = span.context
+            start = self._open.pop(context.span_id, 0)
+            if start:
+                lasted = monotonic_ns() - start
+                if not -_STEP < span.end_time - span.start_time - lasted < _STEP:
+                    _correct_end(span, lasted)
             # A span may be recorded and not sampled.
-            if span.context.trace_flags & 1 or (self.keeps_failed and not span.status.is_ok):
+            if context.trace_flags & 1 or (self.keeps_failed and not span.status.is_ok):
                 self._accept(span)
 
         def shutdown(self) -> None:
@@ -44,6 +69,12 @@ def _processor_class() -> type[SpanProcessor]:
             return self._pipeline.flush(timeout_millis / 1000)
 
     return PipelineSpanProcessor
+
+
+def _correct_end(span: Any, lasted: int) -> None:
+    """The clock was set while `span` was open; or the user has given the end, which must stay."""
+    if -_TOGETHER < time_ns() - span.end_time < _TOGETHER:
+        span._end_time = span.start_time + lasted
 
 
 def create_span_processor(pipeline: Pipeline) -> SpanProcessor:

@@ -97,8 +97,10 @@ class Sender:
 
     def _send_from_memory(self) -> Outcome | None:
         """Send the oldest batches that wait in memory; None if there are none."""
-        if self._spool is not None and self._spool.usable and not self.closing_deadline:
-            return None  # the worker is about to write them to the spool
+        if self._spool is not None and self._spool.accepting:
+            # The worker is about to write them to the spool. At exit it matters: what is taken here and comes back from a
+            # failed attempt may have missed the last writing.
+            return None
         payload = self._spans.check_out(self._settings.max_batch_spans, self._settings.max_batch_bytes)
         if not payload:
             self._spans.settle()  # batches without a byte, if any

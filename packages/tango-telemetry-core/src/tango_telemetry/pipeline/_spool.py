@@ -75,6 +75,7 @@ class Spool:
         self._lock_file = -1
         self._sequence = 0
         self._bytes = 0
+        self._full = False
         self._resting_until = 0.0
         self._in_error = False
         self._next_adoption = 0.0
@@ -91,11 +92,17 @@ class Spool:
         """False while it rests after an error."""
         return time.monotonic() >= self._resting_until
 
+    @property
+    def accepting(self) -> bool:
+        """False too while there is no room: what waits in memory is then sent from there."""
+        return self.usable and not self._full
+
     # --- writing
 
     def write(self, payload: bytes, spans: int) -> SpoolFile | None:
         """Store a payload; None where there is no room or no disk, and the caller keeps it. `add` makes it readable."""
-        if not self.usable or self._bytes + len(payload) > self._max_bytes:
+        self._full = self._bytes + len(payload) > self._max_bytes
+        if not self.accepting:
             return None
         try:
             self._own()

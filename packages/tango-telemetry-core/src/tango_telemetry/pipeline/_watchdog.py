@@ -21,7 +21,7 @@ GRACE = 0.3
 class Watchdog:
     """Ends the process by SIGTERM where the main thread cannot."""
 
-    def __init__(self, deliver: Callable[[], None]) -> None:
+    def __init__(self, deliver: Callable[[float], None]) -> None:
         self._deliver = deliver
         self._reader = -1
         self._seen = 0.0
@@ -56,16 +56,18 @@ class Watchdog:
         if signal.SIGTERM in signals:
             self._seen = self._seen or time.monotonic()
         if self._seen and time.monotonic() - self._seen >= GRACE:
-            self._seen = 0.0
+            asked, self._seen = self._seen, 0.0
             if _is_ours():  # else the user has another handler by now, and it is late for reasons of its own
                 self.handled = True
                 # A thread of its own: the delivery needs the worker, on which this runs.
-                threading.Thread(target=self._die, name="tango-telemetry-exit", daemon=True).start()
+                threading.Thread(
+                    target=self._die, args=(asked,), name="tango-telemetry-exit", daemon=True
+                ).start()
 
-    def _die(self) -> None:
+    def _die(self, asked: float) -> None:
         """signal.signal works in the main thread only; the C function anywhere."""
         try:
-            self._deliver()
+            self._deliver(asked)
         finally:
             ctypes.CDLL(None).signal(int(signal.SIGTERM), None)
             os.kill(os.getpid(), signal.SIGTERM)
