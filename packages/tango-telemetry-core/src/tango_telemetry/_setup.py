@@ -11,7 +11,13 @@ from typing import Any
 from tango_telemetry import _otel
 from tango_telemetry._builtin import silence_builtin_tracing
 from tango_telemetry._config import TelemetryConfig, TelemetryWarning, read_environment
-from tango_telemetry._cpptango import apply_cpptango_environment, cpptango_environment, environment_when_off
+from tango_telemetry._cpptango import (
+    apply_cpptango_environment,
+    cpptango_environment,
+    environment_afterwards,
+    environment_when_off,
+    restore_environment,
+)
 from tango_telemetry._current import make_current
 from tango_telemetry._guard import guarded
 from tango_telemetry._handover import patch_executors
@@ -117,22 +123,28 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
     state.make_current = make_current if native is None else native.make_current
     user = read_environment()
     apply_cpptango_environment(
-        cpptango_environment(settings, user, tango_version=version, idl=idl, kernel=kernel), user
+        cpptango_environment(settings, user, tango_version=version, idl=idl, kernel=kernel)
     )
 
 
 def stay_off() -> None:
     """Keep what cppTango cannot parse away from it in a process whose telemetry is off."""
-    user = read_environment()
-    apply_cpptango_environment(environment_when_off(user), user)
+    apply_cpptango_environment(environment_when_off(read_environment()))
 
 
 def deactivate() -> None:
-    """Take one instrumentor back; with the last one the bridge goes too."""
+    """Take one instrumentor back; with the last one the bridge goes too, and the environment is the user's again."""
     state.active = max(0, state.active - 1)
     if not state.active:
+        guarded(_hand_back)
         _patches.undo()
         state.bridge = NoOpBridge()
         state.make_current = make_current
         state.tracer_provider = None
         state.reset_tracers()
+
+
+def _hand_back() -> None:
+    restore_environment()
+    if tango_version() >= (10,):
+        apply_cpptango_environment(environment_afterwards(read_environment()))
