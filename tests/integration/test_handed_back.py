@@ -83,6 +83,13 @@ def test_pytangos_own_tracing_follows_the_users_settings(
     system.clear()
 
 
+def to_files(system: System) -> dict[str, str]:
+    """The exporter that only we have, in the names of this PyTango's version."""
+    exporter, endpoint = (f"TANGO_TELEMETRY_{name}" for name in FAMILY)
+    names = {"TANGO_TELEMETRY_TRACES_EXPORTER": "", "TANGO_TELEMETRY_TRACES_ENDPOINT": ""}
+    return {**names, exporter: "file", endpoint: str(system.folder / "spans")}
+
+
 def test_an_exporter_that_only_we_have_leaves_nothing_that_could_fail(system: System, server: Server) -> None:
     """cppTango 10.3.1 fails at each new proxy for an exporter that it does not know."""
     script = """
@@ -94,11 +101,7 @@ def test_an_exporter_that_only_we_have_leaves_nothing_that_could_fail(system: Sy
     import tango_telemetry
     print(tango_telemetry.TelemetryConfig.from_env(os.environ).endpoints[0].exporter)
     """
-    settings = {
-        "TANGO_TELEMETRY_TRACES_EXPORTER": "",
-        "TANGO_TELEMETRY_TRACING_EXPORTERS": "file",
-        "TANGO_TELEMETRY_TRACING_ENDPOINTS": str(system.folder / "spans"),
-    }
+    settings = to_files(system)
     output = system.run_client(script, server.proxy_name("test/follower/1"), **settings)
     assert output.split() == [
         "file"
@@ -115,11 +118,6 @@ def test_that_exporter_does_not_stop_a_program_that_is_off(
     import tango_telemetry_client, tango
     print(tango.DeviceProxy(sys.argv[1]).command_inout("Echo", "served"))
     """
-    settings = {
-        "TANGO_TELEMETRY_ENABLE": enable,
-        "TANGO_TELEMETRY_TRACES_EXPORTER": "",
-        "TANGO_TELEMETRY_TRACING_EXPORTERS": "file",
-        "TANGO_TELEMETRY_TRACING_ENDPOINTS": str(system.folder / "spans"),
-    }
+    settings = {**to_files(system), "TANGO_TELEMETRY_ENABLE": enable}
     output = system.run_client(script, server.proxy_name("test/follower/1"), **settings)
     assert output.split() == ["served"]

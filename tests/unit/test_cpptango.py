@@ -61,6 +61,16 @@ def test_with_kernel_spans_10_1_gets_10_3s_settings_in_its_own_names():
 @pytest.mark.parametrize("version", [(10, 0, 3), (10, 1, 5), (10, 3, 1)])
 def test_cpptango_is_off_where_the_context_travels_by_giop_alone(version):
     assert handed(HTTP, version, idl=False) == {"TANGO_TELEMETRY_ENABLE": "off"}
+    to_files = {
+        **HTTP,
+        "TANGO_TELEMETRY_TRACES_EXPORTER": "file",
+        "TANGO_TELEMETRY_TRACES_ENDPOINT": "/spans",
+    }
+    assert handed(to_files, version, idl=False) == {
+        "TANGO_TELEMETRY_ENABLE": "off",
+        "TANGO_TELEMETRY_TRACES_EXPORTER": None,
+        "TANGO_TELEMETRY_TRACES_ENDPOINT": None,
+    }
 
 
 @pytest.mark.parametrize(

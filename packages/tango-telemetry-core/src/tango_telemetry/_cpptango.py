@@ -44,7 +44,8 @@ def cpptango_environment(
     if tango_version < (10,):
         return {}
     if not idl and not kernel and "logging" not in config.types:
-        return {env.TANGO_TELEMETRY_ENABLE: "off"}
+        # cppTango parses the rest all the same, and fails for what it does not know (10.0, 10.1: the exporter `file`).
+        return {**environment_when_off(user), env.TANGO_TELEMETRY_ENABLE: "off"}
     endpoints = [(e.exporter, e.target) for e in config.endpoints if e.exporter in _KNOWN] if kernel else []
     # cppTango cannot write files and loses the context with exporter `none` (10.0.3): its console stands in.
     endpoints = endpoints or [("console", "cerr" if kernel else "cout")]

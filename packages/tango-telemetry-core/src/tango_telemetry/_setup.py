@@ -9,7 +9,8 @@ import warnings
 from typing import Any
 
 from tango_telemetry import _otel
-from tango_telemetry._builtin import silence_builtin_tracing
+from tango_telemetry import environment_variables as env
+from tango_telemetry._builtin import leave_builtin_tracing_out, silence_builtin_tracing
 from tango_telemetry._config import TelemetryConfig, TelemetryWarning, read_environment
 from tango_telemetry._cpptango import (
     apply_cpptango_environment,
@@ -136,8 +137,8 @@ def deactivate() -> None:
     """Take one instrumentor back; with the last one the bridge goes too, and the environment is the user's again."""
     state.active = max(0, state.active - 1)
     if not state.active:
-        guarded(_hand_back)
         _patches.undo()
+        guarded(_hand_back)
         state.bridge = NoOpBridge()
         state.make_current = make_current
         state.tracer_provider = None
@@ -147,4 +148,7 @@ def deactivate() -> None:
 def _hand_back() -> None:
     restore_environment()
     if tango_version() >= (10,):
-        apply_cpptango_environment(environment_afterwards(read_environment()))
+        given = environment_afterwards(read_environment())
+        apply_cpptango_environment(given)
+        if given.get(env.TANGO_TELEMETRY_ENABLE) == "off":
+            leave_builtin_tracing_out()  # 10.0 and 10.1 made up their mind when they were imported
