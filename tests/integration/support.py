@@ -171,6 +171,7 @@ class System:
     def __init__(self, bridge: str = "auto", **environment: str) -> None:
         self._folder = TemporaryDirectory(prefix="tango-telemetry-test-")
         self.folder = Path(self._folder.name)
+        self.bridge = bridge
         self.receiver = Receiver("http")
         self.servers: list[Server] = []
         self.database: Server | None = None

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import psutil
 import pytest
+from integration.support import PYTANGO
 from tango_telemetry_tools._model import Span
 from tango_telemetry_tools._reader import Problems, find_files, read_spans
 from tango_telemetry_tools._tree import build_forest
@@ -94,6 +95,9 @@ check followers                    internal  my.app
     command_inout Calibrate        client    pytango.client
       Follower.Calibrate           server    Follower
 """
+
+
+needs_database = pytest.mark.skipif(PYTANGO < (10,), reason="PyTango 9.5's database server waits for itself")
 
 
 class Place(NamedTuple):
@@ -175,6 +179,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     return Finished(place, result, load(place.folder / "spans", find_trace_id(result.stdout)))
 
 
+@needs_database
 def test_the_forest_span_by_span(demo: Finished) -> None:
     forest = build_forest(demo.spans)
     rows = [(row.depth, row.span.name, row.span.kind, row.span.service) for row in forest.rows if row.span]
@@ -185,6 +190,7 @@ def test_the_forest_span_by_span(demo: Finished) -> None:
     assert len(forest.rows) == len(demo.spans)
 
 
+@needs_database
 def test_devices_and_the_one_failure(demo: Finished) -> None:
     servers = {span.resource.instance for span in demo.spans if span.service in ("Leader", "Follower")}
     assert servers == {"demo/leader/1", "demo/follower/1", "demo/follower/2"}
@@ -194,6 +200,7 @@ def test_devices_and_the_one_failure(demo: Finished) -> None:
     assert all("FollowerIsOff" in reason and "turn it on first" in reason for _, reason in failed)
 
 
+@needs_database
 def test_what_it_says_and_leaves(demo: Finished) -> None:
     output = demo.result.stdout
     assert demo.result.stderr == ""
@@ -209,6 +216,7 @@ def test_what_it_says_and_leaves(demo: Finished) -> None:
     assert_nothing_left(demo.place, output)
 
 
+@needs_database
 def test_twenty_followers(tmp_path: Path) -> None:
     place = create_place(tmp_path)
     result = place.run("--followers", "20", "--endpoint", "spans")
@@ -234,6 +242,7 @@ def _hear_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+@needs_database
 @pytest.mark.parametrize(
     ("signum", "marker", "times"),
     [
@@ -271,6 +280,7 @@ def test_stopped_from_outside(tmp_path: Path, signum: signal.Signals, marker: st
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "tmp"]
 
 
+@needs_database
 @pytest.mark.parametrize(
     ("program", "module", "step", "complaint"),
     [
@@ -347,6 +357,7 @@ def collector() -> Iterator[tuple[str, list[bytes]]]:
         thread.join()
 
 
+@needs_database
 def test_to_a_collector(tmp_path: Path, collector: tuple[str, list[bytes]]) -> None:
     endpoint, bodies = collector
     place = create_place(tmp_path)
@@ -357,4 +368,13 @@ def test_to_a_collector(tmp_path: Path, collector: tuple[str, list[bytes]]) -> N
     of_trace = [body for body in bodies if bytes.fromhex(trace_id) in body]
     for service in (b"my.app", b"pytango.client", b"Leader", b"Follower"):
         assert any(service in body for body in of_trace)
+    assert_nothing_left(place, result.stdout)
+
+
+@pytest.mark.skipif(PYTANGO >= (10,), reason="the database server of PyTango 10 works")
+def test_without_a_database_server_that_works(tmp_path: Path) -> None:
+    place = create_place(tmp_path)
+    result = place.run()
+    assert result.returncode == 1
+    assert "tango-telemetry demo: the demo needs PyTango 10" in result.stderr
     assert_nothing_left(place, result.stdout)

@@ -35,7 +35,10 @@ import tango_telemetry_client, tango_telemetry_server
 imported = snapshot() == before
 client, server = tango_telemetry_client.TangoClientInstrumentor(), tango_telemetry_server.TangoServerInstrumentor()
 client.instrument(); server.instrument(); client.instrument()
-tango.Util(["x", "y", "-nodb", "-dlist", "a/b/c", "-ORBendPoint", "giop:tcp:127.0.0.1:"]).add_class(Motor.TangoClassClass, Motor, "Motor")
+if [int(part) for part in tango.__version__.split(".")[:2]] >= [10, 1]:
+    # On 9.5.1 and 10.0.3 a Util that is never initialised ends the process in an abort, with or without us.
+    util = tango.Util(["x", "y", "-nodb", "-dlist", "a/b/c", "-ORBendPoint", "giop:tcp:127.0.0.1:"])
+    util.add_class(Motor.TangoClassClass, Motor, "Motor")
 changed = snapshot() != before
 server.uninstrument(); client.uninstrument(); client.uninstrument()
 print(imported, changed, snapshot() == before)

@@ -163,6 +163,10 @@ def test_tangorc_is_read_below_the_environment(tmp_path: Path, monkeypatch):
     assert found["TANGO_TELEMETRY_ENABLE"] == "on"
     assert found["TANGO_TELEMETRY_TRACES_EXPORTER"] == "console"
     assert found.get("TANGO_HOST") != "elsewhere:1"
+    # ... also where a parent process handed the same value on
+    monkeypatch.setenv("TANGO_TELEMETRY_ENABLE", "on")
+    monkeypatch.setenv("PYTANGO_TELEMETRY_HANDED_ON", json.dumps({"TANGO_TELEMETRY_ENABLE": ("on", None)}))
+    assert TelemetryConfig.from_env(_config.read_environment()).enabled is True
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=60) | st.just("x" * 1_000_000), max_size=6))

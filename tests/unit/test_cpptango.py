@@ -9,7 +9,9 @@ from tango_telemetry import TelemetryConfig
 from tango_telemetry._cpptango import (
     apply_cpptango_environment,
     cpptango_environment,
+    environment_afterwards,
     environment_when_off,
+    restore_environment,
 )
 
 HTTP = {
@@ -59,6 +61,16 @@ def test_with_kernel_spans_10_1_gets_10_3s_settings_in_its_own_names():
 @pytest.mark.parametrize("version", [(10, 0, 3), (10, 1, 5), (10, 3, 1)])
 def test_cpptango_is_off_where_the_context_travels_by_giop_alone(version):
     assert handed(HTTP, version, idl=False) == {"TANGO_TELEMETRY_ENABLE": "off"}
+    to_files = {
+        **HTTP,
+        "TANGO_TELEMETRY_TRACES_EXPORTER": "file",
+        "TANGO_TELEMETRY_TRACES_ENDPOINT": "/spans",
+    }
+    assert handed(to_files, version, idl=False) == {
+        "TANGO_TELEMETRY_ENABLE": "off",
+        "TANGO_TELEMETRY_TRACES_EXPORTER": None,
+        "TANGO_TELEMETRY_TRACES_ENDPOINT": None,
+    }
 
 
 @pytest.mark.parametrize(
@@ -94,7 +106,7 @@ def test_logging_is_passed_on_when_asked_for():
 
 def test_child_processes_read_the_users_settings_again():
     environment = dict(HTTP)
-    apply_cpptango_environment({"TANGO_TELEMETRY_ENABLE": "off"}, HTTP, environment)
+    apply_cpptango_environment({"TANGO_TELEMETRY_ENABLE": "off"}, environment)
     assert environment["TANGO_TELEMETRY_ENABLE"] == "off"
     assert json.loads(environment["PYTANGO_TELEMETRY_HANDED_ON"]) == {"TANGO_TELEMETRY_ENABLE": ["off", "on"]}
     assert TelemetryConfig.from_env(environment).enabled is True
@@ -107,9 +119,56 @@ def test_a_process_that_is_off_hands_on_what_cpptango_can_parse_and_nothing_else
         "TANGO_TELEMETRY_ENABLE": "",
         "TANGO_TELEMETRY_TYPES": "",
         "TANGO_TELEMETRY_TRACES_EXPORTER": "file",
+        "TANGO_TELEMETRY_TRACES_ENDPOINT": "/spans",
+        "TANGO_TELEMETRY_TRACING_ENDPOINTS": "cerr",
     }
     assert environment_when_off(hostile) == {
         "TANGO_TELEMETRY_ENABLE": "off",
         "TANGO_TELEMETRY_TYPES": None,
         "TANGO_TELEMETRY_TRACES_EXPORTER": None,
+        "TANGO_TELEMETRY_TRACES_ENDPOINT": None,
+    }
+
+
+@pytest.mark.parametrize("version", [(10, 0, 3), (10, 1, 5), (10, 3, 1)])
+@pytest.mark.parametrize("kernel", [True, False])
+def test_what_was_handed_on_is_put_back(version, kernel):
+    user = {**HTTP, "TANGO_TELEMETRY_TOPICS": "", "HOME": "/home/me"}
+    environment = dict(user)
+    apply_cpptango_environment(handed(user, version, kernel=kernel), environment)
+    assert environment != user
+    apply_cpptango_environment(handed(user, version, kernel=not kernel), environment)  # and again
+    restore_environment(environment)
+    assert environment == user
+
+
+def test_a_child_process_puts_back_what_its_parent_had():
+    inherited = dict(HTTP)
+    apply_cpptango_environment(handed(HTTP, (10, 3, 1)), inherited)
+    apply_cpptango_environment(handed(HTTP, (10, 1, 5)), inherited)
+    restore_environment(inherited)
+    assert inherited == HTTP
+
+
+def test_what_was_set_since_is_the_users_word_and_stays():
+    environment = dict(HTTP)
+    apply_cpptango_environment(handed(HTTP, (10, 3, 1)), environment)
+    environment["TANGO_TELEMETRY_TOPICS"] = "polling"
+    restore_environment(environment)
+    assert environment == {**HTTP, "TANGO_TELEMETRY_TOPICS": "polling"}
+
+
+@pytest.mark.parametrize("note", ["", "garbage", "[]", '{"TANGO_TELEMETRY_ENABLE": 1}'])
+def test_a_note_that_is_none_puts_nothing_back(note):
+    environment = {**HTTP, "PYTANGO_TELEMETRY_HANDED_ON": note}
+    restore_environment(environment)
+    assert environment == HTTP
+
+
+def test_afterwards_pytango_gets_the_users_settings_unless_it_cannot_follow_them():
+    assert environment_afterwards(HTTP) == {}
+    ours = {"TANGO_TELEMETRY_ENABLE": "on", "TANGO_TELEMETRY_TRACING_EXPORTERS": "file"}
+    assert environment_afterwards(ours) == {
+        "TANGO_TELEMETRY_ENABLE": "off",
+        "TANGO_TELEMETRY_TRACING_EXPORTERS": None,
     }

@@ -15,7 +15,14 @@ from tango_telemetry._exclusion import check_pattern
 from tango_telemetry.pipeline import Endpoint, PipelineSettings, WireSettings
 from tango_telemetry.pipeline._redact import redact_url
 
-__all__ = ["Endpoint", "TelemetryConfig", "TelemetryWarning", "read_environment"]
+__all__ = [
+    "Endpoint",
+    "TelemetryConfig",
+    "TelemetryWarning",
+    "as_the_user_set_it",
+    "read_environment",
+    "read_note",
+]
 
 _T = TypeVar("_T")
 
@@ -213,7 +220,7 @@ class TelemetryConfig:
 
         Both families of Tango's variables are read; where both are set, 10.3's wins, as in cppTango 10.3.
         """
-        mapping = _as_the_user_set_it(mapping)
+        mapping = as_the_user_set_it(mapping)
         reader = _Reader(mapping)
         newer = env.TANGO_TELEMETRY_TRACING_EXPORTERS in mapping or (
             env.TANGO_TELEMETRY_TRACING_ENDPOINTS in mapping
@@ -312,24 +319,31 @@ def _read_pipeline_settings(reader: _Reader) -> PipelineSettings:
     )
 
 
-def _as_the_user_set_it(mapping: Mapping[str, str]) -> Mapping[str, str]:
-    """Undo what a parent process handed to cppTango through the environment (see ``_cpptango``)."""
-    note = mapping.get(env.PYTANGO_TELEMETRY_HANDED_ON)
+def read_note(mapping: Mapping[str, str]) -> dict[str, tuple[str, str | None]]:
+    """Give what a process handed to cppTango through the environment (see ``_cpptango``), and what the user had there."""
+    try:
+        note = json.loads(mapping.get(env.PYTANGO_TELEMETRY_HANDED_ON) or "{}")
+        return {
+            str(name): (str(given), None if original is None else str(original))
+            for name, (given, original) in note.items()
+        }
+    except (ValueError, TypeError, AttributeError):
+        return {}
+
+
+def as_the_user_set_it(mapping: Mapping[str, str]) -> Mapping[str, str]:
+    """Undo what this process or its parent handed to cppTango through the environment."""
+    note = read_note(mapping)
     if not note:
         return mapping
-    try:
-        handed = json.loads(note)
-        changes = {str(name): (str(given), original) for name, (given, original) in handed.items()}
-    except (ValueError, TypeError, AttributeError):
-        return mapping
     restored = dict(mapping)
-    for name, (given, original) in changes.items():
+    for name, (given, original) in note.items():
         if restored.get(name, "") != given:
             continue  # somebody has set it since: that is the user's word
         if original is None:
             restored.pop(name, None)
         else:
-            restored[name] = str(original)
+            restored[name] = original
     return restored
 
 
@@ -355,9 +369,10 @@ def tangorc_paths() -> tuple[Path, ...]:
 
 
 def read_environment() -> dict[str, str]:
-    """Give the environment of the process over what the tangorc files say about telemetry."""
+    """Give the environment of the process, as the user set it, over what the tangorc files say about telemetry."""
     merged: dict[str, str] = {}
     for path in reversed(tangorc_paths()):
         merged.update(_read_tangorc(path))
-    merged.update(os.environ)
+    merged.update(as_the_user_set_it(os.environ))
+    merged.pop(env.PYTANGO_TELEMETRY_HANDED_ON, None)
     return merged

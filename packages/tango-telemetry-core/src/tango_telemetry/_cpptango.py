@@ -2,7 +2,8 @@
 
 A value that cppTango cannot parse ends the process (10.3.1: ``TANGO_TELEMETRY_LOGGING_EXPORTERS=none``, an empty
 ``TANGO_TELEMETRY_TYPES``, an unknown exporter), so only validated values reach it. What the user had set is noted in
-``PYTANGO_TELEMETRY_HANDED_ON``, so that child processes, which inherit the environment, read the user's settings.
+``PYTANGO_TELEMETRY_HANDED_ON``, so that child processes, which inherit the environment, read the user's settings, and
+so that the last ``uninstrument()`` can put it back.
 """
 
 from __future__ import annotations
@@ -12,9 +13,15 @@ import os
 from collections.abc import Mapping, MutableMapping
 
 from tango_telemetry import environment_variables as env
-from tango_telemetry._config import TelemetryConfig
+from tango_telemetry._config import TelemetryConfig, as_the_user_set_it, read_note
 
-__all__ = ["apply_cpptango_environment", "cpptango_environment", "environment_when_off"]
+__all__ = [
+    "apply_cpptango_environment",
+    "cpptango_environment",
+    "environment_afterwards",
+    "environment_when_off",
+    "restore_environment",
+]
 
 _KNOWN = ("console", "grpc", "http")
 
@@ -37,7 +44,8 @@ def cpptango_environment(
     if tango_version < (10,):
         return {}
     if not idl and not kernel and "logging" not in config.types:
-        return {env.TANGO_TELEMETRY_ENABLE: "off"}
+        # cppTango parses the rest all the same, and fails for what it does not know (10.0, 10.1: the exporter `file`).
+        return {**environment_when_off(user), env.TANGO_TELEMETRY_ENABLE: "off"}
     endpoints = [(e.exporter, e.target) for e in config.endpoints if e.exporter in _KNOWN] if kernel else []
     # cppTango cannot write files and loses the context with exporter `none` (10.0.3): its console stands in.
     endpoints = endpoints or [("console", "cerr" if kernel else "cout")]
@@ -71,6 +79,12 @@ _CHOICES = {
     env.TANGO_TELEMETRY_TRACES_EXPORTER: (*_KNOWN, "none"),
     env.TANGO_TELEMETRY_LOGS_EXPORTER: (*_KNOWN, "none"),
 }
+_ENDPOINTS = {
+    env.TANGO_TELEMETRY_TRACING_EXPORTERS: env.TANGO_TELEMETRY_TRACING_ENDPOINTS,
+    env.TANGO_TELEMETRY_LOGGING_EXPORTERS: env.TANGO_TELEMETRY_LOGGING_ENDPOINTS,
+    env.TANGO_TELEMETRY_TRACES_EXPORTER: env.TANGO_TELEMETRY_TRACES_ENDPOINT,
+    env.TANGO_TELEMETRY_LOGS_EXPORTER: env.TANGO_TELEMETRY_LOGS_ENDPOINT,
+}
 
 
 def environment_when_off(user: Mapping[str, str]) -> dict[str, str | None]:
@@ -93,6 +107,9 @@ def environment_when_off(user: Mapping[str, str]) -> dict[str, str | None]:
         items = [item.strip().lower() for item in user.get(name, choices[0])[:4096].split(",")]
         if any(item not in choices for item in items):
             given[name] = None
+            if name in _ENDPOINTS and _ENDPOINTS[name] in user:
+                # Without its exporter it is taken for the console's, and every proxy fails (10.3.1, also when off).
+                given[_ENDPOINTS[name]] = None
     return given
 
 
@@ -114,16 +131,27 @@ def _logging_endpoints(user: Mapping[str, str]) -> list[tuple[str, str]]:
     ]
 
 
+def environment_afterwards(user: Mapping[str, str]) -> dict[str, str | None]:
+    """Give what to change in the user's environment when tracing has been taken back. Pure.
+
+    PyTango's own tracing then follows the user's settings. Where they name an exporter that only we have, nothing can
+    follow them: cppTango would fail, or print its spans (10.3.1), so it is off.
+    """
+    given = environment_when_off(user)
+    if not {env.TANGO_TELEMETRY_TRACING_EXPORTERS, env.TANGO_TELEMETRY_TRACES_EXPORTER}.isdisjoint(given):
+        given[env.TANGO_TELEMETRY_ENABLE] = "off"
+    return given
+
+
 def apply_cpptango_environment(
-    given: Mapping[str, str | None],
-    user: Mapping[str, str],
-    environment: MutableMapping[str, str] | None = None,
+    given: Mapping[str, str | None], environment: MutableMapping[str, str] | None = None
 ) -> None:
-    """Set ``given`` in the environment of the process and note what the user had, for child processes.
+    """Set ``given`` in the environment of the process and note what the user had there.
 
     :param environment: ``os.environ`` unless a test gives another mapping
     """
     target = os.environ if environment is None else environment
+    user = as_the_user_set_it(target)
     note: dict[str, tuple[str, str | None]] = {}
     for name, value in given.items():
         if target.get(name) == value:
@@ -134,8 +162,19 @@ def apply_cpptango_environment(
         else:
             target[name] = value
     if note:
-        try:
-            earlier = json.loads(target.get(env.PYTANGO_TELEMETRY_HANDED_ON, "{}"))
-        except ValueError:
-            earlier = {}
-        target[env.PYTANGO_TELEMETRY_HANDED_ON] = json.dumps({**earlier, **note})
+        target[env.PYTANGO_TELEMETRY_HANDED_ON] = json.dumps({**read_note(target), **note})
+
+
+def restore_environment(environment: MutableMapping[str, str] | None = None) -> None:
+    """Put back what the user had, here or in the parent process; a variable set since then keeps its value.
+
+    :param environment: ``os.environ`` unless a test gives another mapping
+    """
+    target = os.environ if environment is None else environment
+    user = as_the_user_set_it(target)
+    for name in read_note(target):
+        if name in user:
+            target[name] = user[name]
+        else:
+            target.pop(name, None)
+    target.pop(env.PYTANGO_TELEMETRY_HANDED_ON, None)

@@ -11,9 +11,16 @@ import warnings
 from typing import Any
 
 from tango_telemetry import _otel
-from tango_telemetry._builtin import silence_builtin_tracing
+from tango_telemetry import environment_variables as env
+from tango_telemetry._builtin import leave_builtin_tracing_out, silence_builtin_tracing
 from tango_telemetry._config import TelemetryConfig, TelemetryWarning, read_environment
-from tango_telemetry._cpptango import apply_cpptango_environment, cpptango_environment, environment_when_off
+from tango_telemetry._cpptango import (
+    apply_cpptango_environment,
+    cpptango_environment,
+    environment_afterwards,
+    environment_when_off,
+    restore_environment,
+)
 from tango_telemetry._current import make_current
 from tango_telemetry._failures import record_failure
 from tango_telemetry._guard import guarded
@@ -134,7 +141,7 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
     _set_native(native)
     user = read_environment()
     apply_cpptango_environment(
-        cpptango_environment(settings, user, tango_version=version, idl=idl, kernel=kernel), user
+        cpptango_environment(settings, user, tango_version=version, idl=idl, kernel=kernel)
     )
 
 
@@ -154,17 +161,26 @@ def _is_omni_thread() -> bool:
 
 def stay_off() -> None:
     """Keep what cppTango cannot parse away from it in a process whose telemetry is off."""
-    user = read_environment()
-    apply_cpptango_environment(environment_when_off(user), user)
+    apply_cpptango_environment(environment_when_off(read_environment()))
 
 
 def deactivate() -> None:
-    """Take one instrumentor back; with the last one the bridge goes too."""
+    """Take one instrumentor back; with the last one the bridge goes too, and the environment is the user's again."""
     state.active = max(0, state.active - 1)
     if not state.active:
         _patches.undo()
+        guarded(_hand_back)
         state.bridge = NoOpBridge()
         state.make_current = make_current
         _set_native(None)
         state.tracer_provider = None
         state.reset_tracers()
+
+
+def _hand_back() -> None:
+    restore_environment()
+    if tango_version() >= (10,):
+        given = environment_afterwards(read_environment())
+        apply_cpptango_environment(given)
+        if given.get(env.TANGO_TELEMETRY_ENABLE) == "off":
+            leave_builtin_tracing_out()  # 10.0 and 10.1 made up their mind when they were imported

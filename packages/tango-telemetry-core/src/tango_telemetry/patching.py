@@ -108,7 +108,10 @@ class Patches:
             cell.cell_contents = make(without_builtin_tracing(original))
             self._undo.append(functools.partial(setattr, cell, "cell_contents", original))
             return True
-        self.set_attribute(owner, name, make(without_builtin_tracing(raw)))
+        made = make(without_builtin_tracing(raw))
+        if made.__doc__ is None and raw.__doc__ is not None:
+            made.__doc__ = raw.__doc__  # 10.0 documents its tracing wrapper, and not what is in it
+        self.set_attribute(owner, name, made)
         return True
 
     def undo(self) -> None:

@@ -63,22 +63,29 @@ class ControlSystem:
 
     def start_database(self) -> None:
         """Start PyTango's database server with SQLite. Raises ProgramError."""
+        pytango = version("pytango")
+        if int(pytango.split(".")[0]) < 10:
+            raise ProgramError(
+                f"the demo needs PyTango 10: the database server of {pytango} waits for itself for ever while it makes "
+                "its tables. Programs of your own are traced with it too: docs/how-to/tango9.md"
+            )
         for attempt in range(_PORT_ATTEMPTS):
             port = _find_free_port()
             self.host = self._environment["TANGO_HOST"] = f"127.0.0.1:{port}"
-            arguments = [f"--port={port}", "2"]
-            if int(version("pytango").split(".")[0]) >= 10:
-                # PyTango 9.5 has no such option and listens on every interface.
-                arguments.insert(0, "--host=127.0.0.1")
-            untraced = {
-                **self._environment,
-                "TANGO_TELEMETRY_ENABLE": "off",
+            environment = {
+                **self._create_untraced(),
                 "PYTANGO_DATABASE_NAME": str(self._folder / "tango_database.db"),
             }
-            command = [sys.executable, "-m", "tango.databaseds.database", *arguments]
-            database = self._programs.start("database server", command, untraced, self._folder)
+            command = [
+                sys.executable,
+                "-m",
+                "tango.databaseds.database",
+                "--host=127.0.0.1",
+                f"--port={port}",
+                "2",
+            ]
+            database = self._programs.start("database server", command, environment, self._folder)
             try:
-                # PyTango 9.5's database server says nothing when it is ready.
                 database.wait_until(functools.partial(_is_listening, port), _START_TIMEOUT)
                 return
             except ProgramError:
@@ -89,11 +96,18 @@ class ControlSystem:
 
     def register_devices(self, followers: int) -> None:
         """Tell the database which devices there are. Raises ProgramError."""
-        untraced = {**self._environment, "TANGO_TELEMETRY_ENABLE": "off"}
         command = [sys.executable, str(DEMO / "register.py"), str(followers)]
-        self._programs.start("registration of the devices", command, untraced, self._folder).wait(
-            _START_TIMEOUT
-        )
+        title = "registration of the devices"
+        self._programs.start(title, command, self._create_untraced(), self._folder).wait(_START_TIMEOUT)
+
+    def _create_untraced(self) -> dict[str, str]:
+        """Give the environment of a program without us: cppTango 10.0 and 10.1 fail for the exporter ``file``, even when off."""
+        untraced = {
+            name: value
+            for name, value in self._environment.items()
+            if not name.startswith("TANGO_TELEMETRY_")
+        }
+        return {**untraced, "TANGO_TELEMETRY_ENABLE": "off"}
 
     def start_servers(self) -> tuple[Program, ...]:
         """Start both device servers side by side. Raises ProgramError."""

@@ -8,6 +8,7 @@ import shlex
 import time
 from typing import Any
 
+from tango_telemetry._builtin import leave_builtin_tracing_out
 from tango_telemetry.pipeline._redact import redact_url
 
 from .model import DeviceReport, Diagnosis
@@ -30,6 +31,7 @@ def look(diagnosis: Diagnosis, name: str) -> None:
     for variable in [name for name in os.environ if name.startswith("TANGO_TELEMETRY_")]:
         del os.environ[variable]  # a value that cppTango cannot parse would end this process here
     os.environ["TANGO_TELEMETRY_ENABLE"] = "off"
+    leave_builtin_tracing_out()  # 10.0 and 10.1 read that when they were imported, and print spans where we answer
     try:
         diagnosis.device = _ask(tango, name)
     except tango.DevFailed as failure:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tango_telemetry import TelemetryConfig
 from tango_telemetry import environment_variables as env
-from tango_telemetry._config import _as_the_user_set_it, _read_tangorc, tangorc_paths
+from tango_telemetry._config import _read_tangorc, as_the_user_set_it, tangorc_paths
 from tango_telemetry.pipeline._redact import HIDDEN, redact_url
 
 from .model import Diagnosis, Setting
@@ -54,7 +54,7 @@ def read_sources(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
         found.update({name: (value, str(path)) for name, value in _read_tangorc(path).items()})
     relevant = {
         name: value
-        for name, value in _as_the_user_set_it(environ).items()
+        for name, value in as_the_user_set_it(environ).items()
         if "TELEMETRY" in name or name.startswith("OTEL_") or name == "TANGO_HOST"
     }
     found.update({name: (value, "environment") for name, value in relevant.items()})
