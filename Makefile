@@ -27,7 +27,7 @@ test: $(STAMP) lint types layers docs ## everything CI runs
 test-faults: $(STAMP) ## every fault with every way to end, over every exporter and provider; half an hour
 	TANGO_TELEMETRY_TEST_FULL=on $(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 
-test-sdk-spans: $(STAMP) ## the integration tests with the SDK's spans in place of those in C++
+test-sdk-spans: $(STAMP) ## the integration tests with spans of the SDK's and calls in Python, nothing of either in C++
 	TANGO_TELEMETRY_TEST_NATIVE_SPANS=off $(BIN)/python -m pytest -n 3 --dist loadfile tests/integration $(PYTEST_ARGS)
 
 test-sdk-suite: $(STAMP) ## the OpenTelemetry SDK's own tests on the provider in C++

@@ -181,6 +181,7 @@ class System:
             "TANGO_TELEMETRY_TRACES_ENDPOINT": self.receiver.endpoint,
             "PYTANGO_TELEMETRY_CONTEXT_BRIDGE": bridge,
             "PYTANGO_TELEMETRY_NATIVE_SPANS": os.environ.get("TANGO_TELEMETRY_TEST_NATIVE_SPANS", ""),
+            "PYTANGO_TELEMETRY_NATIVE_CALLS": os.environ.get("TANGO_TELEMETRY_TEST_NATIVE_SPANS", ""),
             "PYTANGO_TELEMETRY_RAISE_INTERNAL_ERRORS": "on",
             "HOME": str(self.folder),
             "PYTHONUNBUFFERED": "1",

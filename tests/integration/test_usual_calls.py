@@ -63,13 +63,15 @@ def system():
 
 
 def run(system: System, script: str, **environment: str) -> str:
+    environment["PYTANGO_TELEMETRY_NATIVE_CALLS"] = "on"
     server = system.start_server(SERVER, "Counter/test", "sys/counter/1", **environment)
     system.clear()
     return system.run_client(CLIENT + script, server.proxy_name("sys/counter/1"), **environment)
 
 
+@pytest.mark.parametrize("spans", ["on", "off"])
 @pytest.mark.parametrize("bridge", ["auto", "giop"])
-def test_each_place_is_begun_in_python_once(system: System, bridge: str) -> None:
+def test_each_place_is_begun_in_python_once(system: System, bridge: str, spans: str) -> None:
     output = run(
         system,
         """
@@ -84,6 +86,7 @@ print("client", len(begun))
 print("server", proxy.command_inout("BegunInPython"))
 """,
         PYTANGO_TELEMETRY_CONTEXT_BRIDGE=bridge,
+        PYTANGO_TELEMETRY_NATIVE_SPANS=spans,
     )
     assert "client 3" in output
     # Go, level and BegunInPython once on each thread that serves this client, and the start of the device.
@@ -134,9 +137,12 @@ go("another tracer")
 """
 
 
+@pytest.mark.parametrize("spans", ["on", "off"])
 @pytest.mark.parametrize("bridge", ["auto", "giop"])
-def test_a_plan_holds_until_what_it_rests_on_changes(system: System, bridge: str) -> None:
-    output = run(system, CHANGES, PYTANGO_TELEMETRY_CONTEXT_BRIDGE=bridge)
+def test_a_plan_holds_until_what_it_rests_on_changes(system: System, bridge: str, spans: str) -> None:
+    output = run(
+        system, CHANGES, PYTANGO_TELEMETRY_CONTEXT_BRIDGE=bridge, PYTANGO_TELEMETRY_NATIVE_SPANS=spans
+    )
     assert "hooked ['command_inout', 'command_inout']" in output
     usual = "{}  INTERNAL  app\n  command_inout Go  CLIENT  pytango.client\n    Counter.Go  SERVER  Counter\n"
     switch = "command_inout {0}  CLIENT  pytango.client\n  Counter.{0}  SERVER  Counter\n"

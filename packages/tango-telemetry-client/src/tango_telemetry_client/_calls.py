@@ -27,6 +27,8 @@ from tango_telemetry.instrumentation import (
     judged_modules,
     not_traced,
     pass_through_tracer,
+    record_arguments,
+    state,
 )
 
 from tango_telemetry_client._attributes import create_attributes, find_name
@@ -159,16 +161,23 @@ class CallBeginning:
         title = self.method if name is None else f"{self.method} {name}"
         if not_traced(context, attributes, "DataBase" if self.owner == "Database" else ""):
             tracer = pass_through_tracer()
-        elif quick is not None and epoch >= 0 and own is not None and site is None and not hooks.wanted:
+        elif quick is not None and epoch >= 0 and own is not None and site is None and self._may_be_kept():
             place = (None, 0, name) if frame is None else (frame.f_code, frame.f_lasti, name)
             quick.keep(own, epoch, place, title, _CLIENT, attributes, get_client_tracer())
         if site is None:
             call = TracedCall(tracer, title, _CLIENT, attributes, context, self.carry, links)
         else:
             call = DelegatedCall(site, tracer, title, _CLIENT, attributes, context, self.carry, links)
+        if state.config.capture_arguments:
+            guarded(record_arguments, call.span, args if name is None else args[1:], kwargs)
         if hooks.wanted:
             call.call_hooks(hooks, subject, self.operation.method)
         return call
+
+    @staticmethod
+    def _may_be_kept() -> bool:
+        """Whether the usual call has no more to do than a span."""
+        return not hooks.wanted and not state.config.capture_arguments
 
     def _attributes(
         self, subject: Any, name: str | None, args: tuple[Any, ...], kwargs: Mapping[str, Any], frame: Any

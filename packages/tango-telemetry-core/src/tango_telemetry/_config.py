@@ -205,6 +205,7 @@ class TelemetryConfig:
     patching_disabled: bool = False
     context_bridge: str = "auto"
     native_spans: bool = True
+    native_calls: bool = True
     capture_arguments: bool = False
     exclude: tuple[str, ...] = ()
     polling: bool = True
@@ -250,6 +251,7 @@ class TelemetryConfig:
             patching_disabled=reader.switch(env.PYTANGO_DISABLE_TELEMETRY_PATCHING, False),
             context_bridge=reader.choice(env.PYTANGO_TELEMETRY_CONTEXT_BRIDGE, BRIDGES, "auto"),
             native_spans=reader.switch(env.PYTANGO_TELEMETRY_NATIVE_SPANS, True),
+            native_calls=reader.switch(env.PYTANGO_TELEMETRY_NATIVE_CALLS, True),
             capture_arguments=reader.switch(env.PYTANGO_TELEMETRY_CAPTURE_ARGUMENTS, False),
             exclude=_read_exclusion(reader),
             polling=reader.switch(env.PYTANGO_TELEMETRY_POLLING, True),

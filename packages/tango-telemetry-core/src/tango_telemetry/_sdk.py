@@ -13,7 +13,7 @@ from tango_telemetry._resource import create_plain_resource, create_resource
 from tango_telemetry._sampling import limit_new_traces
 from tango_telemetry.bridge import import_native
 
-__all__ = ["create_tracer_provider", "load_native_spans"]
+__all__ = ["create_tracer_provider", "load_native_calls", "load_native_spans"]
 
 
 _queues: dict[pipeline.Pipeline, Any] = {}
@@ -21,7 +21,16 @@ _queues: dict[pipeline.Pipeline, Any] = {}
 
 def load_native_spans(config: TelemetryConfig) -> Any:
     """Give the module that records spans in C++, None where it is not installed or not wanted."""
-    if not config.native_spans or import_native() is None:
+    return _load_native() if config.native_spans else None
+
+
+def load_native_calls(config: TelemetryConfig) -> Any:
+    """Give the module that begins and ends calls in C++, whoever makes their spans; None where that is not wanted."""
+    return _load_native() if config.native_calls else None
+
+
+def _load_native() -> Any:
+    if import_native() is None:
         return None
     try:
         return importlib.import_module("tango_telemetry_native.spans")

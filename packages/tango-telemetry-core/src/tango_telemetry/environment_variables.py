@@ -62,6 +62,9 @@ PYTANGO_TELEMETRY_CONTEXT_BRIDGE: Final = "PYTANGO_TELEMETRY_CONTEXT_BRIDGE"
 PYTANGO_TELEMETRY_NATIVE_SPANS: Final = "PYTANGO_TELEMETRY_NATIVE_SPANS"
 """``off``: never make spans in C++, even where the native package is installed."""
 
+PYTANGO_TELEMETRY_NATIVE_CALLS: Final = "PYTANGO_TELEMETRY_NATIVE_CALLS"
+"""``off``: never begin and end calls in C++, even where the native package is installed."""
+
 PYTANGO_TELEMETRY_CAPTURE_ARGUMENTS: Final = "PYTANGO_TELEMETRY_CAPTURE_ARGUMENTS"
 """``on``: record the arguments of calls, each cut at 256 characters. Default ``off``."""
 

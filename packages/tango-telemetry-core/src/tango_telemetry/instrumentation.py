@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from tango_telemetry import _otel
 from tango_telemetry import semantic_conventions as names
+from tango_telemetry._arguments import record_arguments
 from tango_telemetry._builtin import complete_pytango, force_tracing_needed, leave_builtin_tracing_out
 from tango_telemetry._config import TelemetryConfig
 from tango_telemetry._failures import record_error, record_failure
@@ -84,6 +85,7 @@ __all__ = [
     "no_op_tracer_provider",
     "not_traced",
     "pass_through_tracer",
+    "record_arguments",
     "record_error",
     "record_failure",
     "set_span_in_context",

@@ -44,8 +44,23 @@ PyObject* call_slow(BeginningObject* self, PyObject* const* args, Py_ssize_t cou
     return PyObject_Vectorcall(self->slow, args, static_cast<std::size_t>(count), nullptr);
 }
 
-bool is_recording(ModuleState& state, PyObject* span) {
-    return Py_TYPE(span) == reinterpret_cast<PyTypeObject*>(state.span_class);
+// The span of a call. Its parent is `remote` or, without that, what `context` holds; context may be null.
+Ref start(ModuleState& state, const PlanObject* plan, PyObject* tracer, PyObject* context, const SpanNumbers* remote) {
+    if (TracerObject* const quick = quick_tracer(state, tracer)) {
+        return Ref(start_prepared_span(quick, plan->span, context, remote));
+    }
+    Ref own = Ref::borrow(context ? context : state.empty_context);
+    if (remote) {
+        Ref span_context(make_span_context(state, remote->trace_id_high, remote->trace_id_low, remote->span_id, true,
+                                           remote->flags, nullptr));
+        Ref parent(span_context ? PyObject_CallOneArg(state.remote_span_class, span_context.get()) : nullptr);
+        own = parent ? context_with(state, parent.get(), context) : Ref();
+    }
+    if (!own) {
+        return Ref();
+    }
+    PyObject* const arguments[] = {tracer, plan->span.title, own.get(), plan->span.kind, plan->span.attributes};
+    return Ref(PyObject_VectorcallMethod(state.s_start_span, arguments, 5 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr));
 }
 
 // --- handlers ------------------------------------------------------------------------------------------------
@@ -84,6 +99,10 @@ bool record_client(BeginningObject* self, ModuleState& state, PyObject* device, 
     if (!attributes) {
         return false;
     }
+    if (Py_TYPE(span) != reinterpret_cast<PyTypeObject*>(state.span_class)) {
+        Ref set(PyObject_CallMethodObjArgs(span, state.s_set_attributes, attributes.get(), nullptr));
+        return static_cast<bool>(set);
+    }
     auto* const recording = reinterpret_cast<SpanObject*>(span);
     const Limits& limits = recording->tracer->limits;
     return set_attributes(state,
@@ -105,8 +124,7 @@ Ref begin_usual_handler(BeginningObject* self, ModuleState& state, PyObject* dev
         return Ref();  // a caller in this process
     }
     Ref running = get_variable(self->variable);
-    TracerObject* const tracer = quick_tracer(state, plan->tracer);
-    if (running.get() != Py_None || !tracer || !plan->handler) {
+    if (running.get() != Py_None || !plan->handler) {
         return Ref();
     }
     SpanNumbers remote{};
@@ -120,14 +138,17 @@ Ref begin_usual_handler(BeginningObject* self, ModuleState& state, PyObject* dev
             return Ref();
         }
     }
-    Ref span(start_prepared_span(tracer, plan->span, nullptr, &remote));
+    Ref span = start(state, plan, plan->tracer, nullptr, &remote);
     if (!span) {
         return Ref();
     }
     PyObject* const pairs[] = {self->tracer_variable, plan->tracer, self->variable, plan->handler};
     Ref call(create_call(self->module, span.get(), context.get(), pairs, 2));
-    if (call && is_recording(state, span.get()) && !record_client(self, state, device, span.get(), found) &&
-        !absorb_error(state, "the client could not be told")) {
+    bool failed = false;
+    if (call && is_recording(state, span.get(), failed)) {
+        failed = !record_client(self, state, device, span.get(), found);
+    }
+    if (failed && !absorb_error(state, "the client could not be told")) {
         PyErr_Clear();
     }
     return call;
@@ -136,7 +157,7 @@ Ref begin_usual_handler(BeginningObject* self, ModuleState& state, PyObject* dev
 PyObject* begin_handler(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     BeginningObject* const beginning = as_beginning(self);
     ModuleState& state = state_of(beginning);
-    if (count == 1 && is_ready(state)) {
+    if (count == 2 && is_ready(state)) {
         Ref call = begin_usual_handler(beginning, state, args[0]);
         if (call) {
             return call.release();
@@ -237,12 +258,8 @@ Ref begin_usual_client(BeginningObject* self, ModuleState& state, PyObject* subj
         return Ref();
     }
     auto* const plan = reinterpret_cast<PlanObject*>(found_plan.get());
-    TracerObject* const tracer =
-        quick_tracer(state, device_tracer.get() == Py_None ? plan->tracer : device_tracer.get());
-    if (!tracer) {
-        return Ref();
-    }
-    Ref span(start_prepared_span(tracer, plan->span, context.get(), nullptr));
+    PyObject* const tracer = device_tracer.get() == Py_None ? plan->tracer : device_tracer.get();
+    Ref span = start(state, plan, tracer, context.get(), nullptr);
     if (!span) {
         return Ref();
     }
@@ -374,7 +391,7 @@ PyCFunction fast(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t))
 }
 
 PyMethodDef handler_methods[] = {
-    {"begin", fast(handler_begin), METH_FASTCALL, "begin(device, /): the call, or what the function in Python gives."},
+    {"begin", fast(handler_begin), METH_FASTCALL, "begin(device, args, /): the call, or what the function in Python gives."},
     {nullptr, nullptr, 0, nullptr},
 };
 

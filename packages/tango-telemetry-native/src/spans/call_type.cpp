@@ -50,10 +50,15 @@ PyObject* call_enter(PyObject* self, PyObject*) {
 
 bool end_of(CallObject* self) {
     ModuleState& state = state_of(self);
-    if (Py_TYPE(self->span) == reinterpret_cast<PyTypeObject*>(state.span_class)) {
+    PyTypeObject* const type = Py_TYPE(self->span);
+    if (type == reinterpret_cast<PyTypeObject*>(state.span_class)) {
         return end_span(reinterpret_cast<SpanObject*>(self->span), nullptr);
     }
-    return true;  // a span that is not recorded
+    if (type == reinterpret_cast<PyTypeObject*>(state.dropped_span_class)) {
+        return true;
+    }
+    Ref ended(PyObject_CallMethodNoArgs(self->span, state.s_end));
+    return static_cast<bool>(ended);
 }
 
 PyObject* call_end(PyObject* self, PyObject*) {
@@ -78,8 +83,9 @@ PyObject* call_check(PyObject* self, PyObject* const* args, Py_ssize_t count) {
         PyErr_SetString(PyExc_TypeError, "check() takes a function, its arguments and a result");
         return nullptr;
     }
-    if (Py_TYPE(call->span) != reinterpret_cast<PyTypeObject*>(state_of(call).span_class)) {
-        Py_RETURN_NONE;
+    bool failed = false;
+    if (!is_recording(state_of(call), call->span, failed)) {
+        return none_unless_foreign(state_of(call), !failed, "a result could not be checked");
     }
     Ref result(PyObject_CallFunctionObjArgs(args[0], call->span, args[1], args[2], nullptr));
     return none_unless_foreign(state_of(call), static_cast<bool>(result), "a result could not be checked");
@@ -155,6 +161,18 @@ PyType_Spec spec = {"tango_telemetry_native._spans.Call", sizeof(CallObject), 0,
 
 }  // namespace
 
+bool is_recording(ModuleState& state, PyObject* span, bool& failed) {
+    failed = false;
+    PyTypeObject* const type = Py_TYPE(span);
+    if (type == reinterpret_cast<PyTypeObject*>(state.span_class) ||
+        type == reinterpret_cast<PyTypeObject*>(state.dropped_span_class)) {
+        return type == reinterpret_cast<PyTypeObject*>(state.span_class);
+    }
+    Ref answer(PyObject_CallMethodNoArgs(span, state.s_is_recording));
+    failed = !answer;
+    return answer.get() == Py_True;
+}
+
 PyObject* create_call(PyObject* module, PyObject* span, PyObject* context, PyObject* const* pairs, Py_ssize_t count) {
     auto& state = *static_cast<ModuleState*>(PyModule_GetState(module));
     Ref own_context = context_with(state, span, context);
@@ -176,8 +194,7 @@ PyObject* create_call(PyObject* module, PyObject* span, PyObject* context, PyObj
 bool carry_call(PyObject* object, PyObject* name) {
     CallObject* const call = as_call(object);
     ModuleState& state = state_of(call);
-    const Identity& identity = reinterpret_cast<AnySpanObject*>(call->span)->identity;
-    if (enter_carrier(state, call->carried, name, call->span, identity)) {
+    if (enter_carrier(state, call->carried, name, call->span)) {
         return true;
     }
     PyObject *kind, *value, *traceback;

@@ -35,8 +35,11 @@ struct PlanKey {
 // The plan in the `__dict__` of a proxy or device; null without an error if there is none that still holds.
 Ref find_plan(ModuleState& state, PyObject* subject, const PlanKey& key);
 
-// The tracer, if it makes spans without asking anybody in Python; else null. Borrowed.
+// The tracer, if it is one of C++ that makes spans without asking anybody in Python; else null. Borrowed.
 TracerObject* quick_tracer(ModuleState& state, PyObject* tracer);
+
+// Of a span of any make.
+bool is_recording(ModuleState& state, PyObject* span, bool& failed);
 
 // A call whose span is current with the context variables of `pairs`. `context` is the one the span was started in, or null.
 PyObject* create_call(PyObject* module, PyObject* span, PyObject* context, PyObject* const* pairs, Py_ssize_t count);

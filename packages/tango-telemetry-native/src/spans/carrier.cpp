@@ -127,14 +127,14 @@ struct SpanTexts {
     char parent[kParentSize];
     char entry[kEntrySize];
 
-    explicit SpanTexts(const Identity& identity) {
+    explicit SpanTexts(const SpanNumbers& span) {
         std::memcpy(parent, "00-", 3);
-        char* at = write_hex(write_hex(parent + 3, identity.trace_id_high, 16), identity.trace_id_low, 16);
+        char* at = write_hex(write_hex(parent + 3, span.trace_id_high, 16), span.trace_id_low, 16);
         *at++ = '-';
         char* const own = at;
-        at = write_hex(at, identity.span_id, 16);
+        at = write_hex(at, span.span_id, 16);
         *at++ = '-';
-        write_hex(at, identity.flags & 3U, 2);
+        write_hex(at, span.flags & 3U, 2);
         std::memcpy(entry, "tango=", 6);
         std::memcpy(entry + 6, own, 19);
     }
@@ -158,8 +158,8 @@ PyObject* open_in_python(ModuleState& state, PyObject* name, const SpanTexts& te
 }
 
 // By cppTango's own functions, else by way of the class in Python. False with an error set.
-bool open_scope(ModuleState& state, Carried& carried, PyObject* name, const Identity& identity) {
-    const SpanTexts texts(identity);
+bool open_scope(ModuleState& state, Carried& carried, PyObject* name, const SpanNumbers& span) {
+    const SpanTexts texts(span);
     if (state.idl && state.idl->is_ready()) {
         Py_ssize_t size = 0;
         const char* const text = PyUnicode_AsUTF8AndSize(name, &size);
@@ -178,6 +178,33 @@ bool open_scope(ModuleState& state, Carried& carried, PyObject* name, const Iden
 bool close_scope(ModuleState& state, PyObject* scope) {
     Ref left(PyObject_CallMethodObjArgs(scope, state.s_dunder_exit, Py_None, Py_None, Py_None, nullptr));
     return static_cast<bool>(left);
+}
+
+enum class Named { kNothing, kByNumbers, kByMore, kError };
+
+// What a context that is to travel has to say of the span: its numbers, a trace state too, or nothing.
+Named read_span(ModuleState& state, PyObject* span, SpanNumbers& numbers) {
+    SpanContextFields fields;
+    PyObject* trace_state;
+    if (PyObject_TypeCheck(span, state.span_base) || PyObject_TypeCheck(span, state.dropped_span_base)) {
+        const Identity& identity = reinterpret_cast<AnySpanObject*>(span)->identity;
+        numbers = {identity.trace_id_high, identity.trace_id_low, identity.span_id, identity.flags};
+        trace_state = identity.trace_state;
+        if (!identity.span_id && identity.context) {
+            return Named::kByMore;  // a tracer that is switched off hands its parent on
+        }
+    } else {
+        Ref context(PyObject_CallMethodNoArgs(span, state.s_get_span_context));
+        if (!context || !read_span_context(state, context.get(), fields)) {
+            return Named::kError;
+        }
+        numbers = {fields.trace_id_high, fields.trace_id_low, fields.span_id, fields.flags};
+        trace_state = fields.trace_state.get();
+    }
+    if (!(numbers.trace_id_high || numbers.trace_id_low) || !numbers.span_id) {
+        return Named::kNothing;
+    }
+    return trace_state && trace_state != state.default_trace_state ? Named::kByMore : Named::kByNumbers;
 }
 
 bool enter_in_python(ModuleState& state, Carried& carried, PyObject* name, PyObject* span) {
@@ -225,23 +252,27 @@ PyObject* set_carrier(PyObject* module, PyObject* args) {
     Py_RETURN_NONE;
 }
 
-bool enter_carrier(ModuleState& state, Carried& carried, PyObject* name, PyObject* span, const Identity& identity) {
-    if (!(identity.trace_id_high || identity.trace_id_low) || !identity.span_id) {
-        return true;
-    }
-    if (identity.trace_state && identity.trace_state != state.default_trace_state) {
-        return enter_in_python(state, carried, name, span);
+bool enter_carrier(ModuleState& state, Carried& carried, PyObject* name, PyObject* span) {
+    SpanNumbers numbers{};
+    switch (read_span(state, span, numbers)) {
+        case Named::kNothing:
+            return true;
+        case Named::kError:
+            return false;
+        case Named::kByMore:
+            return enter_in_python(state, carried, name, span);
+        case Named::kByNumbers:
+            break;
     }
     if (state.giop) {
-        const int previous = state.giop->set_span(
-            {identity.trace_id_high, identity.trace_id_low, identity.span_id, identity.flags});
+        const int previous = state.giop->set_span(numbers);
         if (previous == GiopFunctions::busy) {
             return enter_in_python(state, carried, name, span);
         }
         carried.giop = state.giop;
         carried.giop_previous = previous;
     }
-    if (state.carrier_scope && !open_scope(state, carried, name, identity)) {
+    if (state.carrier_scope && !open_scope(state, carried, name, numbers)) {
         PyObject *kind, *value, *traceback;
         PyErr_Fetch(&kind, &value, &traceback);
         if (!leave_carrier(state, carried)) {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "../bridge_functions.h"
-#include "identity.h"
+#include "objects.h"
 
 namespace tango_spans {
 
@@ -23,7 +23,7 @@ struct Carried {
 PyObject* set_carrier(PyObject* module, PyObject* args);
 
 // The span goes to the calls that this thread makes from now on. False with an error set, and nothing has changed.
-bool enter_carrier(ModuleState& state, Carried& carried, PyObject* name, PyObject* span, const Identity& identity);
+bool enter_carrier(ModuleState& state, Carried& carried, PyObject* name, PyObject* span);
 
 // False with an error set; everything is taken back nevertheless.
 bool leave_carrier(ModuleState& state, Carried& carried);

@@ -112,7 +112,7 @@ PyObject* plans_put(PyObject* self, PyObject* args) {
     if (!state) {
         return nullptr;
     }
-    if ((name != Py_None && !PyUnicode_CheckExact(name)) || !quick_tracer(*state, tracer)) {
+    if (name != Py_None && !PyUnicode_CheckExact(name)) {
         Py_RETURN_FALSE;
     }
     Ref made(state->plan_type->tp_alloc(state->plan_type, 0));
@@ -134,7 +134,8 @@ PyObject* plans_put(PyObject* self, PyObject* args) {
     plan->span.title = new_ref(title);
     plan->span.kind = new_ref(kind);
     plan->span.attributes = new_ref(attributes);
-    if (!prepare(*state, plan->span, reinterpret_cast<TracerObject*>(tracer)) || !make_room(as_plans(self))) {
+    TracerObject* const quick = quick_tracer(*state, tracer);
+    if ((quick && !prepare(*state, plan->span, quick)) || !make_room(as_plans(self))) {
         return nullptr;
     }
     PlanObject** const slot =
@@ -211,7 +212,7 @@ void plan_dealloc(PyObject* self) {
 PyMethodDef plans_methods[] = {
     {"put", plans_put, METH_VARARGS,
      "put(beginning, code, position, name, epoch, title, kind, attributes, tracer, handler, checks_topic)\n\n"
-     "Keep what is known of the calls that this thread makes at one place; whether the tracer is one for that."},
+     "Keep what is known of the calls that this thread makes at one place; whether that could be."},
     {"__reduce__", plans_reduce, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };

@@ -77,6 +77,7 @@ bool intern_names(ModuleState& state) {
     X(carrier_arguments)      \
     X(record_failure)         \
     X(is_omni_thread)         \
+    X(remote_span_class)      \
     X(k_exception_type)       \
     X(k_exception_message)    \
     X(k_exception_stacktrace) \

@@ -68,9 +68,11 @@ namespace tango_spans {
     X(name)                    \
     X(record_exception)        \
     X(set_status)              \
+    X(set_attributes)          \
     X(set_status_on_exception) \
     X(should_sample)           \
     X(span_id)                 \
+    X(start_span)              \
     X(start_time)              \
     X(status)                  \
     X(status_code)             \
@@ -116,6 +118,7 @@ struct ModuleState {
     PyObject* carrier_arguments;
     PyObject* record_failure;
     PyObject* is_omni_thread;
+    PyObject* remote_span_class;
     const tango_telemetry::GiopFunctions* giop;
     const tango_telemetry::IdlFunctions* idl;
     std::uint64_t epoch;

@@ -13,7 +13,10 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def configure(**objects: object) -> None: ...
 def configure_calls(
-    record_failure: Callable[[Span, BaseException], object], is_omni_thread: Callable[[], bool], /
+    record_failure: Callable[[Span, BaseException], object],
+    is_omni_thread: Callable[[], bool],
+    remote_span_class: type[Span],
+    /,
 ) -> None: ...
 def set_carrier(
     bridge: object | None,
@@ -95,7 +98,7 @@ class HandlerBeginning:
         describe_client: Callable[[Any], Mapping[str, Any]],
         /,
     ) -> None: ...
-    def begin(self, device: Any, /) -> Any: ...
+    def begin(self, device: Any, args: tuple[Any, ...], /) -> Any: ...
 
 @final
 class SpanQueue:

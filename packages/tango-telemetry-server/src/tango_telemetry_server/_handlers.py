@@ -24,6 +24,7 @@ from tango_telemetry.instrumentation import (
     guarded,
     not_traced,
     pass_through_tracer,
+    record_arguments,
     state,
     thread_attributes,
     with_incoming_context,
@@ -47,6 +48,7 @@ hooks = Hooks()
 _get_ident = threading.get_ident
 _SERVER = SpanKind.SERVER
 _INTERNAL = SpanKind.INTERNAL
+_WITH_ARGUMENTS = ("command", "write_attribute", "write_pipe")
 _LIFECYCLE = ("init_device", "delete_device", "server_init_hook", "initialize_dynamic_attributes")
 
 current_handler: ContextVar[Any] = ContextVar("tango_telemetry_current_handler", default=None)
@@ -81,7 +83,7 @@ def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[...
 
     @functools.wraps(function)
     def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = begin(self)
+        call = begin(self, args)
         if call is None:
             return function(self, *args, **kwargs)
         try:
@@ -180,7 +182,7 @@ class _Begin:
             ),
         )
 
-    def __call__(self, device: Any) -> HandlerCall | None:
+    def __call__(self, device: Any, args: tuple[Any, ...] = ()) -> HandlerCall | None:
         if not switch.on:  # a wrapper that outlived `uninstrument()` in a subclass or on a device
             return None
         epoch = self.quick.get_epoch()
@@ -219,7 +221,7 @@ class _Begin:
             or not_traced(context, attributes)
         ):
             tracer = pass_through_tracer()
-        elif remote and epoch >= 0 and not hooks.wanted:
+        elif remote and epoch >= 0 and not hooks.wanted and not state.config.capture_arguments:
             own, place, known = device.__dict__, (None, 0, None), (telemetry, title)
             checks_topic = telemetry.follows_topics
             self.quick.keep(own, epoch, place, title, kind, attributes, tracer, known, checks_topic)
@@ -230,6 +232,8 @@ class _Begin:
             caller = client_ident_attributes(device, self.lifecycle)
             if caller is not None:
                 call.span.set_attributes(caller)
+        if state.config.capture_arguments and handler.operation in _WITH_ARGUMENTS:
+            guarded(record_arguments, call.span, args, {})
         if hooks.wanted:
             call.call_hooks(hooks, device, handler.operation)
         return call

@@ -32,6 +32,7 @@ _IN_FORCE: Final[Mapping[str, Callable[[TelemetryConfig], Any]]] = {
     env.PYTANGO_DISABLE_TELEMETRY_PATCHING: lambda config: config.patching_disabled,
     env.PYTANGO_TELEMETRY_CONTEXT_BRIDGE: lambda config: config.context_bridge,
     env.PYTANGO_TELEMETRY_NATIVE_SPANS: lambda config: config.native_spans,
+    env.PYTANGO_TELEMETRY_NATIVE_CALLS: lambda config: config.native_calls,
     env.PYTANGO_TELEMETRY_CAPTURE_ARGUMENTS: lambda config: config.capture_arguments,
     env.PYTANGO_TELEMETRY_POLLING: lambda config: config.polling,
     env.PYTANGO_TELEMETRY_STATE_STATUS: lambda config: config.state_status,
