@@ -19,7 +19,7 @@ from tango_telemetry_native._bridge import (
     TraceContextScope,
     __version__,
     get_trace_context,
-    idl_functions,
+    idl_functions as idl_functions,
 )
 from tango_telemetry_native._fork import register_at_fork
 from tango_telemetry_native._idl6 import prepare_thread
@@ -31,7 +31,6 @@ __all__ = [
     "__version__",
     "get_trace_context",
     "giop",
-    "idl_functions",
     "prepare_thread",
     "status",
 ]

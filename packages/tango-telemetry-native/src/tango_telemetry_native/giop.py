@@ -34,7 +34,6 @@ from tango_telemetry_native._tango import get_extension_path
 __all__ = [
     "CONTEXT_ID",
     "GiopStatus",
-    "functions",
     "get_incoming",
     "get_incoming_span",
     "install",
