@@ -19,6 +19,8 @@ from tango_telemetry_native._bridge import (
     TraceContextScope,
     __version__,
     get_trace_context,
+)
+from tango_telemetry_native._bridge import (
     idl_functions as idl_functions,
 )
 from tango_telemetry_native._fork import register_at_fork
