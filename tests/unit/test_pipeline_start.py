@@ -99,6 +99,7 @@ def test_a_full_queue_does_not_wait() -> None:
 made, tracer = start(delay=50.0, max_queue_bytes=1_000_000)
 spans(tracer, 128)
 wait_for(loaded)  # encoded, they take a tenth of the room
+assert pipeline.flush(20)
 """,
         128,
     )
