@@ -18,7 +18,8 @@ from typing import Any
 from _receiver import Receiver
 
 WORKER = Path(__file__).with_name("_worker.py")
-_NOT_INHERITED = ("TANGO_", "PYTANGO_", "OTEL_", "BENCH_")
+# The last one would have packages installed in place compiled at each start, and those that pip has compiled not.
+_NOT_INHERITED = ("TANGO_", "PYTANGO_", "OTEL_", "BENCH_", "PYTHONDONTWRITEBYTECODE")
 
 
 @dataclass(frozen=True)

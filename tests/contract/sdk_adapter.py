@@ -65,7 +65,7 @@ def _adapt(tracer: NativeTracer, original: Any, provider: TracerProvider) -> Non
     tracer._set_hooks(on_start, on_end)
     tracer._set_tracer_config = set_config
     tracer._is_enabled = lambda: tracer._tracer_config.is_enabled
-    tracer._set_resource = lambda resource: setattr(tracer, "resource", resource)
+    tracer._set_resource = lambda resource: setattr(tracer._resource, "value", resource)
     tracer._set_enabled(tracer._is_enabled())
 
 

@@ -70,6 +70,7 @@ class _Plan:
             len(endpoints) == 1 and endpoints[0].exporter != "console" and config.traces_per_second is None
         )
         self._native = load_native_spans(config) if in_native else None
+        self._shared: tuple[dict[str, Any], list[Any]] | None = None
         if self._native is not None:
             self._queue = _native_queue(self._native, *self.targets[0], config)
             self._settings = self._native.read_settings()
@@ -78,12 +79,30 @@ class _Plan:
     def create(self, resource_attributes: Mapping[str, Any]) -> Any:
         if self._native is None:
             resource = create_resource(resource_attributes)
-            return _create_sdk_provider(_otel_sdk.load_sdk(), resource, self.targets, self.config)
+            return self._create_sdk_provider(_otel_sdk.load_sdk(), resource)
         plain = create_plain_resource(resource_attributes)
         resource = create_resource(resource_attributes) if plain is None else plain
         return self._native.create_native_tracer_provider(
             resource, queue=self._queue, flush=self._flush, settings=self._settings
         )
+
+    def _create_sdk_provider(self, sdk: Any, resource: Any) -> Any:
+        """The sampler, the limits and the span processors know nothing of their provider: one of each will do."""
+        shared = self._shared
+        if shared is None:
+            sampler = sdk.TracerProvider(resource=resource, shutdown_on_exit=False).sampler
+            limit = self.config.traces_per_second
+            if limit is not None:
+                sampler = limit_new_traces(sampler, limit)
+            processors: list[Any] = [target.create_span_processor() for target, _ in self.targets]
+            for processor in processors:
+                processor.keeps_failed = limit is not None
+            shared = self._shared = ({"sampler": sampler, "span_limits": sdk.SpanLimits()}, processors)
+        options, processors = shared
+        provider = sdk.TracerProvider(resource=resource, shutdown_on_exit=False, **options)
+        for processor in processors:
+            provider.add_span_processor(processor)
+        return provider
 
 
 _plans: dict[tuple[Endpoint, ...], _Plan] = {}
@@ -104,17 +123,3 @@ def create_tracer_provider(
     if plan is None or plan.config is not config:
         plan = _plans[endpoints] = _Plan(endpoints, config)
     return cast("TracerProvider", plan.create(resource_attributes))
-
-
-def _create_sdk_provider(
-    sdk: Any, resource: Any, targets: list[tuple[pipeline.Pipeline, str]], config: TelemetryConfig
-) -> Any:
-    provider = sdk.TracerProvider(resource=resource, shutdown_on_exit=False)
-    limit = config.traces_per_second
-    if limit is not None:
-        provider.sampler = limit_new_traces(provider.sampler, limit)  # before the first tracer is made of it
-    for target, _ in targets:
-        span_processor: Any = target.create_span_processor()
-        span_processor.keeps_failed = limit is not None
-        provider.add_span_processor(span_processor)
-    return provider

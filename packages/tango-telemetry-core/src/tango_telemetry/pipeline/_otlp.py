@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tango_telemetry import _otel_sdk
+from tango_telemetry.pipeline._plain_span import PlainSpans, field
 
 if TYPE_CHECKING:
     from tango_telemetry._otel_sdk import ReadableSpan
@@ -66,12 +67,24 @@ class _SameResource:
 
 
 class _Group:
-    """What is remembered of a resource: an equal one that is cheap to hash, and its protobuf message."""
+    """What is remembered of a resource."""
+
+    __slots__ = ("_cheap", "head", "original", "scopes")
 
     def __init__(self, resource: Any) -> None:
         self.original = resource  # kept alive, since groups are found by identity
-        self.cheap = _otel_sdk.create_resource(resource.attributes, resource.schema_url)
-        self.message: Any = None
+        self.head = b""
+        """Of a serialised ``ResourceSpans``: resource and schema URL."""
+        self.scopes: dict[int, tuple[bytes, Any]] = {}
+        """The same of its ``ScopeSpans``, by the identity of the scope, which is kept alive."""
+        self._cheap: Any = None
+
+    @property
+    def cheap(self) -> Any:
+        """An equal resource that is cheap to hash."""
+        if self._cheap is None:
+            self._cheap = _otel_sdk.create_resource(self.original.attributes, self.original.schema_url)
+        return self._cheap
 
 
 class Grouping:
@@ -105,12 +118,17 @@ class Grouping:
 
 
 class ProtobufEncoder:
-    """Spans to the bytes of `ExportTraceServiceRequest`, by the official encoder."""
+    """Spans to the bytes of `ExportTraceServiceRequest`: those of the official encoder, which is asked for what is new.
+
+    Plain spans are encoded here for as long as the first one of each resource and scope comes out as from the official
+    encoder: should a later version of it say more, everything is left to it.
+    """
 
     def __init__(self, encoder: Any) -> None:
         self._encode_spans = encoder.encode_spans
         self._grouping = Grouping()
         self._no_resource = _otel_sdk.create_resource({}, "")
+        self._plain: PlainSpans | None = PlainSpans()
 
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
         """The serialised requests of all resources. Requests can be joined: all their fields are repeated."""
@@ -119,15 +137,46 @@ class ProtobufEncoder:
         )
 
     def _encode_group(self, group: _Group, spans: list[ReadableSpan]) -> bytes:
-        request = self._encode_spans([_SameResource(span, self._no_resource) for span in spans])
-        (resource_spans,) = request.resource_spans
-        if group.message is None:
-            (of_one,) = self._encode_spans([_SameResource(spans[0], group.cheap)]).resource_spans
-            group.message = of_one.resource
-        resource_spans.resource.CopyFrom(group.message)
-        resource_spans.schema_url = group.original.schema_url
-        payload: bytes = request.SerializePartialToString()
-        return payload
+        found: dict[int, list[bytes]] = {}
+        for span in spans:
+            scope = span.instrumentation_scope
+            key = id(scope)
+            if key not in group.scopes:
+                self._look_at(group, key, span)
+            encoded = self._plain.encode(span) if self._plain is not None else None
+            if encoded is None:
+                encoded = self._encode_one(span)
+            parts = found.get(key)
+            if parts is None:
+                parts = found[key] = [group.scopes[key][0]]
+            parts.append(field(_REPEATED, encoded))
+        scopes = [field(_REPEATED, b"".join(parts)) for parts in found.values()]
+        return field(_RESOURCE_SPANS, b"".join((group.head, *scopes)))
+
+    def _encode_one(self, span: ReadableSpan) -> bytes:
+        (resource_spans,) = self._encode_spans([_SameResource(span, self._no_resource)]).resource_spans
+        encoded: bytes = resource_spans.scope_spans[0].spans[0].SerializePartialToString()
+        return encoded
+
+    def _look_at(self, group: _Group, key: int, span: ReadableSpan) -> None:
+        """Have the official encoder say what a resource and a scope look like, and whether plain spans still do."""
+        (resource_spans,) = self._encode_spans([_SameResource(span, group.original)]).resource_spans
+        (scope_spans,) = resource_spans.scope_spans
+        official = scope_spans.spans[0].SerializePartialToString()
+        if self._plain is not None and self._plain.encode(span) not in (None, official):
+            self._plain = None
+        scope_spans.ClearField("spans")
+        if len(group.scopes) >= _MAX_SCOPES:
+            group.scopes.clear()
+        group.scopes[key] = (scope_spans.SerializePartialToString(), span.instrumentation_scope)
+        resource_spans.ClearField("scope_spans")
+        group.head = resource_spans.SerializePartialToString()
+
+
+# Fields of OTLP: `resource_spans` of a request; `scope_spans` of those, and `spans` of those.
+_RESOURCE_SPANS = b"\x0a"
+_REPEATED = b"\x12"
+_MAX_SCOPES = 64
 
 
 load_messages = _otel_sdk.Deferred(_otel_sdk.load_trace_messages)
