@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 PACKAGES := core client server native tools
 STAMP := $(VENV)/.installed
 
-.PHONY: bench bench-faults clean demo docs help layers lint sanitized setup soak test test-faults test-matrix test-pairs test-pytango \
-	test-sdk-spans test-sdk-suite types
+.PHONY: bench bench-faults clean demo docs fuzz help layers lint sanitized setup soak soak-spans test test-faults test-matrix \
+	test-native-matrix test-pairs test-pytango test-sdk-spans test-sdk-suite types
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -36,8 +36,15 @@ test-sdk-suite: $(STAMP) ## the OpenTelemetry SDK's own tests on the provider in
 test-pairs: $(STAMP) ## one trace between any two of PyTango 9.5, 10.1, 10.3 (and Debian's 9.3), client and server
 	$(BIN)/python tests/pairs.py $(ARGS)
 
+test-native-matrix: $(STAMP) ## the native package between any two PyTangos, client and server, and with Debian's TangoTest
+	$(BIN)/python tests/native/matrix.py $(ARGS)
+
 sanitized: $(STAMP) ## the native package's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	PATH="$(CURDIR)/$(BIN):$$PATH" tests/native/run_sanitized.sh
+
+fuzz: $(STAMP) ## ten million inputs to each of the two C++ parsers under sanitizers, some twenty minutes (INPUTS=100000)
+	TANGO_TELEMETRY_FUZZ_INPUTS=$(or $(INPUTS),10000000) $(BIN)/python -m pytest --durations 2 \
+		tests/native/test_wire.py::test_fuzz_with_sanitizers tests/native/test_fuzz_spans.py $(PYTEST_ARGS)
 
 test-matrix: $(STAMP) ## the integration tests on PyTango 9.5 to 10.3 and Python 3.10 to 3.13, and a table (ARGS="--python 3.11")
 	$(BIN)/python tests/matrix.py $(ARGS)
@@ -66,6 +73,9 @@ layers: $(STAMP)
 
 soak: $(STAMP) ## ten minutes of 500 Tango calls a second, with collectors that fail at random
 	TANGO_TELEMETRY_TEST_SOAK=600 TANGO_TELEMETRY_TEST_STRICT=on $(BIN)/python -m pytest -s tests/faults/test_soak.py
+
+soak-spans: $(STAMP) ## ten million spans through the tracer provider in C++, with flat memory (ARGS=1000000 for fewer)
+	$(BIN)/python benchmarks/soak_spans.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

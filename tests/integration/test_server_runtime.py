@@ -203,3 +203,36 @@ def test_device_properties() -> None:
             system.clear()
     finally:
         other.close()
+
+
+@pytest.mark.skipif(PYTANGO < (10, 3), reason="IDL v6 without cppTango's own spans is new in 10.3")
+def test_a_restart_without_the_native_package() -> None:
+    """cppTango's telemetry of the admin device is off (10.3.1): with IDL v6 alone it has to be started, once."""
+    with System("pytango") as system:
+        server = system.start_server(
+            SOURCE, "Link/test", f"Link::{LAST}", "Special::test/s/3", arguments=["-"]
+        )
+        device, admin = (server.proxy_name(name) for name in (LAST, "dserver/Link_test/test"))
+        script = f"""
+        import sys
+        import tango, tango_telemetry_client
+        from tango_telemetry import get_tracer
+        device, admin = (tango.DeviceProxy(name) for name in sys.argv[1:])
+        device.command_inout("Go")
+        for name in ("before", "after"):
+            with get_tracer("my.app").start_as_current_span(name):
+                admin.command_inout("DevRestart", {LAST!r})
+            admin.start_telemetry()
+        """
+        system.run_client(script, device, admin)
+        spans = system.collect()
+        assert_trace(spans, "before", "command_inout DevRestart  CLIENT  pytango.client")
+        assert_trace(
+            spans,
+            "after",
+            """
+            command_inout DevRestart  CLIENT  pytango.client
+              Link.delete_device      SERVER  Link
+              Link.init_device        SERVER  Link
+            """,
+        )

@@ -2,9 +2,9 @@
 
 Usage: python tests/native/matrix.py [--directory DIR] [--version VERSION ...]
 
-Environments are made in DIR (default .venv-matrix beside this repository's files) and kept there. Debian's
-python3-tango (9.3.6) takes part where /usr/bin/python3 has it and is of the same version of Python as the one that runs
-this; Debian's TangoTest, a C++ server that knows nothing of us, where it is installed.
+Run by ``make test-native-matrix``. Environments are made in DIR (default .venv-native-matrix beside this repository's
+files) and kept there. Debian's python3-tango (9.3.6) takes part where /usr/bin/python3 has it and is of the same version
+of Python as the one that runs this; Debian's TangoTest, a C++ server that knows nothing of us, where it is installed.
 
 Exits with 1 if any check of any pair fails. Context by IDL v6 is expected between two of PyTango 10 and later.
 """
@@ -161,7 +161,7 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
 def main() -> int:
     """Make the environments, run every pair, print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--directory", type=Path, default=ROOT / ".venv-matrix")
+    parser.add_argument("--directory", type=Path, default=ROOT / ".venv-native-matrix")
     parser.add_argument("--version", action="append", help=f"a PyTango; default {', '.join(VERSIONS)}")
     options = parser.parse_args()
     options.directory.mkdir(parents=True, exist_ok=True)

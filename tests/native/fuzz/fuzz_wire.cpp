@@ -60,7 +60,6 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char *data, std::size_t siz
 
 #ifdef STANDALONE
 
-#include <chrono>
 #include <random>
 #include <string>
 #include <vector>
@@ -153,7 +152,7 @@ class Mutator {
 
 int main(int count, char **arguments) {
     if(count < 4) {
-        std::fprintf(stderr, "usage: %s SECONDS SEED FILE...\n", arguments[0]);
+        std::fprintf(stderr, "usage: %s INPUTS SEED FILE...\n", arguments[0]);
         return 2;
     }
     std::vector<Input> corpus;
@@ -166,15 +165,12 @@ int main(int count, char **arguments) {
         LLVMFuzzerTestOneInput(corpus.back().data(), corpus.back().size());
     }
     Mutator mutator(static_cast<unsigned>(std::atoi(arguments[2])));
-    const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(std::atof(arguments[1]));
-    unsigned long runs = 0;
-    while(std::chrono::steady_clock::now() < end) {
-        for(int i = 0; i < 1000; ++i, ++runs) {
-            const Input input = mutator.mutate(corpus);
-            LLVMFuzzerTestOneInput(input.data(), input.size());
-        }
+    const unsigned long inputs = std::strtoul(arguments[1], nullptr, 10);
+    for(unsigned long i = 0; i < inputs; ++i) {
+        const Input input = mutator.mutate(corpus);
+        LLVMFuzzerTestOneInput(input.data(), input.size());
     }
-    std::printf("%lu runs\n", runs);
+    std::printf("%lu inputs\n", inputs);
     return 0;
 }
 

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
     Context,
     Link,
@@ -21,6 +22,8 @@ from tango_telemetry.instrumentation import (
     pass_through_tracer,
     thread_attributes,
 )
+
+from tango_telemetry_client._calls import hooks
 
 __all__ = ["CallbackCall", "Origin", "find_callback", "trace_callback"]
 
@@ -62,6 +65,9 @@ class Origin:
         call = CallbackCall(
             self.tracer, tracer, self.title, self.kind, attributes, self.context, None, self.links
         )
+        if hooks.wanted:
+            # PyTango names the proxy in each event; keeping it here would keep it and its subscriptions alive.
+            call.call_hooks(hooks, getattr(event, "device", None), attributes[names.TANGO_OPERATION])
         guarded(_record_reply, call, event)
         return call
 

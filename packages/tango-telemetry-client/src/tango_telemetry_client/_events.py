@@ -26,7 +26,7 @@ from tango_telemetry.instrumentation import (
 )
 
 from tango_telemetry_client._callbacks import Origin, find_callback, trace_callback
-from tango_telemetry_client._calls import CallBeginning, own_attributes
+from tango_telemetry_client._calls import CallBeginning, hooks, own_attributes
 from tango_telemetry_client._targets import Operation
 
 __all__ = ["wrap_get_events", "wrap_subscribe"]
@@ -149,7 +149,7 @@ def wrap_get_events(function: Callable[..., Any], operation: Operation, owner: s
         start = time.time_ns()
         result = function(self, *args, **kwargs)
         if replaced is None and result:
-            guarded(_record_pull, subscription, result, start)
+            guarded(_record_pull, self, subscription, result, start)
         return result
 
     return traced_get_events
@@ -168,7 +168,7 @@ def _trace_pull(
     return (args[0], traced, *args[2:]), kwargs
 
 
-def _record_pull(subscription: Subscription, events: Any, start: int) -> None:
+def _record_pull(subject: Any, subscription: Subscription, events: Any, start: int) -> None:
     """Record a list of events that was fetched: there is nothing around which a span could be current."""
     context = get_current()
     if active_client_span.get() is not None:
@@ -184,4 +184,8 @@ def _record_pull(subscription: Subscription, events: Any, start: int) -> None:
         return
     tracer = current_tracer.get() or get_client_tracer()
     title = f"get_events{subscription.title}"
-    tracer.start_span(title, context, SpanKind.CONSUMER, attributes, subscription.links, start).end()
+    span = tracer.start_span(title, context, SpanKind.CONSUMER, attributes, subscription.links, start)
+    if hooks.wanted:
+        hooks.before(span, subject, "get_events")
+        hooks.after(span, subject, "get_events", None)
+    span.end()

@@ -1,4 +1,4 @@
-"""The hooks that a user gives to ``instrument()``: called around each recorded call, never able to raise into it."""
+"""The hooks that a user gives to ``instrument()``: called around each recorded call, event and callback, never able to raise into it."""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ from tango_telemetry.instrumentation import (
 from tango_telemetry.patching import Patches
 
 from tango_telemetry_server._device import get_device_telemetry
+from tango_telemetry_server._handlers import hooks
 
 __all__ = ["instrument_events"]
 
@@ -92,4 +93,7 @@ def _begin(
     attributes.update(thread_attributes())
     tracer = pass_through_tracer() if not_traced(context, attributes) else telemetry.tracer
     title = f"{telemetry.class_name}.{method} {name}"
-    return TracedCall(tracer, title, SpanKind.PRODUCER, attributes, context)
+    call = TracedCall(tracer, title, SpanKind.PRODUCER, attributes, context)
+    if hooks.wanted:
+        call.call_hooks(hooks, device, method)
+    return call
