@@ -154,10 +154,12 @@ def test_other_ends(receiver: Receiver, program: Callable[..., Program], end: st
         assert len(receiver.spans) == 100
 
 
+@pytest.mark.parametrize("fault", ["none", "never answers"])
 def test_sigterm_ends_a_script_that_is_stuck_in_c(
-    receiver: Receiver, program: Callable[..., Program]
+    receiver: Receiver, program: Callable[..., Program], fault: str
 ) -> None:
     """Its main thread cannot run a Python handler; without telemetry it would die at once."""
+    receiver.fault = FAULTS[fault]
     body = """
     spans(10)
     import ctypes
@@ -176,7 +178,7 @@ def test_sigterm_ends_a_script_that_is_stuck_in_c(
 
     ended = within(BOUND, run)
     assert ended.returncode == -signal.SIGTERM
-    assert len(receiver.spans) == 10
+    assert len(receiver.spans) == (10 if fault == "none" else 0)
 
 
 def test_a_handler_that_was_there_first_stays(receiver: Receiver, program: Callable[..., Program]) -> None:

@@ -82,6 +82,24 @@ def test_cpptango_is_off_where_the_context_travels_by_giop_alone(version):
         {"TANGO_TELEMETRY_TOPICS": "x" * 1_000_000},
         {"TANGO_TELEMETRY_LOGS_EXPORTER": "garbage"},
         {"TANGO_TELEMETRY_LOGGING_ENDPOINTS": ",,,"},
+        *(
+            {
+                "TANGO_TELEMETRY_TYPES": "tracing,logging",
+                "TANGO_TELEMETRY_LOGGING_EXPORTERS": exporter,
+                "TANGO_TELEMETRY_LOGGING_ENDPOINTS": endpoint,
+            }
+            for exporter, endpoint in [
+                ("grpc", "://"),
+                ("grpc", "grpc://h"),
+                ("grpc", "GRPC://h:1"),
+                ("grpc", "grpcs://h:1"),
+                ("grpc", "http://h:1"),
+                ("grpc", "grpc://h:1/"),
+                ("http", "http://h/v1/logs"),
+                ("http", "http://h:port/"),
+                ("console", "stdout"),
+            ]
+        ),
     ],
 )
 def test_what_would_end_the_process_is_never_handed_on(user):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, MutableMapping
 
 from tango_telemetry import environment_variables as env
@@ -24,6 +25,13 @@ __all__ = [
 ]
 
 _KNOWN = ("console", "grpc", "http")
+# What cppTango takes as an endpoint, tried on 10.3.3: a port must be there, schemes are in lower case, gRPC has no TLS.
+# Anything else ends the process.
+_ENDPOINTS = {
+    "console": re.compile(r"cout|cerr|"),
+    "grpc": re.compile(r"grpc://[^\s/,]+:\d{1,5}"),
+    "http": re.compile(r"https?://[^\s/,]+:\d{1,5}(/[^\s,]*)?"),
+}
 
 
 def cpptango_environment(
@@ -46,7 +54,11 @@ def cpptango_environment(
     if not idl and not kernel and "logging" not in config.types:
         # cppTango parses the rest all the same, and fails for what it does not know (10.0, 10.1: the exporter `file`).
         return {**environment_when_off(user), env.TANGO_TELEMETRY_ENABLE: "off"}
-    endpoints = [(e.exporter, e.target) for e in config.endpoints if e.exporter in _KNOWN] if kernel else []
+    endpoints = (
+        [(e.exporter, e.target) for e in config.endpoints if _is_usable(e.exporter, e.target)]
+        if kernel
+        else []
+    )
     # cppTango cannot write files and loses the context with exporter `none` (10.0.3): its console stands in.
     endpoints = endpoints or [("console", "cerr" if kernel else "cout")]
     given: dict[str, str | None] = {env.TANGO_TELEMETRY_ENABLE: "on"}
@@ -124,11 +136,12 @@ def _logging_endpoints(user: Mapping[str, str]) -> list[tuple[str, str]]:
     listed = [item.strip().lower() for item in exporters[:4096].split(",")]
     where = [item.strip() for item in targets[:4096].split(",")]
     pairs = [(exporter, where[i] if i < len(where) else "") for i, exporter in enumerate(listed)]
-    return [
-        (exporter, target)
-        for exporter, target in pairs
-        if exporter in _KNOWN and (target or exporter == "console")
-    ]
+    return [(exporter, target) for exporter, target in pairs if _is_usable(exporter, target)]
+
+
+def _is_usable(exporter: str, target: str) -> bool:
+    """Whether cppTango can send there."""
+    return exporter in _ENDPOINTS and _ENDPOINTS[exporter].fullmatch(target) is not None
 
 
 def environment_afterwards(user: Mapping[str, str]) -> dict[str, str | None]:

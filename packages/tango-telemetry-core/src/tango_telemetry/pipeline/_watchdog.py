@@ -25,6 +25,8 @@ class Watchdog:
         self._deliver = deliver
         self._reader = -1
         self._seen = 0.0
+        self._looked = time.monotonic()
+        self._asked = 0.0
         self.handled = False
 
     @property
@@ -53,21 +55,23 @@ class Watchdog:
             signals = os.read(self._reader, 4096)
         except OSError:  # nothing there
             signals = b""
-        if signal.SIGTERM in signals:
-            self._seen = self._seen or time.monotonic()
-        if self._seen and time.monotonic() - self._seen >= GRACE:
-            asked, self._seen = self._seen, 0.0
+        before, self._looked = self._looked, time.monotonic()
+        if signal.SIGTERM in signals and not self._seen:
+            self._seen, self._asked = self._looked, max(before, self._looked - GRACE)
+        if self._seen and self._looked - self._seen >= GRACE:
+            self._seen = 0.0
             if _is_ours():  # else the user has another handler by now, and it is late for reasons of its own
                 self.handled = True
                 # A thread of its own: the delivery needs the worker, on which this runs.
-                threading.Thread(
-                    target=self._die, args=(asked,), name="tango-telemetry-exit", daemon=True
-                ).start()
+                threading.Thread(target=self._die, name="tango-telemetry-exit", daemon=True).start()
 
-    def _die(self, asked: float) -> None:
-        """signal.signal works in the main thread only; the C function anywhere."""
+    def _die(self) -> None:
+        """signal.signal works in the main thread only; the C function anywhere.
+
+        The bound counts from the last look that had not seen the signal yet: it may have come just after that.
+        """
         try:
-            self._deliver(asked)
+            self._deliver(self._asked)
         finally:
             ctypes.CDLL(None).signal(int(signal.SIGTERM), None)
             os.kill(os.getpid(), signal.SIGTERM)

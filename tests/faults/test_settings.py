@@ -1,0 +1,72 @@
+"""Wrong and hostile settings: the server starts, answers and ends as always, and says what it did not understand."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from receiver import Receiver
+
+from .tango_system import start_server
+from .test_tango import variables
+
+# An environment variable cannot be longer than 128 KiB on Linux; a megabyte comes from tangorc or the program itself
+# (tests/unit/test_config.py).
+LONG = "x" * 100_000
+SETTINGS = {
+    "none": {
+        "TANGO_TELEMETRY_LOGGING_EXPORTERS": "none",
+        "TANGO_TELEMETRY_TYPES": "none",
+        "TANGO_TELEMETRY_TOPICS": "none",
+        "PYTANGO_TELEMETRY_SPAN_PROCESSOR_TYPE": "none",
+    },
+    "empty": {
+        "TANGO_TELEMETRY_TYPES": "",
+        "TANGO_TELEMETRY_TOPICS": "",
+        "TANGO_TELEMETRY_LOGGING_EXPORTERS": "",
+        "TANGO_TELEMETRY_KERNEL_ENABLE": "",
+        "PYTANGO_TELEMETRY_SPAN_PROCESSOR_TYPE": "",
+        "PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT": "",
+    },
+    "garbage": {
+        "TANGO_TELEMETRY_TYPES": "%s,\x01,=",
+        "TANGO_TELEMETRY_TOPICS": "\u2022\n,user,,",
+        "TANGO_TELEMETRY_LOGGING_EXPORTERS": "grpc,,,http",
+        "TANGO_TELEMETRY_LOGGING_ENDPOINTS": "://",
+        "TANGO_TELEMETRY_KERNEL_ENABLE": "perhaps",
+        "PYTANGO_TELEMETRY_SPAN_PROCESSOR_TYPE": "complex",
+        "PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT": "nan",
+        "PYTANGO_TELEMETRY_QUEUE_MAX_BYTES": "-1",
+        "OTEL_BSP_SCHEDULE_DELAY": "soon",
+    },
+    "long": {
+        "TANGO_TELEMETRY_TYPES": LONG,
+        "TANGO_TELEMETRY_TOPICS": LONG,
+        "TANGO_TELEMETRY_LOGGING_EXPORTERS": LONG,
+        "PYTANGO_TELEMETRY_SPAN_PROCESSOR_TYPE": LONG,
+        "PYTANGO_TELEMETRY_RETRY_MAX": "9" * 100_000,
+    },
+}
+WARNED = {
+    "none": "",
+    "empty": "",
+    "garbage": "PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT",
+    "long": "TANGO_TELEMETRY_TYPES",
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_server_starts_whatever_its_settings(tmp_path: Path, settings: str) -> None:
+    with Receiver("http") as receiver:
+        environment = {**variables(receiver, "on"), **SETTINGS[settings]}
+        with start_server(tmp_path, 2, environment) as server:
+            server.call("Go", 20)
+            receiver.wait_for(lambda spans: sum(span.name == "Faults.Go" for span in spans) >= 20)
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(10) == 0, server.errors()
+            assert WARNED[settings] in server.errors()
+            ours = [line for line in server.errors().splitlines() if "TelemetryWarning" in line]
+            assert (
+                max(map(len, ours), default=0) < 1000
+            )  # PyTango 10.3.1 warns too, and quotes the whole value
