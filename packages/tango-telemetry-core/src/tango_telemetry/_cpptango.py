@@ -91,7 +91,7 @@ _CHOICES = {
     env.TANGO_TELEMETRY_TRACES_EXPORTER: (*_KNOWN, "none"),
     env.TANGO_TELEMETRY_LOGS_EXPORTER: (*_KNOWN, "none"),
 }
-_ENDPOINTS = {
+_ENDPOINT_OF = {
     env.TANGO_TELEMETRY_TRACING_EXPORTERS: env.TANGO_TELEMETRY_TRACING_ENDPOINTS,
     env.TANGO_TELEMETRY_LOGGING_EXPORTERS: env.TANGO_TELEMETRY_LOGGING_ENDPOINTS,
     env.TANGO_TELEMETRY_TRACES_EXPORTER: env.TANGO_TELEMETRY_TRACES_ENDPOINT,
@@ -119,9 +119,9 @@ def environment_when_off(user: Mapping[str, str]) -> dict[str, str | None]:
         items = [item.strip().lower() for item in user.get(name, choices[0])[:4096].split(",")]
         if any(item not in choices for item in items):
             given[name] = None
-            if name in _ENDPOINTS and _ENDPOINTS[name] in user:
+            if name in _ENDPOINT_OF and _ENDPOINT_OF[name] in user:
                 # Without its exporter it is taken for the console's, and every proxy fails (10.3.1, also when off).
-                given[_ENDPOINTS[name]] = None
+                given[_ENDPOINT_OF[name]] = None
     return given
 
 
