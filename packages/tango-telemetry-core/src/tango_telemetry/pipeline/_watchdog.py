@@ -47,16 +47,17 @@ class Watchdog:
         os.close(reader)
         os.close(writer)
 
-    def look(self) -> None:
-        """Called by a worker a few times a second."""
+    def look(self) -> bool:
+        """Called by a worker a few times a second; True where SIGTERM has come since the last time."""
         if self._reader < 0 or self.handled:
-            return
+            return False
         try:
             signals = os.read(self._reader, 4096)
         except OSError:  # nothing there
             signals = b""
         before, self._looked = self._looked, time.monotonic()
-        if signal.SIGTERM in signals and not self._seen:
+        is_new = signal.SIGTERM in signals and not self._seen
+        if is_new:
             self._seen, self._asked = self._looked, max(before, self._looked - GRACE)
         if self._seen and self._looked - self._seen >= GRACE:
             self._seen = 0.0
@@ -64,6 +65,7 @@ class Watchdog:
                 self.handled = True
                 # A thread of its own: the delivery needs the worker, on which this runs.
                 threading.Thread(target=self._die, name="tango-telemetry-exit", daemon=True).start()
+        return is_new
 
     def _die(self) -> None:
         """signal.signal works in the main thread only; the C function anywhere.

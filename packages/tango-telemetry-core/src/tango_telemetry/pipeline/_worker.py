@@ -88,8 +88,9 @@ class Worker:
             with contextlib.suppress(queue.Empty):
                 self._spans.wake.get(timeout=min(left, _WATCH_INTERVAL) if watching else left)
                 return
-            if self._watchdog is not None:
-                self._watchdog.look()
+            if self._watchdog is not None and self._watchdog.look():
+                self.urgent = True  # what waits is sent while the main thread has time to notice its SIGTERM
+                return
             if self._waiting:
                 return
 
