@@ -5,6 +5,10 @@
 #include "calls.h"
 #include "values.h"
 
+#if PY_VERSION_HEX < 0x030B0000
+#include <frameobject.h>
+#endif
+
 namespace tango_spans {
 namespace {
 
