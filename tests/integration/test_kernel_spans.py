@@ -6,6 +6,8 @@ there, and the trace has no hole where they would be.
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import threading
 import time
 
@@ -93,7 +95,15 @@ def run(system: System, count: int) -> list[ReceivedSpan]:
         return [span for span in spans if roots and span.trace_id == roots[0].trace_id]
 
     # cppTango sends its spans by itself, every five seconds.
-    return of_trace(system.wait_for(lambda spans: len(of_trace(spans)) >= count, 30))
+    return [
+        shorten(span) for span in of_trace(system.wait_for(lambda spans: len(of_trace(spans)) >= count, 30))
+    ]
+
+
+def shorten(span: ReceivedSpan) -> ReceivedSpan:
+    """Name cppTango's spans as 10.1 and 10.3 do: 10.0 puts the whole signature there."""
+    name = re.search(r"\bTango::\w+::\w+(?=\()", span.name)
+    return dataclasses.replace(span, name=name[0]) if name and span.scope == "tango.cpp" else span
 
 
 @pytest.mark.parametrize("bridge", ["auto", "native", "pytango"])
