@@ -8,39 +8,14 @@ the green mode, ``wait``, ``timeout``, signature and docstring stay PyTango's (`
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import importlib
-import os
-import sys
 from collections.abc import Callable
 from types import CellType, FunctionType
 from typing import Any
 
-from tango_telemetry.environment_variables import PYTANGO_DISABLE_TELEMETRY_PATCHING
-
-__all__ = ["Patches", "find_raw", "green_cell", "load_pytango", "without_builtin_tracing"]
+__all__ = ["Patches", "find_raw", "green_cell", "without_builtin_tracing"]
 
 _ABSENT: Any = object()
-
-
-def load_pytango() -> None:
-    """Import PyTango, unless somebody has, without its own tracing: ours takes its place.
-
-    Its tracing would import OpenTelemetry's SDK (10.3.1: 30 ms of a server's start) and wrap what ours goes around.
-    """
-    if "tango" in sys.modules:
-        return
-    before = os.environ.get(PYTANGO_DISABLE_TELEMETRY_PATCHING)
-    os.environ[PYTANGO_DISABLE_TELEMETRY_PATCHING] = "on"
-    try:
-        with contextlib.suppress(ImportError):
-            importlib.import_module("tango")
-    finally:
-        if before is None:
-            del os.environ[PYTANGO_DISABLE_TELEMETRY_PATCHING]
-        else:
-            os.environ[PYTANGO_DISABLE_TELEMETRY_PATCHING] = before
 
 
 def find_raw(owner: type, name: str) -> Any:

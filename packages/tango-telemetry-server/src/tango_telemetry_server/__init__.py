@@ -7,12 +7,9 @@ PyTango's. Either way every device has the telemetry methods of :class:`Telemetr
 from __future__ import annotations
 
 from tango_telemetry.instrumentation import auto_instrument
-from tango_telemetry.patching import load_pytango
 
-load_pytango()  # before the modules below import it as it is
-
-from tango_telemetry_server._device import TelemetryDevice  # noqa: E402
-from tango_telemetry_server._instrumentor import TangoServerInstrumentor, add_device_methods  # noqa: E402
+from tango_telemetry_server._device import TelemetryDevice
+from tango_telemetry_server._instrumentor import TangoServerInstrumentor, add_device_methods
 
 __all__ = ["TangoServerInstrumentor", "TelemetryDevice"]
 
