@@ -1,8 +1,7 @@
 """Keeping PyTango's own tracing out of the way while ours is on, whichever was imported first.
 
-PyTango >= 10 traces itself. Where we are the ones who load it, it is loaded without its wrappers. Where it is loaded
-already they stay where they are, so that they are back in force after ``uninstrument()``; they are made to do nothing, and
-ours go around them, not through them.
+PyTango >= 10 traces itself. Its wrappers stay where they are, so that they are back in force after ``uninstrument()``;
+they are made to do nothing, and ours go around them, not through them.
 """
 
 from __future__ import annotations
@@ -65,12 +64,7 @@ def leave_builtin_tracing_out() -> None:
     """
     if "tango" in sys.modules:
         silence_builtin_tracing(_off)
-    else:
-        _load_without_tracing()
-
-
-def _load_without_tracing() -> None:
-    """Load PyTango without its own tracing, which would import OpenTelemetry's SDK as well (10.3.1: 30 ms)."""
+        return
     before = os.environ.get(PYTANGO_DISABLE_TELEMETRY_PATCHING)
     os.environ[PYTANGO_DISABLE_TELEMETRY_PATCHING] = "on"
     try:
@@ -105,10 +99,8 @@ def complete_pytango() -> None:
 
     ``tango.constants.TELEMETRY_SUPPORTED`` does not exist before 10.0. ``start_span`` of PyTango's own stub tracer
     gives None (10.0 to 10.3.1), on which ``.end()`` fails exactly when telemetry is off; ours gives a span. No class is
-    changed: the stub is replaced by name in the modules that make one. Loads PyTango, without its own tracing, if nobody has.
+    changed: the stub is replaced by name in the modules that make one.
     """
-    if "tango" not in sys.modules:
-        _load_without_tracing()
     constants = _loaded("tango.constants")
     if constants is not None and not hasattr(constants, "TELEMETRY_SUPPORTED"):
         constants.TELEMETRY_SUPPORTED = False  # type: ignore[attr-defined]
