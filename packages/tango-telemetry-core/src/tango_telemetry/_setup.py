@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import importlib.util
+import os
 import sys
 import warnings
 from typing import Any
@@ -36,7 +38,7 @@ _patches = Patches()
 
 def tango_version() -> tuple[int, ...]:
     """Give the version of the installed PyTango, empty if there is none. Does not import it."""
-    text = getattr(sys.modules.get("tango"), "__version__", None)
+    text = getattr(sys.modules.get("tango"), "__version__", None) or _version_beside_package()
     if text is None:
         # Imported only where it is needed: with what it imports itself it takes 15 ms.
         metadata = importlib.import_module("importlib.metadata")
@@ -45,6 +47,19 @@ def tango_version() -> tuple[int, ...]:
         except metadata.PackageNotFoundError:
             return ()
     return tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
+
+
+def _version_beside_package() -> str | None:
+    """Read the version off the name of the folder that pip writes beside the package; None unless there is just one."""
+    spec = importlib.util.find_spec("tango")
+    if spec is None or spec.origin is None:
+        return None
+    try:
+        beside = os.listdir(os.path.dirname(os.path.dirname(spec.origin)))
+    except OSError:
+        return None
+    found = [name for name in beside if name[:8].lower() == "pytango-" and name.endswith(".dist-info")]
+    return found[0][8 : -len(".dist-info")] if len(found) == 1 else None
 
 
 def configure(config: TelemetryConfig | None = None, **changes: Any) -> TelemetryConfig:

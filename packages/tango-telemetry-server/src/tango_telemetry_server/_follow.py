@@ -8,7 +8,7 @@ difference between what was handed on and what holds now is followed.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tango_telemetry import Endpoint
@@ -51,25 +51,40 @@ def read_cpptango(device: Any, first: bool) -> CppTangoState | None:
     on = bool(device._is_telemetry_enabled())
     if not on and first and (_late or os.environ.get(env.TANGO_TELEMETRY_ENABLE, "").lower() != "on"):
         return None
-    topics = _split(env.TANGO_TELEMETRY_TOPICS)
     return CppTangoState(
         bool(on and device._is_telemetry_tracing_enabled()),
-        "user" in topics or "all" in topics or not topics,
+        _has_user_topic(os.environ.get(env.TANGO_TELEMETRY_TOPICS, "")),
         tuple(_endpoint(e.exporter.name, e.endpoint) for e in device._get_telemetry_tracing_endpoints()),
-        tuple(_handed()),
+        _handed(
+            os.environ.get(env.TANGO_TELEMETRY_TRACING_EXPORTERS, ""),
+            os.environ.get(env.TANGO_TELEMETRY_TRACING_ENDPOINTS, ""),
+        ),
     )
 
 
-def _split(name: str) -> list[str]:
-    return [item.strip() for item in os.environ.get(name, "").split(",") if item.strip()]
+# What follows is asked for each device, and has the same answer for all of them.
 
 
-def _handed() -> Iterable[Endpoint]:
-    targets = os.environ.get(env.TANGO_TELEMETRY_TRACING_ENDPOINTS, "").split(",")
-    for index, exporter in enumerate(_split(env.TANGO_TELEMETRY_TRACING_EXPORTERS)):
-        yield _endpoint(exporter, targets[index].strip() if index < len(targets) else "")
+def _split(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
 
 
+@lru_cache(maxsize=8)
+def _has_user_topic(topics: str) -> bool:
+    given = _split(topics)
+    return "user" in given or "all" in given or not given
+
+
+@lru_cache(maxsize=8)
+def _handed(exporters: str, endpoints: str) -> tuple[Endpoint, ...]:
+    targets = endpoints.split(",")
+    return tuple(
+        _endpoint(exporter, targets[index].strip() if index < len(targets) else "")
+        for index, exporter in enumerate(_split(exporters))
+    )
+
+
+@lru_cache(maxsize=64)
 def _endpoint(exporter: str, target: str) -> Endpoint:
     return Endpoint(exporter.lower(), target)
 
@@ -82,7 +97,7 @@ def follow_endpoints(
     :param cpptango: what cppTango says of the device
     :param configured: the endpoints of the process, which cppTango may not know
     """
-    if set(cpptango.endpoints) == set(cpptango.handed):
+    if cpptango.endpoints == cpptango.handed or set(cpptango.endpoints) == set(cpptango.handed):
         return None
     kept = (
         configured
