@@ -89,7 +89,7 @@ def _pieces() -> dict[str, Callable[[], object]]:
 
     return {
         "client wrapper": lambda: proxy.call("TurnOn"),
-        "server wrapper": lambda: device.handle(),
+        "server wrapper, no context came": lambda: device.handle(),
         "no wrapper": lambda: proxy.plain("TurnOn"),
         "start and end of a span, 10 attributes": lambda: tracer.start_span(
             "x", context, kind, attributes
