@@ -192,7 +192,7 @@ def main() -> int:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--python", action="append", choices=PYTHONS)
-    parser.add_argument("--pytango", action="append")
+    parser.add_argument("--pytango", action="append", choices=PYTANGOS)
     parser.add_argument("--processes", type=int, default=2, help="processes of tests (default 2)")
     parser.add_argument("--directory", type=Path, default=ROOT / ".venv-matrix")
     parser.add_argument("pytest_arguments", nargs="*")
