@@ -13,7 +13,7 @@ from opentelemetry.context import Context, attach, detach, get_current, set_valu
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_current_span
 from tango_telemetry._current import make_current as make_current_in_python
 
-spans = pytest.importorskip("tango_telemetry_native.spans")
+calls = pytest.importorskip("tango_telemetry_native.calls")
 SPAN = NonRecordingSpan(SpanContext(1, 2, False, TraceFlags(1)))
 FIRST: ContextVar[str] = ContextVar("first", default="none")
 SECOND: ContextVar[str] = ContextVar("second", default="none")
@@ -22,7 +22,7 @@ Make = Callable[..., Any]
 
 @pytest.fixture(params=["python", "native"])
 def make_current(request: pytest.FixtureRequest) -> Make:
-    return make_current_in_python if request.param == "python" else spans.make_current
+    return make_current_in_python if request.param == "python" else calls.make_current
 
 
 def test_everything_is_set_and_put_back(make_current: Make) -> None:
@@ -98,6 +98,6 @@ def test_it_is_collected_with_what_it_holds(make_current: Make) -> None:
 def test_wrong_arguments(arguments: tuple[Any, ...]) -> None:
     before = get_current()
     with pytest.raises(TypeError):
-        spans.make_current(*arguments)
+        calls.make_current(*arguments)
     assert get_current() is before
     assert FIRST.get() == "none"

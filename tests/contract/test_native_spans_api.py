@@ -347,13 +347,13 @@ def test_a_processor_added_late_is_called_for_earlier_tracers(
 def test_a_failing_processor_does_not_reach_the_user(
     provider: NativeTracerProvider, tracer: Tracer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from tango_telemetry_native import spans
+    from tango_telemetry_native import _configure
 
     class Broken(Finished):
         def on_end(self, span: ReadableSpan) -> None:
             raise ValueError("no")
 
-    spans._reported.clear()
+    _configure._reported.clear()
     provider.add_span_processor(Broken())
     for _ in range(3):
         tracer.start_span("s").end()

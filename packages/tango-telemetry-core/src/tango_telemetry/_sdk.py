@@ -21,19 +21,19 @@ _queues: dict[pipeline.Pipeline, Any] = {}
 
 def load_native_spans(config: TelemetryConfig) -> Any:
     """Give the module that records spans in C++, None where it is not installed or not wanted."""
-    return _load_native() if config.native_spans else None
+    return _load_native("spans") if config.native_spans else None
 
 
 def load_native_calls(config: TelemetryConfig) -> Any:
     """Give the module that begins and ends calls in C++, whoever makes their spans; None where that is not wanted."""
-    return _load_native() if config.native_calls else None
+    return _load_native("calls") if config.native_calls else None
 
 
-def _load_native() -> Any:
+def _load_native(module: str) -> Any:
     if import_native() is None:
         return None
     try:
-        return importlib.import_module("tango_telemetry_native.spans")
+        return importlib.import_module(f"tango_telemetry_native.{module}")
     except ImportError:
         return None
 

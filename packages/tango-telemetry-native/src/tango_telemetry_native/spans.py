@@ -14,45 +14,26 @@ Where this differs from the SDK on purpose:
 
 from __future__ import annotations
 
-import contextvars
 import functools
-import inspect
 import logging
 import os
 import threading
 import time
-import traceback
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import opentelemetry.context as otel_context
 from opentelemetry import trace
 from opentelemetry.context.context import Context
 from opentelemetry.trace import (
     NonRecordingSpan,
-    SpanContext,
-    SpanKind,
-    Status,
-    StatusCode,
-    TraceFlags,
-    TraceState,
 )
 
 from tango_telemetry_native import _spans
+from tango_telemetry_native._configure import configure
 from tango_telemetry_native._span_settings import SamplerRule, SpanLimits, encode_limits
-from tango_telemetry_native._spans import (
-    ClientBeginning,
-    HandlerBeginning,
-    Plans,
-    SpanQueue,
-    configure_calls,
-    get_epoch,
-    make_current,
-    new_epoch,
-    set_carrier,
-)
+from tango_telemetry_native._spans import SpanQueue
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor
@@ -61,23 +42,15 @@ __all__ = [
     "DEFAULT_QUEUE_BYTES",
     "DEFAULT_QUEUE_SPANS",
     "SHUTDOWN_TIMEOUT",
-    "ClientBeginning",
-    "HandlerBeginning",
     "NativeSpan",
     "NativeTracer",
     "NativeTracerProvider",
-    "Plans",
     "ProviderSettings",
     "SpanLimits",
     "SpanQueue",
-    "configure_calls",
     "create_native_tracer_provider",
     "create_span_queue",
-    "get_epoch",
-    "make_current",
-    "new_epoch",
     "read_settings",
-    "set_carrier",
 ]
 
 DEFAULT_QUEUE_SPANS = 131_072
@@ -438,86 +411,5 @@ def _after_fork() -> None:
         provider._after_fork()
 
 
-def _format_exception(exception: BaseException) -> str:
-    return "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
-
-
-def _decorate(activation: _spans.Activation, function: Callable[..., Any]) -> Callable[..., Any]:
-    """What a decorated function becomes: each call has a span of its own."""
-    if inspect.iscoroutinefunction(function):
-
-        @functools.wraps(function)
-        async def traced_coroutine(*args: Any, **kwargs: Any) -> Any:
-            with activation._recreate():
-                return await function(*args, **kwargs)
-
-        return traced_coroutine
-
-    @functools.wraps(function)
-    def traced(*args: Any, **kwargs: Any) -> Any:
-        with activation._recreate():
-            return function(*args, **kwargs)
-
-    return traced
-
-
-_reported: set[str] = set()
-
-
-def _report_failure(what: str, error: BaseException) -> None:
-    """Log what went wrong inside telemetry, once for each kind: a hot loop must not fill a disk."""
-    if what not in _reported:
-        _reported.add(what)
-        _logger.warning("%s: %s (reported once)", what, type(error).__name__, exc_info=error)
-
-
-def _context_variable() -> contextvars.ContextVar[Context] | None:
-    """The context variable behind ``opentelemetry.context``, if it is what opentelemetry-api 1.x has used so far."""
-    runtime = getattr(otel_context, "_RUNTIME_CONTEXT", None)
-    if type(runtime).__name__ != "ContextVarsRuntimeContext":
-        return None
-    variable = getattr(runtime, "_current_context", None)
-    return variable if isinstance(variable, contextvars.ContextVar) else None
-
-
-def _configure() -> None:
-    from collections.abc import Mapping, Sequence
-
-    _spans.configure(
-        span_class=NativeSpan,
-        dropped_span_class=NativeDroppedSpan,
-        span_abc=trace.Span,
-        span_context_class=SpanContext,
-        status_class=Status,
-        status_code_class=StatusCode,
-        status_codes=(StatusCode.UNSET, StatusCode.OK, StatusCode.ERROR),
-        span_kinds=(
-            SpanKind.INTERNAL,
-            SpanKind.SERVER,
-            SpanKind.CLIENT,
-            SpanKind.PRODUCER,
-            SpanKind.CONSUMER,
-        ),
-        trace_flags=tuple(TraceFlags(flags) for flags in range(256)),
-        default_trace_state=getattr(trace.span, "DEFAULT_TRACE_STATE", TraceState.get_default()),
-        context_class=Context,
-        context_variable=_context_variable(),
-        span_key=getattr(trace.propagation, "_SPAN_KEY", None),
-        get_current_span=trace.get_current_span,
-        set_span_in_context=trace.set_span_in_context,
-        attach=otel_context.attach,
-        detach=otel_context.detach,
-        sequence_abc=Sequence,
-        mapping_abc=Mapping,
-        format_exception=_format_exception,
-        decorate=_decorate,
-        # The SDK's loggers: a filter that somebody has for its messages works on these too.
-        warn_attributes=logging.getLogger("opentelemetry.attributes").warning,
-        warn_span=logging.getLogger("opentelemetry.sdk.trace").warning,
-        warn_encoder=logging.getLogger("opentelemetry.exporter.otlp.proto.common._internal").error,
-        report_failure=_report_failure,
-    )
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-_configure()
+configure(NativeSpan, NativeDroppedSpan)
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+#include "beginning.h"
+
+#include "arguments.h"
+
+namespace tango_spans {
+
+using tango_telemetry::SpanNumbers;
+
+namespace {
+
+void replace(PyObject*& field, PyObject* object) {
+    PyObject* const old = field;
+    field = new_ref(object);
+    Py_XDECREF(old);
+}
+
+int traverse(PyObject* self, visitproc visit, void* arg) {
+    BeginningObject* const beginning = as_beginning(self);
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(beginning->module);
+    Py_VISIT(beginning->slow);
+    Py_VISIT(beginning->tracer_variable);
+    Py_VISIT(beginning->variable);
+    Py_VISIT(beginning->known);
+    Py_VISIT(beginning->other);
+    return 0;
+}
+
+// The rest stays: a beginning in a cycle may still be called while that is being taken apart.
+int clear(PyObject* self) {
+    PyObject* const slow = as_beginning(self)->slow;
+    if (slow) {
+        as_beginning(self)->slow = new_ref(Py_None);
+        Py_DECREF(slow);
+    }
+    return 0;
+}
+
+void dealloc(PyObject* self) {
+    BeginningObject* const beginning = as_beginning(self);
+    PyTypeObject* const type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    Py_CLEAR(beginning->slow);
+    Py_CLEAR(beginning->tracer_variable);
+    Py_CLEAR(beginning->variable);
+    Py_CLEAR(beginning->known);
+    Py_CLEAR(beginning->other);
+    Py_CLEAR(beginning->module);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+}  // namespace
+
+bool is_ready(BeginningObject* self) {
+    if (!self->module) {
+        PyErr_SetString(PyExc_RuntimeError, "this beginning was not initialised");
+        return false;
+    }
+    const ModuleState& state = state_of(self);
+    return state.configured && state.carrier_bridge && state.context_variable != Py_None;
+}
+
+Ref get_variable(PyObject* variable) {
+    PyObject* value = nullptr;
+    return PyContextVar_Get(variable, nullptr, &value) < 0 ? Ref() : Ref(value);
+}
+
+Ref start_planned(ModuleState& state, const PlanObject* plan, PyObject* tracer, PyObject* context,
+                  const SpanNumbers* remote) {
+    if (TracerObject* const quick = quick_tracer(state, tracer)) {
+        return Ref(start_prepared_span(quick, plan->span, context, remote));
+    }
+    Ref own = Ref::borrow(context ? context : state.empty_context);
+    if (remote) {
+        Ref span_context(make_span_context(state, remote->trace_id_high, remote->trace_id_low, remote->span_id, true,
+                                           remote->flags, nullptr));
+        Ref parent(span_context ? PyObject_CallOneArg(state.remote_span_class, span_context.get()) : nullptr);
+        own = parent ? context_with(state, parent.get(), context) : Ref();
+    }
+    if (!own) {
+        return Ref();
+    }
+    PyObject* const arguments[] = {tracer, plan->span.title, own.get(), plan->span.kind, plan->span.attributes};
+    return Ref(PyObject_VectorcallMethod(state.s_start_span, arguments, 5 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr));
+}
+
+PyObject* call_or_slow(BeginningObject* self, Ref call, PyObject* const* args, Py_ssize_t count) {
+    if (call) {
+        return call.release();
+    }
+    if (PyErr_Occurred() && (!self->module || !absorb_error(state_of(self), "a call could not be begun"))) {
+        return nullptr;
+    }
+    return PyObject_Vectorcall(self->slow, args, static_cast<std::size_t>(count), nullptr);
+}
+
+bool init_beginning(BeginningObject* self, PyObject* slow, PyObject* tracer_variable, PyObject* variable,
+                    PyObject* known, PyObject* other, bool takes_name) {
+    PyObject* const module = module_of_type(Py_TYPE(self));
+    if (!module) {
+        return false;
+    }
+    if (!PyContextVar_CheckExact(tracer_variable) || !PyContextVar_CheckExact(variable)) {
+        PyErr_SetString(PyExc_TypeError, "a beginning needs two context variables");
+        return false;
+    }
+    replace(self->module, module);
+    replace(self->slow, slow);
+    replace(self->tracer_variable, tracer_variable);
+    replace(self->variable, variable);
+    replace(self->known, known);
+    replace(self->other, other);
+    self->takes_name = takes_name;
+    return true;
+}
+
+PyTypeObject* create_beginning_type(PyObject* module, const char* name, const char* doc, initproc init,
+                                    PyMethodDef* methods) {
+    PyType_Slot slots[] = {
+        {Py_tp_doc, const_cast<char*>(doc)},
+        {Py_tp_init, reinterpret_cast<void*>(init)},
+        {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+        {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
+        {Py_tp_clear, reinterpret_cast<void*>(clear)},
+        {Py_tp_methods, methods},
+        {0, nullptr},
+    };
+    PyType_Spec spec = {name, sizeof(BeginningObject), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, slots};
+    return reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &spec, nullptr));
+}
+
+}  // namespace tango_spans

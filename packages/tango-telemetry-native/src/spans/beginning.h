@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+// What the two beginnings share: ClientBeginning and HandlerBeginning, which tango_telemetry_client and
+// tango_telemetry_server call first in each call.
+#pragma once
+
+#include "calls.h"
+
+namespace tango_spans {
+
+struct BeginningObject {
+    PyObject_HEAD
+    PyObject* module;
+    PyObject* slow;  // the function in Python for every other call
+    PyObject* tracer_variable;
+    // Of a handler: the context variable of the running handler, the known clients, and what describes a new one
+    // (both None where PyTango cannot tell). Of a client: the variable of the active call, the modules that are not
+    // callers, and the name that cppTango is given.
+    PyObject* variable;
+    PyObject* known;
+    PyObject* other;
+    bool takes_name;
+};
+
+inline BeginningObject* as_beginning(PyObject* object) { return reinterpret_cast<BeginningObject*>(object); }
+
+inline ModuleState& state_of(BeginningObject* self) {
+    return *static_cast<ModuleState*>(PyModule_GetState(self->module));
+}
+
+// Whether calls may run in C++ now; false with an error set where the object was never initialised.
+bool is_ready(BeginningObject* self);
+
+// A new reference; null without an error only where the variable has neither a value nor a default.
+Ref get_variable(PyObject* variable);
+
+// The span of a call. Its parent is `remote` or, without that, what `context` holds; context may be null.
+Ref start_planned(ModuleState& state, const PlanObject* plan, PyObject* tracer, PyObject* context,
+                  const tango_telemetry::SpanNumbers* remote);
+
+// The call if it was begun, else what `slow` gives. To be called with what went wrong, if anything did.
+PyObject* call_or_slow(BeginningObject* self, Ref call, PyObject* const* args, Py_ssize_t count);
+
+bool init_beginning(BeginningObject* self, PyObject* slow, PyObject* tracer_variable, PyObject* variable,
+                    PyObject* known, PyObject* other, bool takes_name);
+
+// The type of `name` with an initialiser and one table of methods.
+PyTypeObject* create_beginning_type(PyObject* module, const char* name, const char* doc, initproc init,
+                                    PyMethodDef* methods);
+
+inline PyCFunction fast_method(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t)) {
+    return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+
+}  // namespace tango_spans

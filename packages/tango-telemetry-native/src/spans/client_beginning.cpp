@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+// ClientBeginning.
+#include "arguments.h"
+#include "beginning.h"
+
+#if PY_VERSION_HEX < 0x030B0000
+#include <frameobject.h>
+#endif
+
+namespace tango_spans {
+namespace {
+
+Ref frame_globals(PyFrameObject* frame) {
+#if PY_VERSION_HEX >= 0x030B0000
+    return Ref(PyFrame_GetGlobals(frame));
+#else
+    return Ref::borrow(frame->f_globals);
+#endif
+}
+
+int frame_position(PyFrameObject* frame) {
+#if PY_VERSION_HEX >= 0x030B0000
+    return PyFrame_GetLasti(frame);
+#else
+    return frame->f_lasti * 2;  // what Python sees as f_lasti counts bytes
+#endif
+}
+
+// The first frame outside PyTango and this product; null without an error if there is none, or one of a module that core
+// has not judged yet.
+Ref find_caller(ModuleState& state, PyObject* modules) {
+    Ref frame = Ref::borrow(reinterpret_cast<PyObject*>(PyEval_GetFrame()));
+    while (frame) {
+        auto* const here = reinterpret_cast<PyFrameObject*>(frame.get());
+        Ref globals = frame_globals(here);
+        PyObject* const module = globals ? PyDict_GetItemWithError(globals.get(), state.s_dunder_name) : nullptr;
+        PyObject* const skipped = module && PyUnicode_Check(module) ? PyDict_GetItemWithError(modules, module) : nullptr;
+        if (!skipped) {
+            return Ref();
+        }
+        if (skipped == Py_False) {
+            return frame;
+        }
+        frame = Ref(reinterpret_cast<PyObject*>(PyFrame_GetBack(here)));
+    }
+    return Ref();
+}
+
+// The span in a context that holds nothing else; false if it holds more, or something strange.
+bool read_context(ModuleState& state, PyObject* context, PyObject*& span) {
+    span = nullptr;
+    if (!context) {
+        return true;
+    }
+    if (Py_TYPE(context) != reinterpret_cast<PyTypeObject*>(state.context_class)) {
+        return false;
+    }
+    const Py_ssize_t size = PyDict_GET_SIZE(context);
+    if (size == 1) {
+        span = PyDict_GetItemWithError(context, state.span_key);
+    }
+    return size == 0 || span;
+}
+
+Ref begin_usual_client(BeginningObject* self, ModuleState& state, PyObject* subject, PyObject* args, PyObject* kwargs) {
+    PyObject* name = nullptr;
+    if (self->takes_name) {
+        name = PyTuple_GET_SIZE(args) ? PyTuple_GET_ITEM(args, 0) : nullptr;
+        if (!name || !PyUnicode_CheckExact(name)) {
+            return Ref();
+        }
+    } else if (PyTuple_GET_SIZE(args) || PyDict_GET_SIZE(kwargs)) {
+        return Ref();
+    }
+    Ref context = get_variable(state.context_variable);
+    PyObject* parent;
+    if (!read_context(state, context.get(), parent)) {
+        return Ref();
+    }
+    Ref active = get_variable(self->variable);
+    if (!active) {
+        return Ref();
+    }
+    if (parent && parent == active.get()) {
+        return Ref::borrow(Py_None);  // part of the call that is being made
+    }
+    Ref frame = find_caller(state, self->known);
+    if (!frame) {
+        return Ref();
+    }
+    auto* const caller = reinterpret_cast<PyFrameObject*>(frame.get());
+    Ref code(reinterpret_cast<PyObject*>(PyFrame_GetCode(caller)));
+    Ref found_plan =
+        find_plan(state, subject, {reinterpret_cast<PyObject*>(self), code.get(), name, frame_position(caller)});
+    Ref device_tracer = get_variable(self->tracer_variable);
+    if (!found_plan || !device_tracer) {
+        return Ref();
+    }
+    auto* const plan = reinterpret_cast<PlanObject*>(found_plan.get());
+    PyObject* const tracer = device_tracer.get() == Py_None ? plan->tracer : device_tracer.get();
+    Ref span = start_planned(state, plan, tracer, context.get(), nullptr);
+    if (!span) {
+        return Ref();
+    }
+    PyObject* const pairs[] = {self->variable, span.get()};
+    Ref call(create_call(self->module, span.get(), context.get(), pairs, 1));
+    return call && carry_call(call.get(), self->other) ? std::move(call) : Ref();
+}
+
+PyObject* begin_client(PyObject* object, PyObject* const* args, Py_ssize_t count) {
+    BeginningObject* const self = as_beginning(object);
+    const bool usual = is_ready(self) && count == 3 && PyTuple_CheckExact(args[1]) && PyDict_CheckExact(args[2]);
+    Ref call = usual ? begin_usual_client(self, state_of(self), args[0], args[1], args[2]) : Ref();
+    return call_or_slow(self, std::move(call), args, count);
+}
+
+int init_client(PyObject* self, PyObject* args, PyObject*) {
+    PyObject *slow, *tracer_variable, *active_variable, *modules, *carry;
+    int takes_name;
+    if (!PyArg_ParseTuple(args, "OOOO!Up", &slow, &tracer_variable, &active_variable, &PyDict_Type, &modules, &carry,
+                          &takes_name)) {
+        return -1;
+    }
+    return init_beginning(as_beginning(self), slow, tracer_variable, active_variable, modules, carry, takes_name) ? 0 : -1;
+}
+
+PyMethodDef methods[] = {
+    {"begin", fast_method(begin_client), METH_FASTCALL,
+     "begin(subject, args, kwargs, /): the call, None if it is part of another, or what the function in Python gives."},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+}  // namespace
+
+PyTypeObject* create_client_beginning_type(PyObject* module) {
+    return create_beginning_type(module, "tango_telemetry_native._spans.ClientBeginning",
+                                 "ClientBeginning(slow, tracer_variable, active_variable, modules, carry, takes_name)",
+                                 init_client, methods);
+}
+
+}  // namespace tango_spans

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+// HandlerBeginning. Between two remote calls the caches are cold, and what counts is how much code and data a call touches.
+#include "arguments.h"
+#include "beginning.h"
+#include "values.h"
+
+namespace tango_spans {
+namespace {
+
+using tango_telemetry::SpanNumbers;
+
+bool is_true(PyObject* object) { return object == Py_True; }
+
+// Who called, from cppTango. It may crash where no omniORB upcall runs (a remark of PyTango 10.3's): a GIOP context is
+// only found where one does, and for the other ways PyTango is asked.
+bool record_client(BeginningObject* self, ModuleState& state, PyObject* device, PyObject* span, Found found) {
+    if (self->known == Py_None) {
+        return true;
+    }
+    if (found != Found::kByGiop) {
+        Ref on_upcall(PyObject_CallNoArgs(state.is_omni_thread));
+        if (!on_upcall || !is_true(on_upcall.get())) {
+            return static_cast<bool>(on_upcall);
+        }
+    }
+    Ref ident(PyObject_CallMethodNoArgs(device, state.s_get_client_ident));
+    if (!ident || ident.get() == Py_None) {
+        return static_cast<bool>(ident);
+    }
+    Ref pid(PyObject_GetAttr(ident.get(), state.s_client_pid));
+    Ref address(pid ? PyObject_GetAttr(ident.get(), state.s_client_ip) : nullptr);
+    Ref key(address ? PyTuple_Pack(2, address.get(), pid.get()) : nullptr);
+    if (!key) {
+        return false;
+    }
+    Ref attributes = Ref::borrow(PyDict_GetItemWithError(self->known, key.get()));
+    if (!attributes) {
+        if (PyErr_Occurred()) {
+            return false;
+        }
+        attributes = Ref(PyObject_CallOneArg(self->other, ident.get()));
+    }
+    if (!attributes) {
+        return false;
+    }
+    if (Py_TYPE(span) != reinterpret_cast<PyTypeObject*>(state.span_class)) {
+        Ref set(PyObject_CallMethodObjArgs(span, state.s_set_attributes, attributes.get(), nullptr));
+        return static_cast<bool>(set);
+    }
+    auto* const recording = reinterpret_cast<SpanObject*>(span);
+    const Limits& limits = recording->tracer->limits;
+    return set_attributes(state,
+                          {recording->record->attributes, limits.attributes, limits.span_value_length,
+                           &recording->record->ended},
+                          attributes.get());
+}
+
+// Null without an error: not the usual call.
+Ref begin_usual_handler(BeginningObject* self, ModuleState& state, PyObject* device) {
+    Ref found_plan = find_plan(state, device, {reinterpret_cast<PyObject*>(self), nullptr, nullptr, 0});
+    if (!found_plan) {
+        return Ref();
+    }
+    auto* const plan = reinterpret_cast<PlanObject*>(found_plan.get());
+    Ref context = get_variable(state.context_variable);
+    if (context && (Py_TYPE(context.get()) != reinterpret_cast<PyTypeObject*>(state.context_class) ||
+                    PyDict_GET_SIZE(context.get()))) {
+        return Ref();  // a caller in this process
+    }
+    Ref running = get_variable(self->variable);
+    if (running.get() != Py_None || !plan->handler) {
+        return Ref();
+    }
+    SpanNumbers remote{};
+    const Found found = find_remote_parent(state, remote);
+    if (found == Found::kNo || found == Found::kError) {
+        return Ref();
+    }
+    if (plan->checks_topic) {
+        Ref wanted(PyObject_CallMethodObjArgs(device, state.s_check_topic, state.k_user, nullptr));
+        if (!wanted || !is_true(wanted.get())) {
+            return Ref();
+        }
+    }
+    Ref span = start_planned(state, plan, plan->tracer, nullptr, &remote);
+    if (!span) {
+        return Ref();
+    }
+    PyObject* const pairs[] = {self->tracer_variable, plan->tracer, self->variable, plan->handler};
+    Ref call(create_call(self->module, span.get(), context.get(), pairs, 2));
+    bool failed = false;
+    if (call && is_recording(state, span.get(), failed)) {
+        failed = !record_client(self, state, device, span.get(), found);
+    }
+    if (failed && !absorb_error(state, "the client could not be told")) {
+        PyErr_Clear();
+    }
+    return call;
+}
+
+PyObject* begin_handler(PyObject* object, PyObject* const* args, Py_ssize_t count) {
+    BeginningObject* const self = as_beginning(object);
+    const bool usual = is_ready(self) && count == 2;
+    return call_or_slow(self, usual ? begin_usual_handler(self, state_of(self), args[0]) : Ref(), args, count);
+}
+
+int init_handler(PyObject* self, PyObject* args, PyObject*) {
+    PyObject *slow, *tracer_variable, *handler_variable, *known, *describe;
+    if (!PyArg_ParseTuple(args, "OOOOO", &slow, &tracer_variable, &handler_variable, &known, &describe)) {
+        return -1;
+    }
+    if (known != Py_None && !PyDict_CheckExact(known)) {
+        PyErr_SetString(PyExc_TypeError, "the known clients are a dict or None");
+        return -1;
+    }
+    return init_beginning(as_beginning(self), slow, tracer_variable, handler_variable, known, describe, false) ? 0 : -1;
+}
+
+PyMethodDef methods[] = {
+    {"begin", fast_method(begin_handler), METH_FASTCALL,
+     "begin(device, args, /): the call, or what the function in Python gives."},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+}  // namespace
+
+PyTypeObject* create_handler_beginning_type(PyObject* module) {
+    return create_beginning_type(
+        module, "tango_telemetry_native._spans.HandlerBeginning",
+        "HandlerBeginning(slow, tracer_variable, handler_variable, known_clients, describe_client)", init_handler,
+        methods);
+}
+
+}  // namespace tango_spans
