@@ -125,7 +125,6 @@ go("device off")
 proxy.command_inout("On")
 go("device on")
 TangoClientInstrumentor().uninstrument()
-proxy.command_inout("Go")
 hooked = []
 TangoClientInstrumentor().instrument(request_hook=lambda span, subject, operation: hooked.append(operation))
 tracer = tango_telemetry.get_tracer("app")
@@ -156,7 +155,6 @@ def test_a_plan_holds_until_what_it_rests_on_changes(system: System, bridge: str
         + "device off  INTERNAL  app\n  command_inout Go  CLIENT  pytango.client\n"
         + "command_inout On  CLIENT  pytango.client\n"
         + usual.format("device on")
-        + "Counter.Go  SERVER  Counter\n"  # called by a client that is not traced
         + usual.format("hooked")
         + usual.format("hooked again")
         + usual.format("another tracer")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tango_telemetry import semantic_conventions as names
-from tango_telemetry.instrumentation import code_attributes, thread_attributes
+from tango_telemetry.instrumentation import code_attributes
 
 from tango_telemetry_client._targets import Operation
 
@@ -80,7 +80,6 @@ def create_attributes(
     )
     if place[0] is not None:
         attributes.update(code_attributes(*place))
-    attributes.update(thread_attributes())
     return attributes
 
 

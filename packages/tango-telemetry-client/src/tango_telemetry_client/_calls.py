@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +28,7 @@ from tango_telemetry.instrumentation import (
     pass_through_tracer,
     record_arguments,
     state,
+    thread_attributes,
 )
 
 from tango_telemetry_client._attributes import create_attributes, find_name
@@ -39,7 +39,6 @@ __all__ = ["CallBeginning", "hooks", "own_attributes", "wrap_call", "wrap_inner"
 hooks = Hooks()
 """The hooks given to the client instrumentor."""
 
-_get_ident = threading.get_ident
 _get_attribute = object.__getattribute__
 _CLIENT = SpanKind.CLIENT
 _SITES = "_tango_telemetry_sites"
@@ -164,6 +163,7 @@ class CallBeginning:
         elif quick is not None and epoch >= 0 and own is not None and site is None and self._may_be_kept():
             place = (None, 0, name) if frame is None else (frame.f_code, frame.f_lasti, name)
             quick.keep(own, epoch, place, title, _CLIENT, attributes, get_client_tracer())
+        attributes = {**attributes, **thread_attributes()}
         if site is None:
             call = TracedCall(tracer, title, _CLIENT, attributes, context, self.carry, links)
         else:
@@ -190,7 +190,7 @@ class CallBeginning:
             sites = own.get(_SITES)
             if sites is None:
                 sites = own[_SITES] = CallSites()
-            key = (id(code), position, self.method, name, _get_ident())
+            key = (id(code), position, self.method, name)
             known: Mapping[str, Any] | None = sites.get(key)
             if known is not None:
                 return known, own

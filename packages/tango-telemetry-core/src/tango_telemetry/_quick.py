@@ -51,11 +51,12 @@ class QuickBeginning:
         handler: tuple[Any, str] | None = None,
         checks_topic: bool = False,
     ) -> None:
-        """Keep what is known of the calls that this thread makes at ``place`` for a proxy or device.
+        """Keep what is known of the calls that are made at ``place`` for a proxy or device.
 
         :param own: the ``__dict__`` of the proxy or device
         :param epoch: what :meth:`get_epoch` gave before the first decision
         :param place: code object, instruction, and the name of the command or attribute
+        :param attributes: without those of the thread, which each call adds
         :param tracer: the device's; of a client, the one outside devices
         :param handler: what the running handler is known by
         :param checks_topic: whether the device's topic ``user`` may change without a word

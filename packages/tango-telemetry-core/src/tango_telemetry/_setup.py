@@ -25,6 +25,7 @@ from tango_telemetry._current import make_current
 from tango_telemetry._failures import record_failure
 from tango_telemetry._guard import guarded
 from tango_telemetry._handover import patch_executors
+from tango_telemetry._place import thread_attributes
 from tango_telemetry._sdk import load_native_calls
 from tango_telemetry._state import get_config, set_config, state, warn_once
 from tango_telemetry.bridge import CarrierParts, NoOpBridge, create_context_bridge
@@ -148,7 +149,7 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
 def _set_native(native: Any) -> None:
     """Let calls run in C++ from now on, or in Python."""
     if native is not None:
-        native.configure_calls(record_failure, _is_omni_thread, _otel.NonRecordingSpan)
+        native.configure_calls(record_failure, _is_omni_thread, _otel.NonRecordingSpan, thread_attributes)
         native.set_carrier(state.bridge, *state.bridge.parts)
     elif state.native is not None:
         state.native.set_carrier(None, *CarrierParts())

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import threading
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
 from tango_telemetry import _otel
-from tango_telemetry import semantic_conventions as names
 from tango_telemetry._arguments import record_arguments
 from tango_telemetry._builtin import complete_pytango, force_tracing_needed, leave_builtin_tracing_out
 from tango_telemetry._config import TelemetryConfig
@@ -36,6 +34,7 @@ from tango_telemetry._otel import (
     get_value,
     set_span_in_context,
 )
+from tango_telemetry._place import code_attributes, thread_attributes
 from tango_telemetry._quick import QuickBeginning
 from tango_telemetry._setup import activate, deactivate, stay_off, tango_version
 from tango_telemetry._state import get_config, state
@@ -97,7 +96,6 @@ __all__ = [
 
 _SUPPRESS = _otel.suppress_key()
 _PASS_THROUGH = _otel.NoOpTracerProvider().get_tracer("tango_telemetry.pass_through")
-_get_ident = threading.get_ident
 
 active_client_span: ContextVar[Any] = ContextVar("tango_telemetry_active_client_span", default=None)
 """The span of the client call that is being made in this context. A call made while it is current is part of it."""
@@ -260,7 +258,7 @@ def with_incoming_context(context: Context) -> Context:
 
 
 class CallSites:
-    """Span attributes of the places that calls come from, made once for each place and thread; bounded."""
+    """Span attributes of the places that calls come from, made once for each place; bounded."""
 
     __slots__ = ("_sites",)
     LIMIT: ClassVar[int] = 512
@@ -282,20 +280,6 @@ class CallSites:
         if len(self._sites) >= self.LIMIT:
             self._sites.clear()
         self._sites[key] = (attributes, code)
-
-
-def code_attributes(code: Any, line: int) -> dict[str, Any]:
-    """Give the span attributes of a place in the source."""
-    return {
-        names.CODE_FUNCTION_NAME: getattr(code, "co_qualname", code.co_name),
-        names.CODE_FILE_PATH: code.co_filename,
-        names.CODE_LINE_NUMBER: line,
-    }
-
-
-def thread_attributes() -> dict[str, Any]:
-    """Give the span attributes of the running thread."""
-    return {names.THREAD_ID: _get_ident(), names.THREAD_NAME: threading.current_thread().name}
 
 
 class Instrumentor:

@@ -2,6 +2,7 @@
 #include "beginning.h"
 
 #include "arguments.h"
+#include "values.h"
 
 namespace tango_spans {
 
@@ -53,6 +54,19 @@ void dealloc(PyObject* self) {
 
 }  // namespace
 
+bool add_attributes(ModuleState& state, PyObject* span, PyObject* attributes) {
+    if (Py_TYPE(span) != reinterpret_cast<PyTypeObject*>(state.span_class)) {
+        Ref set(PyObject_CallMethodObjArgs(span, state.s_set_attributes, attributes, nullptr));
+        return static_cast<bool>(set);
+    }
+    auto* const recording = reinterpret_cast<SpanObject*>(span);
+    const Limits& limits = recording->tracer->limits;
+    return set_attributes(state,
+                          {recording->record->attributes, limits.attributes, limits.span_value_length,
+                           &recording->record->ended},
+                          attributes);
+}
+
 bool is_ready(BeginningObject* self) {
     if (!self->module) {
         PyErr_SetString(PyExc_RuntimeError, "this beginning was not initialised");
@@ -69,8 +83,18 @@ Ref get_variable(PyObject* variable) {
 
 Ref start_planned(ModuleState& state, const PlanObject* plan, PyObject* tracer, PyObject* context,
                   const SpanNumbers* remote) {
+    Ref thread = get_thread_attributes(state);
+    if (!thread) {
+        return Ref();
+    }
     if (TracerObject* const quick = quick_tracer(state, tracer)) {
-        return Ref(start_prepared_span(quick, plan->span, context, remote));
+        Ref span(start_prepared_span(quick, plan->span, context, remote));
+        const bool recording = span && Py_TYPE(span.get()) == reinterpret_cast<PyTypeObject*>(state.span_class);
+        return !recording || add_attributes(state, span.get(), thread.get()) ? std::move(span) : Ref();
+    }
+    Ref attributes(PyDict_Copy(plan->span.attributes));
+    if (!attributes || PyDict_Update(attributes.get(), thread.get()) < 0) {
+        return Ref();
     }
     Ref own = Ref::borrow(context ? context : state.empty_context);
     if (remote) {
@@ -82,7 +106,7 @@ Ref start_planned(ModuleState& state, const PlanObject* plan, PyObject* tracer, 
     if (!own) {
         return Ref();
     }
-    PyObject* const arguments[] = {tracer, plan->span.title, own.get(), plan->span.kind, plan->span.attributes};
+    PyObject* const arguments[] = {tracer, plan->span.title, own.get(), plan->span.kind, attributes.get()};
     return Ref(PyObject_VectorcallMethod(state.s_start_span, arguments, 5 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr));
 }
 

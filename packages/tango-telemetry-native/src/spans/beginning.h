@@ -37,6 +37,9 @@ Ref get_variable(PyObject* variable);
 Ref start_planned(ModuleState& state, const PlanObject* plan, PyObject* tracer, PyObject* context,
                   const tango_telemetry::SpanNumbers* remote);
 
+// Sets attributes on a span that is recorded, whoever made it; false with an error set.
+bool add_attributes(ModuleState& state, PyObject* span, PyObject* attributes);
+
 // The call if it was begun, else what `slow` gives. To be called with what went wrong, if anything did.
 PyObject* call_or_slow(BeginningObject* self, Ref call, PyObject* const* args, Py_ssize_t count);
 

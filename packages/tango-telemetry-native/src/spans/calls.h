@@ -10,13 +10,12 @@
 
 namespace tango_spans {
 
-// What is known of the calls that one place makes, on one thread and for one proxy or device.
+// What is known of the calls that one place makes for one proxy or device.
 struct PlanObject {
     PyObject_HEAD
     PyObject* beginning;  // owned, like all that follow: the key
     PyObject* code;       // null, or where the call is written
     PyObject* name;       // null, or the command or attribute
-    unsigned long thread;
     int position;
     bool checks_topic;
     std::uint64_t epoch;
@@ -34,6 +33,10 @@ struct PlanKey {
 
 // The plan in the `__dict__` of a proxy or device; null without an error if there is none that still holds.
 Ref find_plan(ModuleState& state, PyObject* subject, const PlanKey& key);
+
+// The span attributes of the running thread: a dict that is made once for each thread of the operating system. An
+// identifier would not do as a key: the next thread may get that of one which has ended. Null with an error set.
+Ref get_thread_attributes(ModuleState& state);
 
 // The tracer, if it is one of C++ that makes spans without asking anybody in Python; else null. Borrowed.
 TracerObject* quick_tracer(ModuleState& state, PyObject* tracer);

@@ -2,7 +2,6 @@
 // HandlerBeginning. Between two remote calls the caches are cold, and what counts is how much code and data a call touches.
 #include "arguments.h"
 #include "beginning.h"
-#include "values.h"
 
 namespace tango_spans {
 namespace {
@@ -43,16 +42,7 @@ bool record_client(BeginningObject* self, ModuleState& state, PyObject* device, 
     if (!attributes) {
         return false;
     }
-    if (Py_TYPE(span) != reinterpret_cast<PyTypeObject*>(state.span_class)) {
-        Ref set(PyObject_CallMethodObjArgs(span, state.s_set_attributes, attributes.get(), nullptr));
-        return static_cast<bool>(set);
-    }
-    auto* const recording = reinterpret_cast<SpanObject*>(span);
-    const Limits& limits = recording->tracer->limits;
-    return set_attributes(state,
-                          {recording->record->attributes, limits.attributes, limits.span_value_length,
-                           &recording->record->ended},
-                          attributes.get());
+    return add_attributes(state, span, attributes.get());
 }
 
 // Null without an error: not the usual call.

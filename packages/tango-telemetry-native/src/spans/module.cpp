@@ -62,16 +62,22 @@ void release(void* module) {
     }
 }
 
-// configure_calls(record_failure, is_omni_thread, remote_span_class): what calls need of Python now and then.
+// configure_calls(record_failure, is_omni_thread, remote_span_class, thread_attributes): what calls need of Python now and then.
 PyObject* configure_calls(PyObject* module, PyObject* args) {
-    PyObject *record_failure, *is_omni_thread, *remote_span_class;
-    if (!PyArg_ParseTuple(args, "OOO", &record_failure, &is_omni_thread, &remote_span_class)) {
+    PyObject *record_failure, *is_omni_thread, *remote_span_class, *thread_attributes;
+    if (!PyArg_ParseTuple(args, "OOOO", &record_failure, &is_omni_thread, &remote_span_class, &thread_attributes)) {
         return nullptr;
     }
     ModuleState& state = *state_of_module(module);
     Ref old_failure(std::exchange(state.record_failure, new_ref(record_failure)));
     Ref old_thread(std::exchange(state.is_omni_thread, new_ref(is_omni_thread)));
     Ref old_class(std::exchange(state.remote_span_class, new_ref(remote_span_class)));
+    Ref old_attributes(std::exchange(state.thread_attributes, new_ref(thread_attributes)));
+    Ref threads(PyDict_New());
+    if (!threads) {
+        return nullptr;
+    }
+    Ref old_threads(std::exchange(state.threads, threads.release()));
     Py_RETURN_NONE;
 }
 
@@ -81,7 +87,7 @@ PyMethodDef functions[] = {
     {"make_current", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(make_current)), METH_FASTCALL,
      "make_current(span, context, /, *pairs): a CurrentSpan; the pairs are context variables and their values."},
     {"configure_calls", configure_calls, METH_VARARGS,
-     "configure_calls(record_failure, is_omni_thread, remote_span_class, /): what calls need of Python now and then."},
+     "configure_calls(record_failure, is_omni_thread, remote_span_class, thread_attributes, /): what calls need of Python now and then."},
     {"set_carrier", set_carrier, METH_VARARGS,
      "set_carrier(bridge, giop_functions, idl_functions, get_trace_context, scope_class, scope_arguments, /): how the\n"
      "context travels; with a bridge of None every call is Python's."},

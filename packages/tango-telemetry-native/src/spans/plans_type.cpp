@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
 // Plans: a bounded table in the `__dict__` of each proxy and device.
+#include <atomic>
 #include <new>
 
 #include "calls.h"
@@ -9,6 +10,7 @@ namespace tango_spans {
 namespace {
 
 constexpr std::size_t kMostPlans = 512;
+constexpr std::size_t kMostThreads = 1024;
 
 struct PlansObject {
     PyObject_HEAD
@@ -22,28 +24,26 @@ PlansObject* as_plans(PyObject* object) { return reinterpret_cast<PlansObject*>(
 
 std::size_t mix(std::size_t a, std::size_t b) { return (a ^ b) * 0x9E3779B97F4A7C15U; }
 
-std::size_t hash_key(const PlanKey& key, unsigned long thread) {
+std::size_t hash_key(const PlanKey& key) {
     std::size_t hash = mix(reinterpret_cast<std::size_t>(key.beginning), reinterpret_cast<std::size_t>(key.code));
     hash = mix(hash, static_cast<std::size_t>(key.position));
-    hash = mix(hash, thread);
     if (key.name) {
         hash = mix(hash, static_cast<std::size_t>(PyUnicode_Type.tp_hash(key.name)));
     }
     return hash ^ hash >> 29;
 }
 
-bool is_for(const PlanObject* plan, const PlanKey& key, unsigned long thread) {
+bool is_for(const PlanObject* plan, const PlanKey& key) {
     return plan->beginning == key.beginning && plan->code == key.code && plan->position == key.position &&
-           plan->thread == thread &&
            (plan->name == key.name ||
             (plan->name && key.name && PyUnicode_Compare(plan->name, key.name) == 0));
 }
 
 // The slot of the plan, or the free one where it would be. There is always a free one.
-PlanObject** find_slot(PlansObject* plans, const PlanKey& key, unsigned long thread) {
+PlanObject** find_slot(PlansObject* plans, const PlanKey& key) {
     const std::size_t mask = plans->capacity - 1;
-    std::size_t at = hash_key(key, thread) & mask;
-    while (plans->slots[at] && !is_for(plans->slots[at], key, thread)) {
+    std::size_t at = hash_key(key) & mask;
+    while (plans->slots[at] && !is_for(plans->slots[at], key)) {
         at = (at + 1) & mask;
     }
     return &plans->slots[at];
@@ -78,7 +78,7 @@ bool make_room(PlansObject* plans) {
     larger.capacity = capacity;
     for (std::size_t i = 0; i < plans->capacity; i++) {
         if (PlanObject* const plan = plans->slots[i]) {
-            *find_slot(&larger, {plan->beginning, plan->code, plan->name, plan->position}, plan->thread) = plan;
+            *find_slot(&larger, {plan->beginning, plan->code, plan->name, plan->position}) = plan;
         }
     }
     std::free(plans->slots);
@@ -112,7 +112,7 @@ PyObject* plans_put(PyObject* self, PyObject* args) {
     if (!state) {
         return nullptr;
     }
-    if (name != Py_None && !PyUnicode_CheckExact(name)) {
+    if ((name != Py_None && !PyUnicode_CheckExact(name)) || !PyDict_CheckExact(attributes)) {
         Py_RETURN_FALSE;
     }
     Ref made(state->plan_type->tp_alloc(state->plan_type, 0));
@@ -125,7 +125,6 @@ PyObject* plans_put(PyObject* self, PyObject* args) {
     plan->beginning = new_ref(beginning);
     plan->code = keep(code);
     plan->name = keep(name);
-    plan->thread = PyThread_get_thread_ident();
     plan->position = position;
     plan->checks_topic = checks_topic;
     plan->epoch = epoch;
@@ -139,7 +138,7 @@ PyObject* plans_put(PyObject* self, PyObject* args) {
         return nullptr;
     }
     PlanObject** const slot =
-        find_slot(as_plans(self), {plan->beginning, plan->code, plan->name, plan->position}, plan->thread);
+        find_slot(as_plans(self), {plan->beginning, plan->code, plan->name, plan->position});
     Ref old(reinterpret_cast<PyObject*>(*slot));
     as_plans(self)->count += old ? 0 : 1;
     *slot = as_plan(made.release());
@@ -212,7 +211,7 @@ void plan_dealloc(PyObject* self) {
 PyMethodDef plans_methods[] = {
     {"put", plans_put, METH_VARARGS,
      "put(beginning, code, position, name, epoch, title, kind, attributes, tracer, handler, checks_topic)\n\n"
-     "Keep what is known of the calls that this thread makes at one place; whether that could be."},
+     "Keep what is known of the calls that are made at one place; whether that could be."},
     {"__reduce__", plans_reduce, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
@@ -251,8 +250,30 @@ Ref find_plan(ModuleState& state, PyObject* subject, const PlanKey& key) {
     if (!plans || Py_TYPE(plans) != state.plans_type || !as_plans(plans)->count) {
         return Ref();
     }
-    PlanObject* const plan = *find_slot(as_plans(plans), key, PyThread_get_thread_ident());
+    PlanObject* const plan = *find_slot(as_plans(plans), key);
     return plan && plan->epoch == state.epoch ? Ref::borrow(reinterpret_cast<PyObject*>(plan)) : Ref();
+}
+
+Ref get_thread_attributes(ModuleState& state) {
+    static std::atomic<std::uint64_t> next{1};
+    thread_local const std::uint64_t number = next++;
+    Ref key(PyLong_FromUnsignedLongLong(number));
+    if (!key) {
+        return Ref();
+    }
+    Ref known = Ref::borrow(PyDict_GetItemWithError(state.threads, key.get()));
+    if (known || PyErr_Occurred()) {
+        return known;
+    }
+    Ref made(PyObject_CallNoArgs(state.thread_attributes));
+    if (made && !PyDict_CheckExact(made.get())) {
+        PyErr_SetString(PyExc_TypeError, "the attributes of a thread are a dict");
+        return Ref();
+    }
+    if (PyDict_GET_SIZE(state.threads) >= static_cast<Py_ssize_t>(kMostThreads)) {
+        PyDict_Clear(state.threads);
+    }
+    return made && PyDict_SetItem(state.threads, key.get(), made.get()) == 0 ? std::move(made) : Ref();
 }
 
 TracerObject* quick_tracer(ModuleState& state, PyObject* object) {

@@ -78,6 +78,8 @@ bool intern_names(ModuleState& state) {
     X(record_failure)         \
     X(is_omni_thread)         \
     X(remote_span_class)      \
+    X(thread_attributes)      \
+    X(threads)                \
     X(k_exception_type)       \
     X(k_exception_message)    \
     X(k_exception_stacktrace) \

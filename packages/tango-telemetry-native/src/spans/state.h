@@ -119,6 +119,8 @@ struct ModuleState {
     PyObject* record_failure;
     PyObject* is_omni_thread;
     PyObject* remote_span_class;
+    PyObject* thread_attributes;
+    PyObject* threads;  // a dict: what thread_attributes() gave, by a number of the thread
     const tango_telemetry::GiopFunctions* giop;
     const tango_telemetry::IdlFunctions* idl;
     std::uint64_t epoch;

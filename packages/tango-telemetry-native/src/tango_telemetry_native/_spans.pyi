@@ -16,6 +16,7 @@ def configure_calls(
     record_failure: Callable[[Span, BaseException], object],
     is_omni_thread: Callable[[], bool],
     remote_span_class: type[Span],
+    thread_attributes: Callable[[], dict[str, Any]],
     /,
 ) -> None: ...
 def set_carrier(

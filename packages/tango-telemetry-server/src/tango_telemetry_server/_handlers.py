@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import CoroutineType, GeneratorType
@@ -45,7 +44,6 @@ __all__ = ["Handler", "hooks", "is_traced", "wrap_handler"]
 hooks = Hooks()
 """The hooks given to the server instrumentor."""
 
-_get_ident = threading.get_ident
 _SERVER = SpanKind.SERVER
 _INTERNAL = SpanKind.INTERNAL
 _WITH_ARGUMENTS = ("command", "write_attribute", "write_pipe")
@@ -209,12 +207,10 @@ class _Begin:
                 caller = client_ident_attributes(device, self.lifecycle)
                 if caller is POLLED and not state.config.polling:
                     tracer = pass_through_tracer()
-        attributes = telemetry.sites.get((self.key, _get_ident()))
+        attributes = telemetry.sites.get(self.key)
         if attributes is None:
             attributes = self._create_attributes(telemetry)
-            telemetry.sites.put((self.key, _get_ident()), attributes, self)
-        if caller:
-            attributes = {**attributes, **caller}
+            telemetry.sites.put(self.key, attributes, self)
         if (
             (telemetry.follows_topics and not device._check_telemetry_topic("user"))
             or (self.state_status and not state.config.state_status)
@@ -225,6 +221,7 @@ class _Begin:
             own, place, known = device.__dict__, (None, 0, None), (telemetry, title)
             checks_topic = telemetry.follows_topics
             self.quick.keep(own, epoch, place, title, kind, attributes, tracer, known, checks_topic)
+        attributes = {**attributes, **thread_attributes(), **(caller or {})}
         call = HandlerCall(tracer, title, kind, attributes, context, (telemetry, title), direct)
         if (
             remote and call.span.is_recording()
@@ -251,5 +248,4 @@ class _Begin:
             attributes[handler.subject] = handler.name
         if self.code is not None:
             attributes.update(code_attributes(self.code, self.line))
-        attributes.update(thread_attributes())
         return attributes

@@ -1,0 +1,26 @@
+"""Where a call is made: the span attributes of a place in the source and of a thread."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from tango_telemetry import semantic_conventions as names
+
+__all__ = ["code_attributes", "thread_attributes"]
+
+_get_ident = threading.get_ident
+
+
+def code_attributes(code: Any, line: int) -> dict[str, Any]:
+    """Give the span attributes of a place in the source."""
+    return {
+        names.CODE_FUNCTION_NAME: getattr(code, "co_qualname", code.co_name),
+        names.CODE_FILE_PATH: code.co_filename,
+        names.CODE_LINE_NUMBER: line,
+    }
+
+
+def thread_attributes() -> dict[str, Any]:
+    """Give the span attributes of the running thread. Not to be kept by its id: the next thread may get that of one that ended."""
+    return {names.THREAD_ID: _get_ident(), names.THREAD_NAME: threading.current_thread().name}
