@@ -1,0 +1,114 @@
+"""What a peer sends, read in C++: taken only where `tango_telemetry.propagation.extract` takes it, and as that does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.trace import NonRecordingSpan, SpanKind
+from tango_telemetry._place import thread_attributes
+from tango_telemetry.propagation import NO_TRACE_STATE, extract
+
+calls = pytest.importorskip("tango_telemetry_native.calls")
+spans = pytest.importorskip("tango_telemetry_native.spans")
+
+TRACER: ContextVar[Any] = ContextVar("tracer", default=None)
+HANDLER: ContextVar[Any] = ContextVar("handler", default=None)
+TRACE, SPAN, OTHER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", "00f067aa0ba902b7"
+PARENT = f"00-{TRACE}-{SPAN}-"
+
+
+class Upcall:
+    """A handler whose request came with two strings."""
+
+    def __init__(self) -> None:
+        self.sent: dict[str, Any] = {}
+        provider = spans.create_native_tracer_provider({}, sampler=ALWAYS_ON, queue=spans.create_span_queue())
+        self.tracer = provider.get_tracer("test")
+        self.beginning = calls.HandlerBeginning(self.begin_in_python, TRACER, HANDLER, None, None)
+
+    def begin_in_python(self, device: Any, args: tuple[Any, ...]) -> None:
+        return None
+
+    def read(self, traceparent: Any, tracestate: Any) -> Any:
+        """Give the parent that was found in C++, None where Python was asked."""
+        self.sent.update(traceparent=traceparent, tracestate=tracestate)
+        plans = self.__dict__["_tango_telemetry_plans"] = calls.Plans()
+        epoch = calls.get_epoch()
+        plans.put(
+            self.beginning, None, 0, None, epoch, "t", SpanKind.SERVER, {}, self.tracer, (1, "t"), False
+        )
+        token = attach(Context())
+        try:
+            call = self.beginning.begin(self, ())
+            if call is None:
+                return None
+            call.end()
+            return call.span.parent
+        finally:
+            detach(token)
+
+
+@pytest.fixture(scope="module")
+def upcall() -> Iterator[Upcall]:
+    made = Upcall()
+    calls.configure_calls(lambda span, error: None, lambda: True, NonRecordingSpan, thread_attributes)
+    calls.set_carrier(made, None, None, lambda: made.sent, None, ())
+    yield made
+    calls.set_carrier(None, None, None, None, None, ())
+
+
+def ours(flags: str, entry: str = SPAN) -> tuple[str, str]:
+    return f"{PARENT}{flags}", f"tango={entry}-{flags}"
+
+
+@pytest.mark.parametrize(
+    ("traceparent", "tracestate", "span_id"),
+    [
+        (*ours("01"), SPAN),
+        (*ours("03"), SPAN),
+        (*ours("00", OTHER), OTHER),
+        (f"{PARENT}02", f"tango={OTHER}-03", OTHER),  # cppTango 10.3.1, topic `user`: the entry is the parent
+        (f"{PARENT}01", "", SPAN),  # cppTango's own span is recorded
+        (f"{PARENT}01", f"tango={OTHER}-01", SPAN),
+    ],
+)
+def test_what_our_peers_send_is_read_in_cpp(
+    upcall: Upcall, traceparent: str, tracestate: str, span_id: str
+) -> None:
+    parent = upcall.read(traceparent, tracestate)
+    assert parent == extract(traceparent, tracestate)
+    assert (f"{parent.trace_id:032x}", f"{parent.span_id:016x}") == (TRACE, span_id)
+    assert parent.is_remote
+
+
+digits = st.sampled_from("0123456789abcdefABCDEFg -_+\0\u0661\xff")
+bad_text = st.text(digits, max_size=70) | st.text(max_size=600) | st.binary(max_size=60)
+near = st.builds(
+    lambda text, at, new: text[:at] + new + text[at + 1 :],
+    st.sampled_from([*ours("01"), *ours("00", OTHER), f"{PARENT}ff", f"01-{TRACE}-{SPAN}-01-x", "vendor=1,tango=", ""]),
+    st.integers(0, 60),
+    st.text(digits, max_size=2),
+)  # fmt: skip
+
+
+@given(near | bad_text, near | bad_text)
+@example(f"00-{'0' * 32}-{SPAN}-01", "")
+@example(f"00-{TRACE}-{'0' * 16}-01", "")
+@example(f"{PARENT}00", f"tango={'0' * 16}-01")
+@example(f"{PARENT}01", f"tango={SPAN}-01,vendor=value")
+def test_anything_else_is_left_to_python(upcall: Upcall, traceparent: Any, tracestate: Any) -> None:
+    parent = upcall.read(traceparent, tracestate)
+    if parent is not None:
+        assert parent == extract(traceparent, tracestate)
+        assert parent.trace_state is NO_TRACE_STATE
+
+
+def test_a_carrier_that_is_none(upcall: Upcall) -> None:
+    upcall.sent.clear()
+    assert upcall.read(1, None) is None
