@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from opentelemetry.context import Context, attach, detach
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import NonRecordingSpan, SpanKind
 from tango_telemetry._place import thread_attributes
 from tango_telemetry.propagation import NO_TRACE_STATE, extract
