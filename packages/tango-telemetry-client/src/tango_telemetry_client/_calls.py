@@ -34,7 +34,7 @@ from tango_telemetry.instrumentation import (
 from tango_telemetry_client._attributes import create_attributes, find_name
 from tango_telemetry_client._targets import Operation
 
-__all__ = ["CallBeginning", "hooks", "own_attributes", "wrap_call", "wrap_inner"]
+__all__ = ["CallBeginning", "hooks", "own_attributes", "wrap_call"]
 
 hooks = Hooks()
 """The hooks given to the client instrumentor."""
@@ -68,20 +68,6 @@ def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) ->
             call.end()
 
     return traced
-
-
-def wrap_inner(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
-    """Give a method with a client span where the user calls it; on the way of another traced call it costs next to nothing."""
-    traced = wrap_call(function, operation, owner)
-
-    @functools.wraps(function)
-    def traced_inner(self: Any, *args: Any, **kwargs: Any) -> Any:
-        active = active_client_span.get()
-        if active is not None and get_current_span() is active:
-            return function(self, *args, **kwargs)
-        return traced(self, *args, **kwargs)
-
-    return traced_inner
 
 
 def _first_keyword(function: Callable[..., Any], operation: Operation) -> str:
@@ -142,12 +128,12 @@ class CallBeginning:
         links: Sequence[Link] | None = None,
     ) -> TracedCall | None:
         """Start the span of a call; None if the call is part of another one, whose span is there."""
+        context = get_current()
+        active = active_client_span.get()
+        if active is not None and get_current_span(context) is active:
+            return None  # part of the call that is being made: PyTango's own helper calls get no span of their own
         quick = self.quick
         epoch = quick.get_epoch() if quick is not None else -1
-        context = get_current()
-        parent = get_current_span(context)
-        if parent is active_client_span.get():
-            return None  # part of the call that is being made: PyTango's own helper calls get no span of their own
         name = None
         if self.takes_name:
             name = args[0] if args and type(args[0]) is str else find_name(args, kwargs, self.keyword)

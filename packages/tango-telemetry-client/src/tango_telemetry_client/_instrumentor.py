@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 from tango_telemetry.instrumentation import Hooks, Instrumentor
 from tango_telemetry.patching import Patches
 
-from tango_telemetry_client._calls import hooks, wrap_call, wrap_inner
+from tango_telemetry_client._calls import hooks, wrap_call
 from tango_telemetry_client._events import wrap_get_events, wrap_subscribe
 from tango_telemetry_client._requests import wrap_reply, wrap_request
 from tango_telemetry_client._targets import TARGETS, Operation, Role
@@ -19,7 +19,6 @@ __all__ = ["TangoClientInstrumentor"]
 
 _WRAPPERS: Final[Mapping[Role, Callable[[Any, Operation, str], Any]]] = {
     "call": wrap_call,
-    "inner": wrap_inner,
     "request": wrap_request,
     "reply": wrap_reply,
     "subscribe": wrap_subscribe,

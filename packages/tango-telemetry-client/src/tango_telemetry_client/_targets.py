@@ -12,15 +12,14 @@ from typing import Final, Literal, NamedTuple
 __all__ = ["TARGETS", "Operation", "Role", "Subject"]
 
 Subject = Literal["command", "attribute", "attributes", "property", "pipe", "none"]
-Role = Literal["call", "inner", "request", "reply", "subscribe", "events"]
+Role = Literal["call", "request", "reply", "subscribe", "events"]
 
 
 class Operation(NamedTuple):
     """One client method.
 
-       ``subject`` says what the first argument names; ``role`` is ``inner`` for what PyTango's own methods call on their way,
-    ``request`` or ``reply`` for the two halves of an
-       asynchronous call, ``subscribe`` for what takes an event callback and ``events`` for what fetches events.
+    ``subject`` says what the first argument names; ``role`` is ``request`` or ``reply`` for the two halves of an asynchronous
+    call, ``subscribe`` for what takes an event callback and ``events`` for what fetches events.
     """
 
     method: str
@@ -37,8 +36,9 @@ _CONNECTION: Final = (
     *_calls("command", "command_inout_asynch", role="request"),
     *_calls("none", "command_inout_reply", role="reply"),
     *_calls("none", "connect", "reconnect"),
-    *_calls("command", "command_inout_raw", role="inner"),
-    *_calls("none", "command_inout_reply_raw", role="inner"),
+    # Users may call these; on the way of PyTango's own calls they are part of those.
+    *_calls("command", "command_inout_raw"),
+    *_calls("none", "command_inout_reply_raw"),
 )
 
 _DEVICE_PROXY: Final = (

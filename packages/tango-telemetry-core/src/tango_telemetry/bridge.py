@@ -29,22 +29,15 @@ __all__ = [
     "import_native",
 ]
 
-NATIVE_ABI_VERSION = 3
+NATIVE_ABI_VERSION = 4
 """The version of the native package's interface that this core works with."""
 
 
 class CarrierParts(NamedTuple):
-    """The ways of a bridge, each None where it has none of it.
-
-    ``giop_functions`` and ``idl_functions`` are the native package's capsules. ``scope_class`` is called with name, traceparent, tracestate and
-    ``scope_arguments``, one at most.
-    """
+    """The native package's ways to carry a context, each None where the bridge goes another."""
 
     giop_functions: Any = None
     idl_functions: Any = None
-    get_trace_context: Any = None
-    scope_class: Any = None
-    scope_arguments: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -121,7 +114,7 @@ class IdlBridge(_Texts):
     :param module: PyTango's internal ``tango._tango._telemetry`` or ``tango_telemetry_native``, which offer the same
         ``get_trace_context`` and ``TraceContextScope``.
     :param name: ``pytango`` or ``native``
-    :param functions: the native package's capsule, for calls in C++; None where nothing native is wanted
+    :param functions: the native package's capsule, for calls in C++
     """
 
     def __init__(self, module: Any, name: str, functions: Any = None) -> None:
@@ -130,7 +123,7 @@ class IdlBridge(_Texts):
         self._scope = module.TraceContextScope
         # PyTango >= 10.3 gives the scope's span a topic. `user` is the one that is on when the kernel's are off.
         self._topic = ("user",) if "arg3" in (self._scope.__init__.__doc__ or "") else ()
-        self.parts = CarrierParts(None, functions, self._get, self._scope, self._topic)
+        self.parts = CarrierParts(None, functions)
 
     def get_trace_context(self) -> tuple[str, str]:
         carrier = self._get()
@@ -238,10 +231,12 @@ def import_native() -> Any:
 
 
 def _pytango_telemetry() -> Any:
+    """Give PyTango's binding of cppTango's telemetry; None before 10.0 and where cppTango was compiled without."""
     try:
-        return importlib.import_module("tango._tango")._telemetry
+        telemetry = importlib.import_module("tango._tango")._telemetry
     except (ImportError, AttributeError):
         return None
+    return telemetry if getattr(telemetry, "TELEMETRY_ENABLED", True) else None
 
 
 def create_context_bridge(
@@ -254,22 +249,20 @@ def create_context_bridge(
     :param tango_version: PyTango's version; IDL v6 needs >= 10.0, and >= 10.3 to go without cppTango's spans
     :returns: the bridge; a choice that this machine does not have gives the best one it has, with a warning
     """
-    native = import_native() if choice != "pytango" else None
-    giop = GiopBridge(native.giop) if native is not None and native.giop.install() else None
+    if choice == "noop":
+        return NoOpBridge()
+    native = import_native()
     pytango = _pytango_telemetry() if tango_version >= (10,) else None
-    idl = IdlBridge(pytango, "pytango") if pytango is not None else None
-    if native is not None and idl is not None:
-        name, module = ("native", native) if choice == "native" else ("pytango", pytango)
-        idl = IdlBridge(module, name, native.idl_functions)
-    available: dict[str, ContextBridge | None] = {
-        "noop": NoOpBridge(),
-        "pytango": IdlBridge(pytango, "pytango") if pytango is not None else None,
-        "giop": giop,
-    }
-    if choice in available:
-        chosen = available[choice]
-        if chosen is not None:
-            return chosen
+    idl = None
+    if pytango is not None:
+        name, module = ("native", native) if choice == "native" and native is not None else ("pytango", pytango)
+        idl = IdlBridge(module, name, None if native is None else native.idl_functions)
+        if choice == "pytango":
+            return idl
+    giop = GiopBridge(native.giop) if native is not None and native.giop.install() else None
+    if giop is not None and choice == "giop":
+        return giop
+    if choice in ("pytango", "giop"):
         command = "" if choice == "pytango" else " Type: pip install tango-telemetry-native"
         warnings.warn(
             f"PYTANGO_TELEMETRY_CONTEXT_BRIDGE={choice!r} is not available here; the best one that is, is used.{command}",
@@ -277,7 +270,6 @@ def create_context_bridge(
             stacklevel=2,
         )
     # On 10.0 and 10.1 IDL v6 only works with cppTango's own spans in the trace (FACTS: KERNEL_ENABLE has no effect).
-    idl_wanted = idl is not None and (kernel or giop is None or tango_version >= (10, 3))
-    if idl is not None and idl_wanted:
+    if idl is not None and (kernel or giop is None or tango_version >= (10, 3)):
         return StackedBridge(idl, giop) if giop is not None else idl
     return giop if giop is not None else NoOpBridge()

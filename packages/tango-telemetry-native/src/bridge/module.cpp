@@ -520,7 +520,7 @@ PYBIND11_MODULE(_bridge, m) {
 
     m.doc() = "Mechanisms of tango_telemetry_native: IDL v6 and GIOP service contexts.";
     m.attr("__version__") = TANGO_TELEMETRY_VERSION;
-    m.attr("ABI_VERSION") = 3;
+    m.attr("ABI_VERSION") = 4;
     m.attr("GIOP_CONTEXT_ID") = wire::context_id;
     m.attr("giop_functions") = py::capsule(static_cast<const void *>(&giop_functions), GiopFunctions::name);
     m.attr("idl_functions") = py::capsule(static_cast<const void *>(&idl_functions), IdlFunctions::name);

@@ -83,16 +83,16 @@ Ref get_variable(PyObject* variable) {
 
 Ref start_planned(ModuleState& state, const PlanObject* plan, PyObject* tracer, PyObject* context,
                   const SpanNumbers* remote) {
-    Ref thread = get_thread_attributes(state);
-    if (!thread) {
-        return Ref();
-    }
     if (TracerObject* const quick = quick_tracer(state, tracer)) {
         Ref span(start_prepared_span(quick, plan->span, context, remote));
-        const bool recording = span && Py_TYPE(span.get()) == reinterpret_cast<PyTypeObject*>(state.span_class);
-        return !recording || add_attributes(state, span.get(), thread.get()) ? std::move(span) : Ref();
+        if (!span || Py_TYPE(span.get()) != reinterpret_cast<PyTypeObject*>(state.span_class)) {
+            return span;
+        }
+        Ref thread = get_thread_attributes(state);
+        return thread && add_attributes(state, span.get(), thread.get()) ? std::move(span) : Ref();
     }
-    Ref attributes(PyDict_Copy(plan->span.attributes));
+    Ref thread = get_thread_attributes(state);
+    Ref attributes(thread ? PyDict_Copy(plan->span.attributes) : nullptr);
     if (!attributes || PyDict_Update(attributes.get(), thread.get()) < 0) {
         return Ref();
     }

@@ -36,16 +36,6 @@ bool read_hex(const char* text, int digits, std::uint64_t& number) {
     return true;
 }
 
-// The item of a carrier if it is ASCII, else a null pointer.
-const char* ascii_item(PyObject* carrier, PyObject* key, std::size_t& size) {
-    PyObject* const text = PyDict_GetItemWithError(carrier, key);
-    if (!text || !PyUnicode_Check(text) || !PyUnicode_IS_READY(text) || !PyUnicode_IS_COMPACT_ASCII(text)) {
-        return nullptr;
-    }
-    size = static_cast<std::size_t>(PyUnicode_GET_LENGTH(text));
-    return static_cast<const char*>(PyUnicode_DATA(text));
-}
-
 bool read_strings(const char* parent, std::size_t parent_size, const char* entry, std::size_t entry_size,
                   SpanNumbers& numbers) {
     std::uint64_t flags = 0;
@@ -88,38 +78,16 @@ void read_texts(void* target, IdlFunctions::Text parent, IdlFunctions::Text entr
     texts->read = texts->believed && read_strings(parent.data, parent.size, entry.data, entry.size, *texts->parent);
 }
 
-Found find_by_idl(ModuleState& state, SpanNumbers& parent, bool& believed) {
-    if (state.idl && state.idl->is_ready()) {
-        IncomingTexts texts{false, false, &parent};
-        state.idl->get_context(read_texts, &texts);
-        believed = texts.believed;
-        return texts.read ? Found::kByIdl : Found::kNo;
-    }
-    if (PyErr_Occurred()) {
-        return Found::kError;
-    }
-    Ref carrier(PyObject_CallNoArgs(state.carrier_get));
-    if (!carrier) {
-        return Found::kError;
-    }
-    std::size_t parent_size = 0, entry_size = 0;
-    const char *parent_text = nullptr, *entry_text = nullptr;
-    if (!PyDict_Check(carrier.get()) ||
-        !(parent_text = ascii_item(carrier.get(), state.s_traceparent, parent_size)) ||
-        !(entry_text = ascii_item(carrier.get(), state.s_tracestate, entry_size))) {
+// Where cppTango's functions are not there for this thread, Python has to judge.
+Found find_by_idl(const IdlFunctions& idl, SpanNumbers& parent, bool& believed) {
+    believed = true;
+    if (!idl.is_ready()) {
         return PyErr_Occurred() ? Found::kError : Found::kNo;
     }
-    believed = is_believed(parent_text, parent_size, entry_text, entry_size);
-    return believed && read_strings(parent_text, parent_size, entry_text, entry_size, parent) ? Found::kByIdl
-                                                                                              : Found::kNo;
-}
-
-Ref make_ascii(const char* text, std::size_t size) {
-    Ref made(PyUnicode_New(static_cast<Py_ssize_t>(size), 127));
-    if (made) {
-        std::memcpy(PyUnicode_DATA(made.get()), text, size);
-    }
-    return made;
+    IncomingTexts texts{false, false, &parent};
+    idl.get_context(read_texts, &texts);
+    believed = texts.believed;
+    return texts.read ? Found::kByIdl : Found::kNo;
 }
 
 // The two strings that name a span.
@@ -140,44 +108,18 @@ struct SpanTexts {
     }
 };
 
-// TraceContextScope(name, traceparent, tracestate, *arguments).__enter__()
-PyObject* open_in_python(ModuleState& state, PyObject* name, const SpanTexts& texts) {
-    Ref parent_text = make_ascii(texts.parent, sizeof texts.parent);
-    Ref entry_text = make_ascii(texts.entry, sizeof texts.entry);
-    if (!parent_text || !entry_text) {
-        return nullptr;
+// False with an error set. A scope that cppTango refuses to open carries nothing.
+bool open_scope(const IdlFunctions& idl, Carried& carried, PyObject* name, const SpanNumbers& span) {
+    Py_ssize_t size = 0;
+    const char* const text = PyUnicode_AsUTF8AndSize(name, &size);
+    if (!text) {
+        return false;
     }
-    PyObject* arguments[4] = {name, parent_text.get(), entry_text.get(), nullptr};
-    std::size_t count = 3;
-    if (PyTuple_GET_SIZE(state.carrier_arguments)) {
-        arguments[count++] = PyTuple_GET_ITEM(state.carrier_arguments, 0);
-    }
-    Ref scope(PyObject_Vectorcall(state.carrier_scope, arguments, count, nullptr));
-    Ref entered(scope ? PyObject_CallMethodNoArgs(scope.get(), state.s_dunder_enter) : nullptr);
-    return entered ? scope.release() : nullptr;
-}
-
-// By cppTango's own functions, else by way of the class in Python. False with an error set.
-bool open_scope(ModuleState& state, Carried& carried, PyObject* name, const SpanNumbers& span) {
     const SpanTexts texts(span);
-    if (state.idl && state.idl->is_ready()) {
-        Py_ssize_t size = 0;
-        const char* const text = PyUnicode_AsUTF8AndSize(name, &size);
-        if (!text) {
-            return false;
-        }
-        carried.idl_scope = state.idl->open_scope({text, static_cast<std::size_t>(size)},
-                                                  {texts.parent, sizeof texts.parent},
-                                                  {texts.entry, sizeof texts.entry});
-        carried.idl = carried.idl_scope ? state.idl : nullptr;
-        return true;
-    }
-    return !PyErr_Occurred() && (carried.scope = open_in_python(state, name, texts));
-}
-
-bool close_scope(ModuleState& state, PyObject* scope) {
-    Ref left(PyObject_CallMethodObjArgs(scope, state.s_dunder_exit, Py_None, Py_None, Py_None, nullptr));
-    return static_cast<bool>(left);
+    carried.idl_scope = idl.open_scope({text, static_cast<std::size_t>(size)}, {texts.parent, sizeof texts.parent},
+                                       {texts.entry, sizeof texts.entry});
+    carried.idl = carried.idl_scope ? &idl : nullptr;
+    return true;
 }
 
 enum class Named { kNothing, kByNumbers, kByMore, kError };
@@ -219,22 +161,12 @@ bool enter_in_python(ModuleState& state, Carried& carried, PyObject* name, PyObj
     return true;
 }
 
-void replace(PyObject*& field, PyObject* object) {
-    PyObject* const old = field;
-    field = object == Py_None ? nullptr : new_ref(object);
-    Py_XDECREF(old);
-}
-
 }  // namespace
 
 PyObject* set_carrier(PyObject* module, PyObject* args) {
     auto& state = *static_cast<ModuleState*>(PyModule_GetState(module));
-    PyObject *bridge, *giop, *idl, *get, *scope, *arguments;
-    if (!PyArg_ParseTuple(args, "OOOOOO!", &bridge, &giop, &idl, &get, &scope, &PyTuple_Type, &arguments)) {
-        return nullptr;
-    }
-    if (PyTuple_GET_SIZE(arguments) > 1) {
-        PyErr_SetString(PyExc_TypeError, "a scope takes one more argument at most");
+    PyObject *bridge, *giop, *idl;
+    if (!PyArg_ParseTuple(args, "OOO", &bridge, &giop, &idl)) {
         return nullptr;
     }
     const void *giop_functions = nullptr, *idl_functions = nullptr;
@@ -245,10 +177,7 @@ PyObject* set_carrier(PyObject* module, PyObject* args) {
     state.giop = static_cast<const GiopFunctions*>(giop_functions);
     state.idl = static_cast<const IdlFunctions*>(idl_functions);
     state.epoch++;
-    replace(state.carrier_bridge, bridge);
-    replace(state.carrier_get, get);
-    replace(state.carrier_scope, scope);
-    replace(state.carrier_arguments, arguments);
+    Ref old(std::exchange(state.carrier_bridge, bridge == Py_None ? nullptr : new_ref(bridge)));
     Py_RETURN_NONE;
 }
 
@@ -264,6 +193,9 @@ bool enter_carrier(ModuleState& state, Carried& carried, PyObject* name, PyObjec
         case Named::kByNumbers:
             break;
     }
+    if (state.idl && !state.idl->is_ready()) {
+        return !PyErr_Occurred() && enter_in_python(state, carried, name, span);
+    }
     if (state.giop) {
         const int previous = state.giop->set_span(numbers);
         if (previous == GiopFunctions::busy) {
@@ -272,7 +204,7 @@ bool enter_carrier(ModuleState& state, Carried& carried, PyObject* name, PyObjec
         carried.giop = state.giop;
         carried.giop_previous = previous;
     }
-    if (state.carrier_scope && !open_scope(state, carried, name, numbers)) {
+    if (state.idl && !open_scope(*state.idl, carried, name, numbers)) {
         PyObject *kind, *value, *traceback;
         PyErr_Fetch(&kind, &value, &traceback);
         if (!leave_carrier(state, carried)) {
@@ -289,37 +221,32 @@ bool leave_carrier(ModuleState& state, Carried& carried) {
     if (const IdlFunctions* const idl = std::exchange(carried.idl, nullptr)) {
         idl->close_scope(carried.idl_scope);
     }
-    if (Ref scope(std::exchange(carried.scope, nullptr)); scope) {
-        good = close_scope(state, scope.get());
-    }
     if (const GiopFunctions* const giop = std::exchange(carried.giop, nullptr)) {
         giop->restore(carried.giop_previous);
     }
     if (Ref token(std::exchange(carried.token, nullptr)); token) {
         Ref bridge(std::exchange(carried.bridge, nullptr));
         Ref left(PyObject_CallMethodObjArgs(bridge.get(), state.s_exit, token.get(), nullptr));
-        good = left && good;
+        good = static_cast<bool>(left);
     }
     return good;
 }
 
 int traverse_carried(const Carried& carried, visitproc visit, void* arg) {
-    Py_VISIT(carried.scope);
     Py_VISIT(carried.token);
     Py_VISIT(carried.bridge);
     return 0;
 }
 
 void clear_carried(Carried& carried) {
-    Py_CLEAR(carried.scope);
     Py_CLEAR(carried.token);
     Py_CLEAR(carried.bridge);
 }
 
 Found find_remote_parent(ModuleState& state, SpanNumbers& parent) {
-    if (state.carrier_get) {
-        bool believed = false;
-        const Found found = find_by_idl(state, parent, believed);
+    if (state.idl) {
+        bool believed;
+        const Found found = find_by_idl(*state.idl, parent, believed);
         if (found != Found::kNo || believed) {
             return found;
         }

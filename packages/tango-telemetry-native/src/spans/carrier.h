@@ -13,13 +13,12 @@ struct Carried {
     int giop_previous;
     const tango_telemetry::IdlFunctions* idl;  // null where nothing was opened
     void* idl_scope;
-    PyObject* scope;  // of IDL v6 by way of Python; owned
     PyObject* token;  // of the bridge in Python, which had to do it; owned
     PyObject* bridge;  // that one; owned
 };
 
-// set_carrier(bridge, giop_functions, idl_functions, get_trace_context, scope_class, scope_arguments): the ways of core's bridge, each
-// None where it has none of it. A bridge of None, or one that carries baggage, leaves every call to Python.
+// set_carrier(bridge, giop_functions, idl_functions): the ways of core's bridge, each None where it has none of it. A bridge
+// of None, or one that carries baggage, leaves every call to Python.
 PyObject* set_carrier(PyObject* module, PyObject* args);
 
 // The span goes to the calls that this thread makes from now on. False with an error set, and nothing has changed.

@@ -45,6 +45,12 @@ bool record_client(BeginningObject* self, ModuleState& state, PyObject* device, 
     return add_attributes(state, span, attributes.get());
 }
 
+// Known before there is a span: then nobody need be asked whether it is wanted.
+bool is_never_recorded(ModuleState& state, PyObject* tracer, const SpanNumbers& remote) {
+    const TracerObject* const quick = quick_tracer(state, tracer);
+    return quick && !quick->sampler.sampled(true, remote.flags & 1, remote.trace_id_low);
+}
+
 // Null without an error: not the usual call.
 Ref begin_usual_handler(BeginningObject* self, ModuleState& state, PyObject* device) {
     Ref found_plan = find_plan(state, device, {reinterpret_cast<PyObject*>(self), nullptr, nullptr, 0});
@@ -66,7 +72,7 @@ Ref begin_usual_handler(BeginningObject* self, ModuleState& state, PyObject* dev
     if (found == Found::kNo || found == Found::kError) {
         return Ref();
     }
-    if (plan->checks_topic) {
+    if (plan->checks_topic && !is_never_recorded(state, plan->tracer, remote)) {
         Ref wanted(PyObject_CallMethodObjArgs(device, state.s_check_topic, state.k_user, nullptr));
         if (!wanted || !is_true(wanted.get())) {
             return Ref();

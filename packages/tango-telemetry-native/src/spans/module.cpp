@@ -89,8 +89,8 @@ PyMethodDef functions[] = {
     {"configure_calls", configure_calls, METH_VARARGS,
      "configure_calls(record_failure, is_omni_thread, remote_span_class, thread_attributes, /): what calls need of Python now and then."},
     {"set_carrier", set_carrier, METH_VARARGS,
-     "set_carrier(bridge, giop_functions, idl_functions, get_trace_context, scope_class, scope_arguments, /): how the\n"
-     "context travels; with a bridge of None every call is Python's."},
+     "set_carrier(bridge, giop_functions, idl_functions, /): how the context\n"
+     "travels; with a bridge of None every call is Python's."},
     {"get_epoch", get_epoch, METH_NOARGS, "The number that plans are made under."},
     {"new_epoch", new_epoch, METH_NOARGS, "Something has changed: no plan made so far holds any more."},
     {nullptr, nullptr, 0, nullptr},

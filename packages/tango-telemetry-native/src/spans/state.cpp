@@ -42,8 +42,6 @@ bool intern_names(ModuleState& state) {
         {&state.s_dunder_module, "__module__"},
         {&state.s_dunder_qualname, "__qualname__"},
         {&state.s_dunder_name, "__name__"},
-        {&state.s_dunder_enter, "__enter__"},
-        {&state.s_dunder_exit, "__exit__"},
         {&state.s_check_topic, "_check_telemetry_topic"},
         {&state.k_plans, "_tango_telemetry_plans"},
         {&state.k_user, "user"},
@@ -66,15 +64,10 @@ bool intern_names(ModuleState& state) {
     X(s_dunder_module)        \
     X(s_dunder_qualname)      \
     X(s_dunder_name)          \
-    X(s_dunder_enter)         \
-    X(s_dunder_exit)          \
     X(s_check_topic)          \
     X(k_plans)                \
     X(k_user)                 \
     X(carrier_bridge)         \
-    X(carrier_get)            \
-    X(carrier_scope)          \
-    X(carrier_arguments)      \
     X(record_failure)         \
     X(is_omni_thread)         \
     X(remote_span_class)      \

@@ -100,8 +100,6 @@ struct ModuleState {
     PyObject* s_dunder_module;
     PyObject* s_dunder_qualname;
     PyObject* s_dunder_name;
-    PyObject* s_dunder_enter;
-    PyObject* s_dunder_exit;
     PyObject* s_check_topic;
     PyObject* k_plans;
     PyObject* k_user;
@@ -113,9 +111,6 @@ struct ModuleState {
     PyObject* empty_context;
     // Of calls in C++: see set_carrier() and configure_calls(). Null until then.
     PyObject* carrier_bridge;
-    PyObject* carrier_get;
-    PyObject* carrier_scope;
-    PyObject* carrier_arguments;
     PyObject* record_failure;
     PyObject* is_omni_thread;
     PyObject* remote_span_class;

@@ -20,13 +20,7 @@ def configure_calls(
     /,
 ) -> None: ...
 def set_carrier(
-    bridge: object | None,
-    giop_functions: object | None,
-    idl_functions: object | None,
-    get_trace_context: Callable[[], Mapping[str, str]] | None,
-    scope_class: Callable[..., Any] | None,
-    scope_arguments: tuple[str, ...],
-    /,
+    bridge: object | None, giop_functions: object | None, idl_functions: object | None, /
 ) -> None: ...
 def get_epoch() -> int: ...
 def new_epoch() -> None: ...
