@@ -67,10 +67,13 @@ class Upcall:
 
     def create_capsule(self) -> Any:
         create = ctypes.pythonapi.PyCapsule_New
-        create.restype, create.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+        create.restype, create.argtypes = (
+            ctypes.py_object,
+            (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p),
+        )
         return create(ctypes.addressof(self.functions), IdlFunctions.NAME, None)
 
-    def begin_in_python(self, device: Any, args: tuple[Any, ...]) -> None:
+    def begin_in_python(self, args: tuple[Any, ...]) -> None:
         return None
 
     def read(self, traceparent: str, tracestate: str) -> Any:
@@ -83,7 +86,7 @@ class Upcall:
         )
         token = attach(Context())
         try:
-            call = self.beginning.begin(self, ())
+            call = self.beginning.begin((self,))
             if call is None:
                 return None
             call.end()

@@ -54,13 +54,14 @@ def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) ->
     """Give ``function``, a method of the class ``owner``, with a client span around each call."""
     begin = CallBeginning(function, operation, owner).make_quick()
 
+    # The object stays in `args`, which then go on as they are (CPython 3.11 builds a list and a tuple otherwise).
     @functools.wraps(function)
-    def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = begin(self, args, kwargs)
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        call = begin(args, kwargs)
         if call is None:
-            return function(self, *args, **kwargs)
+            return function(*args, **kwargs)
         try:
-            return function(self, *args, **kwargs)
+            return function(*args, **kwargs) if kwargs else function(*args)
         except BaseException as error:
             guarded(call.fail, error)
             raise
@@ -111,14 +112,17 @@ class CallBeginning:
     def make_quick(self) -> Callable[..., TracedCall | None]:
         """Give the function that starts a call, which never raises, and the usual call in C++ where it can."""
         if self.connects:
-            return functools.partial(guarded, self.__call__)
+            return functools.partial(guarded, self._begin)
         self.quick = QuickBeginning(
-            self.__call__,
+            self._begin,
             lambda native, slow: native.ClientBeginning(
                 slow, current_tracer, active_client_span, judged_modules, self.carry, self.takes_name
             ),
         )
         return self.quick.begin
+
+    def _begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TracedCall | None:
+        return self(args[0], args[1:], kwargs) if args else None
 
     def __call__(
         self,

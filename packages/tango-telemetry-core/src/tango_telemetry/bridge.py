@@ -255,7 +255,9 @@ def create_context_bridge(
     pytango = _pytango_telemetry() if tango_version >= (10,) else None
     idl = None
     if pytango is not None:
-        name, module = ("native", native) if choice == "native" and native is not None else ("pytango", pytango)
+        name, module = (
+            ("native", native) if choice == "native" and native is not None else ("pytango", pytango)
+        )
         idl = IdlBridge(module, name, None if native is None else native.idl_functions)
         if choice == "pytango":
             return idl

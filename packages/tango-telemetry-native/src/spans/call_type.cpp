@@ -93,7 +93,6 @@ PyObject* call_check(PyObject* self, PyObject* const* args, Py_ssize_t count) {
 
 PyObject* get_span(PyObject* self, void*) { return new_ref(as_call(self)->span); }
 PyObject* get_context(PyObject* self, void*) { return new_ref(as_call(self)->current.context); }
-PyObject* get_direct(PyObject*, void*) { Py_RETURN_FALSE; }
 
 int traverse(PyObject* self, visitproc visit, void* arg) {
     CallObject* const call = as_call(self);
@@ -142,7 +141,6 @@ PyMethodDef methods[] = {
 PyGetSetDef properties[] = {
     {"span", get_span, nullptr, "The span.", nullptr},
     {"context", get_context, nullptr, "OpenTelemetry's context with the span as the current one.", nullptr},
-    {"direct", get_direct, nullptr, "False: the usual call is cppTango's, not another handler's.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
 

@@ -62,14 +62,16 @@ bool read_context(ModuleState& state, PyObject* context, PyObject*& span) {
     return size == 0 || span;
 }
 
-Ref begin_usual_client(BeginningObject* self, ModuleState& state, PyObject* subject, PyObject* args, PyObject* kwargs) {
+Ref begin_usual_client(BeginningObject* self, ModuleState& state, PyObject* args, PyObject* kwargs) {
+    const Py_ssize_t count = PyTuple_GET_SIZE(args);
+    PyObject* const subject = count ? PyTuple_GET_ITEM(args, 0) : nullptr;
     PyObject* name = nullptr;
     if (self->takes_name) {
-        name = PyTuple_GET_SIZE(args) ? PyTuple_GET_ITEM(args, 0) : nullptr;
+        name = count > 1 ? PyTuple_GET_ITEM(args, 1) : nullptr;
         if (!name || !PyUnicode_CheckExact(name)) {
             return Ref();
         }
-    } else if (PyTuple_GET_SIZE(args) || PyDict_GET_SIZE(kwargs)) {
+    } else if (count != 1 || PyDict_GET_SIZE(kwargs)) {
         return Ref();
     }
     Ref context = get_variable(state.context_variable);
@@ -109,8 +111,8 @@ Ref begin_usual_client(BeginningObject* self, ModuleState& state, PyObject* subj
 
 PyObject* begin_client(PyObject* object, PyObject* const* args, Py_ssize_t count) {
     BeginningObject* const self = as_beginning(object);
-    const bool usual = is_ready(self) && count == 3 && PyTuple_CheckExact(args[1]) && PyDict_CheckExact(args[2]);
-    Ref call = usual ? begin_usual_client(self, state_of(self), args[0], args[1], args[2]) : Ref();
+    const bool usual = is_ready(self) && count == 2 && PyTuple_CheckExact(args[0]) && PyDict_CheckExact(args[1]);
+    Ref call = usual ? begin_usual_client(self, state_of(self), args[0], args[1]) : Ref();
     return call_or_slow(self, std::move(call), args, count);
 }
 
@@ -126,7 +128,7 @@ int init_client(PyObject* self, PyObject* args, PyObject*) {
 
 PyMethodDef methods[] = {
     {"begin", fast_method(begin_client), METH_FASTCALL,
-     "begin(subject, args, kwargs, /): the call, None if it is part of another, or what the function in Python gives."},
+     "begin(args, kwargs, /), the object first in `args`: the call, None if it is part of another, or what the function in Python gives."},
     {nullptr, nullptr, 0, nullptr},
 };
 

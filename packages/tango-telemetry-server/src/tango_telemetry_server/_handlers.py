@@ -79,13 +79,14 @@ def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[...
     begin = _Begin(function, handler).quick.begin
     check = handler.check
 
+    # The device stays in `args`, which then go on as they are (CPython 3.11 builds a list and a tuple otherwise).
     @functools.wraps(function)
-    def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = begin(self, args)
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        call = begin(args)
         if call is None:
-            return function(self, *args, **kwargs)
+            return function(*args, **kwargs)
         try:
-            result = function(self, *args, **kwargs)
+            result = function(*args, **kwargs) if kwargs else function(*args)
         except BaseException as error:
             guarded(call.fail, error)
             call.end()
@@ -97,8 +98,8 @@ def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[...
         ):
             guarded(call.leave)
             return _in_span(call, result)
-        if check is not None and not call.direct:
-            guarded(call.check, check, args, result)
+        if check is not None:
+            call.check(check, args, result)
         call.end()
         return result
 
@@ -154,7 +155,11 @@ class HandlerCall(TracedCall):
         self.direct = direct
 
     def check(self, check: Check, args: tuple[Any, ...], result: Any) -> None:
-        """Look at a result before cppTango does."""
+        """Look at a result before cppTango does. Never raises."""
+        if not self.direct:
+            guarded(self._check, check, args, result)
+
+    def _check(self, check: Check, args: tuple[Any, ...], result: Any) -> None:
         if self.span.is_recording():
             check(self.span, args, result)
 
@@ -180,9 +185,10 @@ class _Begin:
             ),
         )
 
-    def __call__(self, device: Any, args: tuple[Any, ...] = ()) -> HandlerCall | None:
-        if not switch.on:  # a wrapper that outlived `uninstrument()` in a subclass or on a device
+    def __call__(self, args: tuple[Any, ...]) -> HandlerCall | None:
+        if not switch.on or not args:  # a wrapper that outlived `uninstrument()` in a subclass or on a device
             return None
+        device = args[0]
         epoch = self.quick.get_epoch()
         telemetry = get_device_telemetry(device)
         handler = self.handler
@@ -230,7 +236,7 @@ class _Begin:
             if caller is not None:
                 call.span.set_attributes(caller)
         if state.config.capture_arguments and handler.operation in _WITH_ARGUMENTS:
-            guarded(record_arguments, call.span, args, {})
+            guarded(record_arguments, call.span, args[1:], {})
         if hooks.wanted:
             call.call_hooks(hooks, device, handler.operation)
         return call
