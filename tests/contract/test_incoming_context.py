@@ -73,7 +73,7 @@ class Upcall:
         )
         return create(ctypes.addressof(self.functions), IdlFunctions.NAME, None)
 
-    def begin_in_python(self, args: tuple[Any, ...]) -> None:
+    def begin_in_python(self, device: Any, args: tuple[Any, ...]) -> None:
         return None
 
     def read(self, traceparent: str, tracestate: str) -> Any:
@@ -86,7 +86,7 @@ class Upcall:
         )
         token = attach(Context())
         try:
-            call = self.beginning.begin((self,))
+            call = self.beginning.begin(self, ())
             if call is None:
                 return None
             call.end()

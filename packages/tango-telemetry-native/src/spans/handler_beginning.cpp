@@ -96,9 +96,8 @@ Ref begin_usual_handler(BeginningObject* self, ModuleState& state, PyObject* dev
 
 PyObject* begin_handler(PyObject* object, PyObject* const* args, Py_ssize_t count) {
     BeginningObject* const self = as_beginning(object);
-    const bool usual = is_ready(self) && count == 1 && PyTuple_CheckExact(args[0]) && PyTuple_GET_SIZE(args[0]);
-    Ref call = usual ? begin_usual_handler(self, state_of(self), PyTuple_GET_ITEM(args[0], 0)) : Ref();
-    return call_or_slow(self, std::move(call), args, count);
+    const bool usual = is_ready(self) && count == 2;
+    return call_or_slow(self, usual ? begin_usual_handler(self, state_of(self), args[0]) : Ref(), args, count);
 }
 
 int init_handler(PyObject* self, PyObject* args, PyObject*) {
@@ -115,7 +114,7 @@ int init_handler(PyObject* self, PyObject* args, PyObject*) {
 
 PyMethodDef methods[] = {
     {"begin", fast_method(begin_handler), METH_FASTCALL,
-     "begin(args, /), the device first in `args`: the call, or what the function in Python gives."},
+     "begin(device, args, /): the call, or what the function in Python gives."},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -79,14 +79,13 @@ def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[...
     begin = _Begin(function, handler).quick.begin
     check = handler.check
 
-    # The device stays in `args`, which then go on as they are (CPython 3.11 builds a list and a tuple otherwise).
     @functools.wraps(function)
-    def traced(*args: Any, **kwargs: Any) -> Any:
-        call = begin(args)
+    def traced(self: Any, *args: Any, **kwargs: Any) -> Any:  # a first argument of its own: pybind11 looks for it
+        call = begin(self, args)
         if call is None:
-            return function(*args, **kwargs)
+            return function(self, *args, **kwargs)
         try:
-            result = function(*args, **kwargs) if kwargs else function(*args)
+            result = function(self, *args, **kwargs) if args or kwargs else function(self)
         except BaseException as error:
             guarded(call.fail, error)
             call.end()
@@ -185,10 +184,9 @@ class _Begin:
             ),
         )
 
-    def __call__(self, args: tuple[Any, ...]) -> HandlerCall | None:
-        if not switch.on or not args:  # a wrapper that outlived `uninstrument()` in a subclass or on a device
+    def __call__(self, device: Any, args: tuple[Any, ...] = ()) -> HandlerCall | None:
+        if not switch.on:  # a wrapper that outlived `uninstrument()` in a subclass or on a device
             return None
-        device = args[0]
         epoch = self.quick.get_epoch()
         telemetry = get_device_telemetry(device)
         handler = self.handler
@@ -236,7 +234,7 @@ class _Begin:
             if caller is not None:
                 call.span.set_attributes(caller)
         if state.config.capture_arguments and handler.operation in _WITH_ARGUMENTS:
-            guarded(record_arguments, call.span, args[1:], {})
+            guarded(record_arguments, call.span, args, {})
         if hooks.wanted:
             call.call_hooks(hooks, device, handler.operation)
         return call

@@ -18,7 +18,7 @@ from tango_telemetry.instrumentation import record_error, record_failure
 __all__ = ["Check", "create_allowed_check", "create_command_check", "create_read_check"]
 
 Check = Callable[[Any, tuple[Any, ...], Any], None]
-"""Called with the span, the arguments of the handler, of which the first is the device, and its result."""
+"""Called with the span, the arguments of the handler after the device, and its result."""
 
 tango: Any = importlib.import_module("tango")
 _TYPES = tango.CmdArgType
@@ -52,7 +52,7 @@ def create_read_check(name: str) -> Check:
     """Give the check of a read method: cppTango refuses a read that has set no value, unless its quality is invalid."""
 
     def check(span: Any, args: tuple[Any, ...], result: Any) -> None:
-        if len(args) > 1 and not _value_is_set(args[1]) and args[1].get_quality() != _INVALID:
+        if args and not _value_is_set(args[0]) and args[0].get_quality() != _INVALID:
             record_error(span, "API_AttrValueNotSet", f"the handler has set no value for attribute {name}")
 
     return check
