@@ -378,3 +378,32 @@ def test_allocations_of_python_that_fail() -> None:
     pytest.importorskip("_testcapi")
     result = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (0, "done\n"), result.stderr[-3000:]
+
+
+HUGE = """
+import ctypes, gc
+from tango_telemetry_native.spans import create_native_tracer_provider, create_span_queue
+
+def resident():
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+def work(tracer, size):
+    with tracer.start_span("s") as span:
+        span.add_event("\N{EURO SIGN}" * size)
+        span.set_attribute("\N{EURO SIGN}" * size, 1)
+
+tracer = create_native_tracer_provider({}, queue=create_span_queue(max_bytes=1000)).get_tracer("t")
+work(tracer, 10)
+before = resident()
+work(tracer, 10_000_000)
+grown = resident() - before
+print("given back" if grown < 10_000_000 else grown)
+"""
+
+
+def test_memory_of_huge_texts_is_given_back() -> None:
+    result = subprocess.run([sys.executable, "-c", HUGE], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (0, "given back\n"), result.stderr
