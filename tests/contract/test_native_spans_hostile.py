@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from native_spans_support import drain
+from native_spans_support import CountingIds, drain
 from opentelemetry.trace import Link, Span, SpanContext, StatusCode
 from tango_telemetry_native.spans import NativeTracerProvider, create_native_tracer_provider
 
@@ -227,6 +227,9 @@ def test_what_is_not_an_exception_goes_on(error: type[BaseException]) -> None:
         def __str__(self) -> str:
             raise error
 
+        def __bool__(self) -> bool:
+            raise error
+
     class InterruptingError(Exception):
         def __str__(self) -> str:
             raise error
@@ -241,6 +244,9 @@ def test_what_is_not_an_exception_goes_on(error: type[BaseException]) -> None:
         lambda: span.update_name(Interrupting()),
         lambda: span.record_exception(InterruptingError()),
         lambda: provider.get_tracer("t").start_span("s", attributes={"k": Interrupting()}),
+        lambda: provider.get_tracer("t").start_span("s", attributes=Interrupting()),
+        lambda: provider.get_tracer("t").start_span("s", links=Interrupting()),
+        lambda: provider.get_tracer("t").start_span("s", links=[Interrupting()]),
     ):
         with pytest.raises(error):
             operation()
@@ -248,6 +254,16 @@ def test_what_is_not_an_exception_goes_on(error: type[BaseException]) -> None:
     span.end()
     (sent,) = drain(provider).resource_spans[0].scope_spans[0].spans
     assert "fine" in [attribute.key for attribute in sent.attributes]
+
+
+def test_an_interrupt_of_an_id_generator_goes_on() -> None:
+    class Ids(CountingIds):
+        def is_trace_id_random(self) -> bool:
+            raise KeyboardInterrupt
+
+    tracer = create_native_tracer_provider({}, id_generator=Ids()).get_tracer("t")
+    with pytest.raises(KeyboardInterrupt):
+        tracer.start_span("s")
 
 
 def test_one_bad_value_costs_itself_only() -> None:

@@ -10,21 +10,6 @@
 namespace tango_spans {
 namespace {
 
-bool truthy(ModuleState& state, PyObject* object, bool& failed) {
-    if (!object || object == Py_None) {
-        return false;
-    }
-    if (PyDict_CheckExact(object)) {
-        return PyDict_GET_SIZE(object) > 0;
-    }
-    const int truth = PyObject_IsTrue(object);
-    if (truth < 0) {
-        failed = !absorb_error(state, "attributes could not be read");
-        return false;
-    }
-    return truth != 0;
-}
-
 constexpr std::uint8_t kUnset = 0;
 constexpr std::uint8_t kOk = 1;
 constexpr std::uint8_t kError = 2;
@@ -121,6 +106,21 @@ Ref exception_attributes(ModuleState& state, PyObject* exception, PyObject* esca
 }
 
 }  // namespace
+
+bool truthy(ModuleState& state, PyObject* object, bool& failed) {
+    if (!object || object == Py_None) {
+        return false;
+    }
+    if (PyDict_CheckExact(object)) {
+        return PyDict_GET_SIZE(object) > 0;
+    }
+    const int truth = PyObject_IsTrue(object);
+    if (truth < 0) {
+        failed = !absorb_error(state, "attributes or links could not be read");
+        return false;
+    }
+    return truth != 0;
+}
 
 // As the SDK's: a warning for whoever goes on with a span that has ended. False with an error set for an
 // exception that is not ours to keep.
