@@ -116,6 +116,25 @@ def test_exceptions_leave_what_the_sdk_leaves(
     assert outcomes[0] == outcomes[1]
 
 
+class _Renamed(type):
+    __name__ = "Renamed"  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [OSError, type("with.dots", (Exception,), {}), _Renamed("Plain", (Exception,), {})],
+    ids=["of C", "dots", "a name of the metaclass"],
+)
+@pytest.mark.parametrize("how", ["start_as_current_span", "start_span"])
+def test_a_status_names_the_class_as_the_sdk_does(kind: type[Exception], how: str) -> None:
+    descriptions = []
+    for made in (create_native_tracer_provider({}), TracerProvider(shutdown_on_exit=False)):
+        with pytest.raises(kind), getattr(made.get_tracer("t"), how)("s") as span:
+            raise kind("no")
+        descriptions.append(span.status.description)
+    assert descriptions[0] == descriptions[1] == f"{kind.__name__}: no"
+
+
 def test_end_on_exit_false_leaves_the_span_open(tracer: Tracer) -> None:
     with tracer.start_as_current_span("s", end_on_exit=False) as span:
         pass

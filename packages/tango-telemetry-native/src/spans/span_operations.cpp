@@ -2,8 +2,6 @@
 // What can be done to a recording span, by the rules of opentelemetry.sdk.trace.Span.
 #include "span_operations.h"
 
-#include <cstring>
-
 #include "core/clock.h"
 #include "values.h"
 
@@ -276,13 +274,9 @@ bool set_exception_status(SpanObject* span, PyObject* exception) {
     if (ignores(*span->record, kError)) {
         return true;
     }
-    Ref text = exception_text(state, exception);
-    if (!text) {
-        return absorb_error(state, "the message of an exception could not be read");
-    }
-    const char* const name = Py_TYPE(exception)->tp_name;
-    const char* const dot = std::strrchr(name, '.');
-    Ref description(PyUnicode_FromFormat("%s: %S", dot ? dot + 1 : name, text.get()));
+    Ref name(PyObject_GetAttr(reinterpret_cast<PyObject*>(Py_TYPE(exception)), state.s_dunder_name));
+    Ref text = name ? exception_text(state, exception) : Ref();
+    Ref description(text ? PyUnicode_FromFormat("%S: %S", name.get(), text.get()) : nullptr);
     if (!description) {
         return absorb_error(state, "the message of an exception could not be read");
     }
