@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -488,12 +489,13 @@ def test_nothing_is_kept_alive() -> None:
     assert [reference() for reference in alive] == [None] * 4
 
 
-def test_resources_need_no_sdk() -> None:
-    provider = create_native_tracer_provider({"service.name": "x"})
+@pytest.mark.parametrize("kind", [dict, MappingProxyType], ids=["dict", "other mapping"])
+def test_resources_need_no_sdk(kind: Any) -> None:
+    provider = create_native_tracer_provider(kind({"service.name": "x"}))
     provider.get_tracer("t").start_span("s").end()
     (attribute,) = drain(provider).resource_spans[0].resource.attributes
     assert (attribute.key, attribute.value.string_value) == ("service.name", "x")
-    assert isinstance(Resource({}), Resource)
+    assert provider.resource == Resource({"service.name": "x"})
 
 
 def test_flush_reaches_the_pipeline() -> None:

@@ -151,7 +151,7 @@ class _Resource:
         self.value = value
 
     def get(self) -> Any:
-        if isinstance(self.value, dict):
+        if isinstance(self.value, Mapping):
             try:
                 from opentelemetry.sdk.resources import Resource
             except ImportError:
