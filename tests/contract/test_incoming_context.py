@@ -155,3 +155,21 @@ def test_a_thread_without_cpptangos_telemetry_is_left_to_python(upcall: Upcall) 
     assert upcall.read(*ours("01")) is None
     upcall.ready = True
     assert upcall.read(*ours("01")) is not None
+
+
+def test_a_tracer_with_a_start_of_its_own_is_asked(upcall: Upcall) -> None:
+    started = []
+
+    class Own(spans.NativeTracer):  # type: ignore[misc,name-defined]
+        def start_span(self, name: str, *args: Any, **kwargs: Any) -> Any:
+            started.append(name)
+            return super().start_span(name, *args, **kwargs)
+
+    usual = upcall.tracer
+    provider = spans.create_native_tracer_provider({}, sampler=ALWAYS_ON)
+    upcall.tracer = Own(provider, ("test", "", None, None))
+    try:
+        assert upcall.read(*ours("01")) == extract(*ours("01"))
+    finally:
+        upcall.tracer = usual
+    assert started == ["t"]

@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -114,6 +115,25 @@ def test_exceptions_leave_what_the_sdk_leaves(
         made.add_span_processor(finished)
         outcomes.append(outcome(made.get_tracer("t"), finished))
     assert outcomes[0] == outcomes[1]
+
+
+class _Renamed(type):
+    __name__ = "Renamed"  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [OSError, type("with.dots", (Exception,), {}), _Renamed("Plain", (Exception,), {})],
+    ids=["of C", "dots", "a name of the metaclass"],
+)
+@pytest.mark.parametrize("how", ["start_as_current_span", "start_span"])
+def test_a_status_names_the_class_as_the_sdk_does(kind: type[Exception], how: str) -> None:
+    descriptions = []
+    for made in (create_native_tracer_provider({}), TracerProvider(shutdown_on_exit=False)):
+        with pytest.raises(kind), getattr(made.get_tracer("t"), how)("s") as span:
+            raise kind("no")
+        descriptions.append(span.status.description)
+    assert descriptions[0] == descriptions[1] == f"{kind.__name__}: no"
 
 
 def test_end_on_exit_false_leaves_the_span_open(tracer: Tracer) -> None:
@@ -469,12 +489,13 @@ def test_nothing_is_kept_alive() -> None:
     assert [reference() for reference in alive] == [None] * 4
 
 
-def test_resources_need_no_sdk() -> None:
-    provider = create_native_tracer_provider({"service.name": "x"})
+@pytest.mark.parametrize("kind", [dict, MappingProxyType], ids=["dict", "other mapping"])
+def test_resources_need_no_sdk(kind: Any) -> None:
+    provider = create_native_tracer_provider(kind({"service.name": "x"}))
     provider.get_tracer("t").start_span("s").end()
     (attribute,) = drain(provider).resource_spans[0].resource.attributes
     assert (attribute.key, attribute.value.string_value) == ("service.name", "x")
-    assert isinstance(Resource({}), Resource)
+    assert provider.resource == Resource({"service.name": "x"})
 
 
 def test_flush_reaches_the_pipeline() -> None:

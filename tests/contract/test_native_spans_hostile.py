@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from native_spans_support import drain
+from native_spans_support import CountingIds, drain
 from opentelemetry.trace import Link, Span, SpanContext, StatusCode
 from tango_telemetry_native.spans import NativeTracerProvider, create_native_tracer_provider
 
@@ -227,6 +227,9 @@ def test_what_is_not_an_exception_goes_on(error: type[BaseException]) -> None:
         def __str__(self) -> str:
             raise error
 
+        def __bool__(self) -> bool:
+            raise error
+
     class InterruptingError(Exception):
         def __str__(self) -> str:
             raise error
@@ -241,6 +244,9 @@ def test_what_is_not_an_exception_goes_on(error: type[BaseException]) -> None:
         lambda: span.update_name(Interrupting()),
         lambda: span.record_exception(InterruptingError()),
         lambda: provider.get_tracer("t").start_span("s", attributes={"k": Interrupting()}),
+        lambda: provider.get_tracer("t").start_span("s", attributes=Interrupting()),
+        lambda: provider.get_tracer("t").start_span("s", links=Interrupting()),
+        lambda: provider.get_tracer("t").start_span("s", links=[Interrupting()]),
     ):
         with pytest.raises(error):
             operation()
@@ -248,6 +254,16 @@ def test_what_is_not_an_exception_goes_on(error: type[BaseException]) -> None:
     span.end()
     (sent,) = drain(provider).resource_spans[0].scope_spans[0].spans
     assert "fine" in [attribute.key for attribute in sent.attributes]
+
+
+def test_an_interrupt_of_an_id_generator_goes_on() -> None:
+    class Ids(CountingIds):
+        def is_trace_id_random(self) -> bool:
+            raise KeyboardInterrupt
+
+    tracer = create_native_tracer_provider({}, id_generator=Ids()).get_tracer("t")
+    with pytest.raises(KeyboardInterrupt):
+        tracer.start_span("s")
 
 
 def test_one_bad_value_costs_itself_only() -> None:
@@ -378,3 +394,35 @@ def test_allocations_of_python_that_fail() -> None:
     pytest.importorskip("_testcapi")
     result = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (0, "done\n"), result.stderr[-3000:]
+
+
+HUGE = """
+import ctypes, gc
+from tango_telemetry_native.spans import create_native_tracer_provider, create_span_queue
+
+def resident():
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+def work(tracer, size):
+    with tracer.start_span("s") as span:
+        span.add_event("\N{EURO SIGN}" * size)
+        span.set_attribute("\N{EURO SIGN}" * size, 1)
+
+tracer = create_native_tracer_provider({}, queue=create_span_queue(max_bytes=1000)).get_tracer("t")
+work(tracer, 10)
+before = resident()
+work(tracer, 10_000_000)
+grown = resident() - before
+print("given back" if grown < 10_000_000 else grown)
+"""
+
+
+@pytest.mark.skipif(
+    "libasan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer keeps what is freed"
+)
+def test_memory_of_huge_texts_is_given_back() -> None:
+    result = subprocess.run([sys.executable, "-c", HUGE], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (0, "given back\n"), result.stderr

@@ -15,6 +15,7 @@ pytest.importorskip("tango_telemetry_native._spans", reason="tango-telemetry-nat
 pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
 sys.path.insert(0, str(Path(__file__).parent))
 
+from native_spans_support import drain
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tango_telemetry_native.spans import create_native_tracer_provider, create_span_queue
 
@@ -263,6 +264,32 @@ def test_twenty_forks_under_load() -> None:
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.startswith("done")
+
+
+def test_the_child_of_a_fork_is_another_instance() -> None:
+    made_up = [create_native_tracer_provider(), create_native_tracer_provider()]
+    named = create_native_tracer_provider({"service.instance.id": "sys/tg_test/1"})
+
+    def instances() -> list[str]:
+        return [made.resource.attributes["service.instance.id"] for made in (*made_up, named)]
+
+    before = instances()
+    assert before[0] == before[1]
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        made_up[0].get_tracer("t").start_span("s").end()
+        (sent,) = drain(made_up[0]).resource_spans
+        found = [a.value.string_value for a in sent.resource.attributes if a.key == "service.instance.id"]
+        os.write(write, " ".join(instances() + found).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    after = os.read(read, 1000).decode().split()
+    os.close(read)
+    os.close(write)
+    assert after[0] == after[1] == after[3] != before[0]
+    assert after[2] == before[2] == "sys/tg_test/1"
+    assert instances() == before
 
 
 def test_queues_come_and_go() -> None:

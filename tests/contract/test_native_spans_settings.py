@@ -61,6 +61,14 @@ def test_limits_are_those_of_the_sdk(environ: dict[str, str]) -> None:
     assert encode_limits(SpanLimits.from_env(environ)) == expected
 
 
+def test_limits_may_be_larger_than_anything() -> None:
+    limits = SdkLimits(max_span_attributes=10**30, max_events=2**63, max_attribute_length=2**64)
+    tracer = create_native_tracer_provider({}, span_limits=limits).get_tracer("t")
+    span = tracer.start_span("s", attributes={"text": "x" * 300})
+    span.add_event("event")
+    assert (span.attributes, len(span.events)) == ({"text": "x" * 300}, 1)
+
+
 @pytest.mark.parametrize("name", [None, "", "always_on", "always_off", "TraceIdRatio", "parentbased_always_on",
                                   "parentbased_always_off", "parentbased_traceidratio", "parentbased_", "nonsense"])  # fmt: skip
 @pytest.mark.parametrize("argument", [None, "", "0", "0.25", "1", "1.0", "2", "-1", "x", "nan"])
@@ -90,6 +98,32 @@ def test_only_the_samplers_of_the_sdk_become_rules() -> None:
     other_parents = sampling.ParentBased(sampling.ALWAYS_ON, remote_parent_sampled=sampling.ALWAYS_OFF)
     assert SamplerRule.from_sampler(other_parents).root == PYTHON
     assert SamplerRule.from_sampler(sampling.AlwaysRecordSampler(sampling.ALWAYS_OFF)).root == PYTHON
+
+
+RECORD_ONLY = sampling.StaticSampler(sampling.Decision.RECORD_ONLY)
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        RECORD_ONLY,
+        sampling.ParentBased(RECORD_ONLY),
+        sampling.ParentBased(sampling.ALWAYS_OFF, remote_parent_sampled=RECORD_ONLY),
+        sampling.ParentBased(sampling.ALWAYS_OFF, local_parent_not_sampled=RECORD_ONLY),
+    ],
+    ids=["root", "root of ParentBased", "remote parent", "local parent"],
+)
+def test_a_sampler_that_only_records_is_asked(sampler: sampling.Sampler) -> None:
+    assert SamplerRule.from_sampler(sampler) == SamplerRule(PYTHON, False, 0, sampler)
+
+
+def test_what_is_only_recorded_is_not_sent() -> None:
+    provider = create_native_tracer_provider({}, sampler=RECORD_ONLY)
+    span = provider.get_tracer("t").start_span("s")
+    assert span.is_recording()
+    assert not span.get_span_context().trace_flags.sampled
+    span.end()
+    assert provider.queue.accepted() == 0
 
 
 class FixedIds:

@@ -29,13 +29,25 @@ PyObject* none_unless_foreign(ModuleState& state, bool good, const char* what) {
     Py_RETURN_NONE;
 }
 
+// What is still to be done while an error that is not ours to keep is on its way; false.
+template <typename Step>
+bool do_before_error(Step step) {
+    PyObject *kind, *value, *traceback;
+    PyErr_Fetch(&kind, &value, &traceback);
+    if (!step()) {
+        PyErr_Clear();
+    }
+    PyErr_Restore(kind, value, traceback);
+    return false;
+}
+
 bool leave_both(CallObject* self) {
     ModuleState& state = state_of(self);
     const bool left = leave_carrier(state, self->carried);
-    if (!left && !absorb_error(state, "the trace context could not be taken back")) {
-        PyErr_Clear();
+    if (left || absorb_error(state, "the trace context could not be taken back")) {
+        return leave_current(state, self->current);
     }
-    return leave_current(state, self->current);
+    return do_before_error([&] { return leave_current(state, self->current); });
 }
 
 PyObject* call_leave(PyObject* self, PyObject*) {
@@ -65,6 +77,7 @@ PyObject* call_end(PyObject* self, PyObject*) {
     CallObject* const call = as_call(self);
     ModuleState& state = state_of(call);
     if (!leave_both(call) && !absorb_error(state, "a span could not be left")) {
+        do_before_error([&] { return end_of(call); });
         return nullptr;
     }
     return none_unless_foreign(state, end_of(call), "a span could not be ended");
@@ -162,9 +175,11 @@ PyType_Spec spec = {"tango_telemetry_native._spans.Call", sizeof(CallObject), 0,
 bool is_recording(ModuleState& state, PyObject* span, bool& failed) {
     failed = false;
     PyTypeObject* const type = Py_TYPE(span);
-    if (type == reinterpret_cast<PyTypeObject*>(state.span_class) ||
-        type == reinterpret_cast<PyTypeObject*>(state.dropped_span_class)) {
-        return type == reinterpret_cast<PyTypeObject*>(state.span_class);
+    if (type == reinterpret_cast<PyTypeObject*>(state.span_class)) {
+        return !reinterpret_cast<SpanObject*>(span)->record->ended;
+    }
+    if (type == reinterpret_cast<PyTypeObject*>(state.dropped_span_class)) {
+        return false;
     }
     Ref answer(PyObject_CallMethodNoArgs(span, state.s_is_recording));
     failed = !answer;

@@ -34,6 +34,7 @@ struct TracerObject {
     Limits limits;
     Sampler sampler;
     bool enabled;
+    bool starts_itself;  // false for a subclass with a start_span of its own
     PyObject* python_sampler;  // null: `sampler` decides
     PyObject* id_generator;    // null: ids are made here
     PyObject* on_start;        // null or called with (span, parent context)

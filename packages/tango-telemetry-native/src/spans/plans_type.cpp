@@ -281,8 +281,8 @@ TracerObject* quick_tracer(ModuleState& state, PyObject* object) {
         return nullptr;
     }
     auto* const tracer = reinterpret_cast<TracerObject*>(object);
-    const bool quick = tracer->state == &state && tracer->enabled && tracer->queue && !tracer->python_sampler &&
-                       !tracer->on_start;
+    const bool quick = tracer->state == &state && tracer->enabled && tracer->starts_itself && tracer->queue &&
+                       !tracer->python_sampler && !tracer->on_start;
     return quick ? tracer : nullptr;
 }
 

@@ -2,28 +2,11 @@
 // What can be done to a recording span, by the rules of opentelemetry.sdk.trace.Span.
 #include "span_operations.h"
 
-#include <cstring>
-
 #include "core/clock.h"
 #include "values.h"
 
 namespace tango_spans {
 namespace {
-
-bool truthy(ModuleState& state, PyObject* object, bool& failed) {
-    if (!object || object == Py_None) {
-        return false;
-    }
-    if (PyDict_CheckExact(object)) {
-        return PyDict_GET_SIZE(object) > 0;
-    }
-    const int truth = PyObject_IsTrue(object);
-    if (truth < 0) {
-        failed = !absorb_error(state, "attributes could not be read");
-        return false;
-    }
-    return truth != 0;
-}
 
 constexpr std::uint8_t kUnset = 0;
 constexpr std::uint8_t kOk = 1;
@@ -121,6 +104,21 @@ Ref exception_attributes(ModuleState& state, PyObject* exception, PyObject* esca
 }
 
 }  // namespace
+
+bool truthy(ModuleState& state, PyObject* object, bool& failed) {
+    if (!object || object == Py_None) {
+        return false;
+    }
+    if (PyDict_CheckExact(object)) {
+        return PyDict_GET_SIZE(object) > 0;
+    }
+    const int truth = PyObject_IsTrue(object);
+    if (truth < 0) {
+        failed = !absorb_error(state, "attributes or links could not be read");
+        return false;
+    }
+    return truth != 0;
+}
 
 // As the SDK's: a warning for whoever goes on with a span that has ended. False with an error set for an
 // exception that is not ours to keep.
@@ -276,13 +274,9 @@ bool set_exception_status(SpanObject* span, PyObject* exception) {
     if (ignores(*span->record, kError)) {
         return true;
     }
-    Ref text = exception_text(state, exception);
-    if (!text) {
-        return absorb_error(state, "the message of an exception could not be read");
-    }
-    const char* const name = Py_TYPE(exception)->tp_name;
-    const char* const dot = std::strrchr(name, '.');
-    Ref description(PyUnicode_FromFormat("%s: %S", dot ? dot + 1 : name, text.get()));
+    Ref name(PyObject_GetAttr(reinterpret_cast<PyObject*>(Py_TYPE(exception)), state.s_dunder_name));
+    Ref text = name ? exception_text(state, exception) : Ref();
+    Ref description(text ? PyUnicode_FromFormat("%S: %S", name.get(), text.get()) : nullptr);
     if (!description) {
         return absorb_error(state, "the message of an exception could not be read");
     }

@@ -10,6 +10,8 @@ constexpr const char* kEndedAttribute = "Setting attribute on ended span.";
 
 // Each of these gives false only with an exception set that is not ours to keep (see absorb_error).
 
+// Whether attributes or links are there at all. `failed` instead of the result, for they are user code.
+bool truthy(ModuleState& state, PyObject* object, bool& failed);
 // As the SDK's: a warning for whoever goes on with a span that has ended.
 bool warn_ended(ModuleState& state, const char* text, const char* method = nullptr);
 bool set_text(ModuleState& state, Buffer& target, PyObject* text);

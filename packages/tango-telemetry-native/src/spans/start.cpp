@@ -101,7 +101,11 @@ bool ask_python_sampler(TracerObject* tracer, PyObject* const* arguments, const 
     PyObject* const context = arguments[kStartContext] ? arguments[kStartContext] : Py_None;
     PyObject* const kind = arguments[kStartKind] ? arguments[kStartKind] : PyTuple_GET_ITEM(state.span_kinds, 0);
     PyObject* const attributes = arguments[kStartAttributes] ? arguments[kStartAttributes] : Py_None;
-    PyObject* const links = flag_or(arguments[kStartLinks], false) ? arguments[kStartLinks] : state.empty_tuple;
+    bool failed = false;
+    PyObject* const links = truthy(state, arguments[kStartLinks], failed) ? arguments[kStartLinks] : state.empty_tuple;
+    if (failed) {
+        return false;
+    }
     Ref result(PyObject_CallMethodObjArgs(tracer->python_sampler, state.s_should_sample, context, trace_id.get(),
                                           arguments[kStartName], kind, attributes, links, nullptr));
     Ref verdict(result ? PyObject_GetAttr(result.get(), state.s_decision) : nullptr);
@@ -152,15 +156,21 @@ bool generate_span_id(TracerObject* tracer, Identity& identity) {
     return number && read_span_id(number.get(), identity.span_id);
 }
 
-bool generates_random_ids(TracerObject* tracer) {
-    if (!tracer->id_generator) {
+// False with an error set that must go on.
+bool generates_random_ids(TracerObject* tracer, bool& random) {
+    random = !tracer->id_generator;
+    if (random) {
         return true;
     }
     Ref answer(PyObject_CallMethodNoArgs(tracer->id_generator, tracer->state->s_is_trace_id_random));
     if (!answer) {
+        if (!PyErr_ExceptionMatches(PyExc_Exception)) {
+            return false;
+        }
         PyErr_Clear();  // id generators of older SDKs do not say
     }
-    return flag_or(answer.get(), false);
+    random = flag_or(answer.get(), false);
+    return true;
 }
 
 bool choose_trace_id(TracerObject* tracer, const Parent& parent, Identity& identity) {
@@ -226,8 +236,9 @@ PyObject* pass_parent_on(TracerObject* tracer, Parent& parent) {
 
 bool add_links(SpanObject* span, PyObject* links) {
     ModuleState& state = *span->tracer->state;
-    if (!flag_or(links, false)) {
-        return true;
+    bool failed = false;
+    if (!truthy(state, links, failed)) {
+        return !failed;
     }
     Ref iterator(PyObject_GetIter(links));
     while (iterator) {
@@ -235,7 +246,10 @@ bool add_links(SpanObject* span, PyObject* links) {
         if (!link) {
             break;
         }
-        if (!flag_or(link.get(), false)) {
+        if (!truthy(state, link.get(), failed)) {
+            if (failed) {
+                return false;
+            }
             continue;
         }
         Ref context(PyObject_GetAttr(link.get(), state.s_context));
@@ -253,9 +267,9 @@ bool add_links(SpanObject* span, PyObject* links) {
 
 bool give_attributes(SpanObject* span, PyObject* attributes) {
     ModuleState& state = *span->tracer->state;
-    if (!attributes || attributes == Py_None ||
-        (PyDict_CheckExact(attributes) ? PyDict_GET_SIZE(attributes) == 0 : !flag_or(attributes, false))) {
-        return true;
+    bool failed = false;
+    if (!truthy(state, attributes, failed)) {
+        return !failed;
     }
     const Limits& limits = span->tracer->limits;
     SpanRecord& record = *span->record;
@@ -341,7 +355,10 @@ PyObject* start_with_parent(TracerObject* tracer, PyObject* const* arguments, Pa
     if (!choose_trace_id(tracer, parent, identity) || !decide(tracer, arguments, parent, identity, decision)) {
         return nullptr;
     }
-    const bool random = parent.fields.valid ? (parent.fields.flags & 2) != 0 : generates_random_ids(tracer);
+    bool random = (parent.fields.flags & 2) != 0;
+    if (!parent.fields.valid && !generates_random_ids(tracer, random)) {
+        return nullptr;
+    }
     identity.flags = static_cast<std::uint8_t>((decision.sampled ? 1 : 0) | (random ? 2 : 0));
     if (!choose_span_id(tracer, identity)) {
         return nullptr;

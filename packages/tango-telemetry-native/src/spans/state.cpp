@@ -161,7 +161,9 @@ ScratchLease::~ScratchLease() {
     if (!scratch_) {
         return;
     }
-    if (state_.spare_scratch_count >= 8 || scratch_->value.capacity() + scratch_->attributes.memory() > 65536) {
+    const std::size_t memory =
+        scratch_->value.capacity() + scratch_->key.capacity() + scratch_->attributes.memory();
+    if (state_.spare_scratch_count >= 8 || memory > 65536) {
         delete scratch_;
         return;
     }

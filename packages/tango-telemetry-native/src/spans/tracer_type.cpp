@@ -84,12 +84,18 @@ int tracer_init(PyObject* self, PyObject* args, PyObject* kwargs) {
         PyErr_SetString(PyExc_RuntimeError, "a tracer is initialised once");
         return -1;
     }
+    Ref start(PyObject_GetAttr(reinterpret_cast<PyObject*>(Py_TYPE(self)), state->s_start_span));
+    Ref own_start(PyObject_GetAttr(reinterpret_cast<PyObject*>(state->tracer_base), state->s_start_span));
+    if (!start || !own_start) {
+        return -1;
+    }
     tracer->state = state;
     tracer->module = new_ref(module);
     tracer->queue = reinterpret_cast<QueueObject*>(new_ref(queue));
     tracer->limits = {parsed[0], parsed[1], parsed[2], parsed[3], parsed[4], parsed[5], parsed[6]};
     tracer->sampler = {static_cast<RootRule>(root), parent_based != 0, bound};
     tracer->enabled = true;
+    tracer->starts_itself = start.get() == own_start.get();
     replace_scope(tracer, scope);
     replace(tracer->python_sampler, sampler);
     replace(tracer->id_generator, id_generator);

@@ -13,9 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from opentelemetry.context.context import Context
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
 _logger = logging.getLogger("opentelemetry.sdk.trace.sampling")
 
 _UNLIMITED = -1
+_LARGEST = 2**63 - 1
 _DEFAULT_COUNT = 128
 
 NEVER, ALWAYS, RATIO, PYTHON = range(4)
@@ -73,7 +77,7 @@ def encode_limits(limits: Any) -> tuple[int, int, int, int, int, int, int]:
     """Limits, ours or the SDK's, as the C++ types take them."""
 
     def number(value: int | None) -> int:
-        return _UNLIMITED if value is None else value
+        return _UNLIMITED if value is None else min(value, _LARGEST)
 
     return (
         number(limits.max_span_attributes),
@@ -130,7 +134,7 @@ class SamplerRule:
         """
         if type(sampler).__module__ == "opentelemetry.sdk.trace.sampling":
             rule = cls._from_description(sampler.get_description())
-            if rule is not None:
+            if rule is not None and not _may_only_record(sampler):
                 return rule
         return cls(PYTHON, False, 0, sampler)
 
@@ -143,6 +147,17 @@ class SamplerRule:
             return cls(ALWAYS if root == "AlwaysOnSampler" else NEVER, parent_based)
         ratio = re.fullmatch(_RATIO, root)
         return cls.ratio(float(ratio["rate"]), parent_based) if ratio else None
+
+
+def _may_only_record(sampler: Any) -> bool:
+    """Whether it has spans recorded that are not sampled: the description of ``StaticSampler(RECORD_ONLY)`` is ALWAYS_ON's."""
+    contexts = [Context()]
+    for remote in (False, True):
+        for flags in (TraceFlags.DEFAULT, TraceFlags.SAMPLED):
+            parent = NonRecordingSpan(SpanContext(1, 1, remote, TraceFlags(flags)))
+            contexts.append(set_span_in_context(parent, Context()))
+    decisions = [sampler.should_sample(context, 1, "").decision for context in contexts]
+    return any(decision.is_recording() and not decision.is_sampled() for decision in decisions)
 
 
 _RATIO = r"TraceIdRatioBased\{(?P<rate>[0-9.e+-]+)\}"

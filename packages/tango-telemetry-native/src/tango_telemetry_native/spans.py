@@ -17,8 +17,10 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 import threading
 import time
+import uuid
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -63,6 +65,9 @@ SHUTDOWN_TIMEOUT = 1.0
 """Seconds that ``shutdown`` may take to deliver what waits."""
 
 _logger = logging.getLogger(__name__)
+
+# A UUID of version 4: what the SDK's detector gives (1.45), and no name of a device.
+_RANDOM_ID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 def create_span_queue(
@@ -146,7 +151,7 @@ class _Resource:
         self.value = value
 
     def get(self) -> Any:
-        if isinstance(self.value, dict):
+        if isinstance(self.value, Mapping):
             try:
                 from opentelemetry.sdk.resources import Resource
             except ImportError:
@@ -386,14 +391,19 @@ class NativeTracerProvider(trace.TracerProvider):
         name, version, schema_url, attributes = key
         return _spans.Scope(self._encoded_resource, name, version, schema_url, attributes)
 
-    def _after_fork(self) -> None:
+    def _after_fork(self, instances: dict[str, str]) -> None:
         self._lock = threading.Lock()
         resource = self._resource.value
-        attributes = getattr(resource, "attributes", resource)
-        if not attributes or "process.pid" not in attributes:
+        attributes = getattr(resource, "attributes", resource) or {}
+        # Spans of the child must not carry its parent's process id, nor the instance id that was made up for that process.
+        update: dict[str, Any] = {}
+        if "process.pid" in attributes:
+            update["process.pid"] = os.getpid()
+        instance = attributes.get("service.instance.id")
+        if isinstance(instance, str) and _RANDOM_ID.fullmatch(instance):
+            update["service.instance.id"] = instances.setdefault(instance, str(uuid.uuid4()))
+        if not update:
             return
-        # Spans of the child must not carry its parent's process id.
-        update = {"process.pid": os.getpid()}
         if hasattr(resource, "merge"):
             self._resource.value = resource.merge(type(resource)(update))
         else:
@@ -407,8 +417,9 @@ _providers: weakref.WeakSet[NativeTracerProvider] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
+    instances: dict[str, str] = {}  # what was one instance is one again
     for provider in list(_providers):
-        provider._after_fork()
+        provider._after_fork(instances)
 
 
 configure(NativeSpan, NativeDroppedSpan)

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+#include "idl6.h"
+#include "python_face.h"
+
+#include "../bridge_functions.h"
+
+#include <string>
+
+namespace py = pybind11;
+
+namespace tango_telemetry {
+namespace {
+
+const idl6::Binding *binding = nullptr;
+PyObject *prepare = nullptr; // called where this thread has no telemetry interface; null once that is hopeless
+thread_local const void *seen_interface = nullptr;
+
+bool has_interface() {
+    const void *interface = binding == nullptr ? nullptr : binding->current_interface();
+    if(interface == nullptr) {
+        return false;
+    }
+    if(interface != seen_interface) {
+        binding->remember_interface();
+        seen_interface = interface;
+    }
+    return true;
+}
+
+// False also where Python raised; the caller must return then.
+bool is_ready(bool &raised) {
+    raised = false;
+    if(has_interface()) {
+        return true;
+    }
+    if(prepare == nullptr) {
+        return false;
+    }
+    PyObject *answer = PyObject_CallNoArgs(prepare);
+    if(answer == nullptr) {
+        raised = true;
+        return false;
+    }
+    Py_DECREF(answer);
+    return has_interface();
+}
+
+PyObject *to_carrier(PyObject *parent, PyObject *state) {
+    static PyObject *const traceparent_key = PyUnicode_InternFromString("traceparent");
+    static PyObject *const tracestate_key = PyUnicode_InternFromString("tracestate");
+    PyObject *carrier = parent != nullptr && state != nullptr ? PyDict_New() : nullptr;
+    if(carrier != nullptr && (PyDict_SetItem(carrier, traceparent_key, parent) != 0 ||
+                              PyDict_SetItem(carrier, tracestate_key, state) != 0)) {
+        Py_CLEAR(carrier);
+    }
+    Py_XDECREF(parent);
+    Py_XDECREF(state);
+    return carrier;
+}
+
+PyObject *get_trace_context(PyObject *, PyObject *) {
+    bool raised = false;
+    if(!is_ready(raised)) {
+        return raised ? nullptr : to_carrier(to_python("", 0), to_python("", 0));
+    }
+    PyObject *carrier = nullptr;
+    binding->get_context(
+        [](void *target, idl6::Text parent, idl6::Text state) {
+            *static_cast<PyObject **>(target) =
+                to_carrier(to_python(parent.data, parent.size), to_python(state.data, state.size));
+        },
+        &carrier);
+    return carrier;
+}
+
+bool is_ready_or_raised() {
+    bool raised = false;
+    return is_ready(raised);
+}
+
+void get_context(void (*sink)(void *, idl6::Text, idl6::Text), void *target) { binding->get_context(sink, target); }
+
+void *open_scope(idl6::Text name, idl6::Text traceparent, idl6::Text tracestate) {
+    return binding->open_scope(name, traceparent, tracestate);
+}
+
+void close_scope(void *scope) { binding->close_scope(scope); }
+
+const IdlFunctions idl_functions{is_ready_or_raised, get_context, open_scope, close_scope};
+
+// UTF-8, with a question mark for what has none (a lone surrogate): a span's name must not make a call fail.
+std::string to_utf8(const py::str &text) {
+    Py_ssize_t size = 0;
+    if(const char *data = PyUnicode_AsUTF8AndSize(text.ptr(), &size)) {
+        return std::string(data, static_cast<std::size_t>(size));
+    }
+    PyErr_Clear();
+    const auto bytes = py::reinterpret_steal<py::object>(PyUnicode_AsEncodedString(text.ptr(), "utf-8", "replace"));
+    if(!bytes) {
+        throw py::error_already_set();
+    }
+    return std::string(PyBytes_AS_STRING(bytes.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.ptr())));
+}
+
+class TraceContextScope {
+  public:
+    TraceContextScope(const py::str &name, const py::str &traceparent, const py::str &tracestate) :
+        name_{to_utf8(name)}, traceparent_{to_utf8(traceparent)}, tracestate_{to_utf8(tracestate)} { }
+
+    TraceContextScope(const TraceContextScope &) = delete;
+    TraceContextScope &operator=(const TraceContextScope &) = delete;
+
+    ~TraceContextScope() { close(); }
+
+    void enter() {
+        bool raised = false;
+        if(scope_ != nullptr || !is_ready(raised)) {
+            if(raised) {
+                throw py::error_already_set();
+            }
+            return;
+        }
+        scope_ = binding->open_scope({name_.data(), name_.size()}, {traceparent_.data(), traceparent_.size()},
+                                     {tracestate_.data(), tracestate_.size()});
+    }
+
+    bool exit(const py::object &, const py::object &, const py::object &) {
+        close();
+        return false;
+    }
+
+  private:
+    void close() {
+        if(scope_ != nullptr) {
+            binding->close_scope(scope_);
+            scope_ = nullptr;
+        }
+    }
+
+    std::string name_;
+    std::string traceparent_;
+    std::string tracestate_;
+    void *scope_ = nullptr;
+};
+
+bool idl6_bind(const std::string &path) {
+    if(binding == nullptr) {
+        const LoadedLibrary library(path.c_str());
+        binding = library ? idl6::bind(library) : nullptr;
+    }
+    return binding != nullptr;
+}
+
+void idl6_set_prepare(py::object callable) {
+    PyObject *old = prepare;
+    prepare = callable.is_none() ? nullptr : callable.release().ptr();
+    Py_XDECREF(old);
+}
+
+PyMethodDef hot_functions[] = {
+    {"get_trace_context", get_trace_context, METH_NOARGS,
+     "get_trace_context()\n--\n\nThe W3C trace context of cppTango on this thread, as a carrier."},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+} // namespace
+
+void keep_idl6_interfaces() {
+    if(binding != nullptr) {
+        binding->leak_interfaces();
+    }
+}
+
+void add_idl6(py::module_ &m) {
+    m.attr("idl_functions") = py::capsule(static_cast<const void *>(&idl_functions), IdlFunctions::name);
+    if(PyModule_AddFunctions(m.ptr(), hot_functions) != 0) {
+        throw py::error_already_set();
+    }
+    m.def("idl6_bind", &idl6_bind, py::arg("path"));
+    m.def("idl6_has_interface", &has_interface);
+    m.def("idl6_set_prepare", &idl6_set_prepare, py::arg("callable"));
+
+    // An ordinary class to Python: pybind11's own metaclass is for static properties, and the stub cannot name it.
+    py::class_<TraceContextScope>(m, "TraceContextScope", py::metaclass(reinterpret_cast<PyObject *>(&PyType_Type)),
+                                  "Makes a trace context cppTango's own for the length of a with block.")
+        .def(py::init<const py::str &, const py::str &, const py::str &>(), py::arg("name"), py::arg("traceparent"),
+             py::arg("tracestate"))
+        .def("__enter__", &TraceContextScope::enter)
+        .def("__exit__", &TraceContextScope::exit, py::arg("exception_type").none(true),
+             py::arg("exception").none(true), py::arg("traceback").none(true));
+}
+
+} // namespace tango_telemetry
