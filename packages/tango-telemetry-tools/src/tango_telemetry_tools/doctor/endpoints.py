@@ -97,16 +97,9 @@ def _send(endpoint: Endpoint, config: TelemetryConfig) -> Outcome:
 
 def create_span() -> Any:
     """Give one finished span of the SDK's, whatever the sampler says."""
-    sdk = _otel_sdk.load_sdk()
     resource = _otel_sdk.create_resource({"service.name": SERVICE_NAME, "service.namespace": "tango"})
-    sampling = _otel_sdk.load("opentelemetry.sdk.trace.sampling", "recording spans")
-    disabled = os.environ.pop("OTEL_SDK_DISABLED", None)
-    try:
-        provider = sdk.TracerProvider(resource=resource, sampler=sampling.ALWAYS_ON, shutdown_on_exit=False)
-        span = provider.get_tracer("tango_telemetry.doctor").start_span("tango-telemetry doctor")
-    finally:
-        if disabled is not None:
-            os.environ["OTEL_SDK_DISABLED"] = disabled
+    provider = _otel_sdk.create_recording_provider(resource)
+    span = provider.get_tracer("tango_telemetry.doctor").start_span("tango-telemetry doctor")
     span.end()
     return span
 
