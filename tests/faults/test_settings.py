@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +57,39 @@ WARNED = {
     "garbage": "PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT",
     "long": "TANGO_TELEMETRY_TYPES",
 }
+
+
+def test_a_value_that_the_sdk_refuses_is_one_warning_and_no_error_of_the_script(tmp_path: Path) -> None:
+    """The SDK raises for it, some of it as soon as it is imported (1.45)."""
+    program = """
+import warnings
+import tango
+from tango_telemetry import get_tracer
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import tango_telemetry_client
+    for _ in range(2):
+        with get_tracer("lab").start_as_current_span("scan") as span:
+            print(span.is_recording())
+(only,) = caught
+print(only.message)
+"""
+    with Receiver("http") as receiver:
+        environment = {**variables(receiver, "on"), "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "many"}
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, **environment},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    first, second, message = done.stdout.splitlines()
+    assert (first, second) == ("False", "False")
+    assert message.startswith("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT must be a non-negative integer but got many")
+    assert message.endswith("Type: unset OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT")
 
 
 @pytest.mark.parametrize("settings", SETTINGS)

@@ -44,6 +44,8 @@ def try_endpoint(endpoint: Endpoint, config: TelemetryConfig) -> EndpointResult:
         _otel_sdk.load_sdk()
     except MissingPackageError:
         return EndpointResult(endpoint.exporter, target, "skipped", "OpenTelemetry's SDK is not installed")
+    except ValueError as error:  # it does not take the value of one of its variables
+        return EndpointResult(endpoint.exporter, target, "skipped", _one_line(error))
     start = time.monotonic()
     try:
         outcome = _write_file(endpoint) if endpoint.exporter == "file" else _send(endpoint, config)
