@@ -49,14 +49,20 @@ def look(diagnosis: Diagnosis, config: TelemetryConfig) -> None:
     for warning in caught:
         text, _, command = str(warning.message).partition(" Type: ")
         note = diagnosis.error if refused else diagnosis.warn
-        note(text, command or f"unset {env.PYTANGO_TELEMETRY_CONTEXT_BRIDGE}")
+        note(text, command or diagnosis.unset(env.PYTANGO_TELEMETRY_CONTEXT_BRIDGE))
     if not active:
         diagnosis.error(f"PyTango {installed.pytango} cannot be traced", "pip install --upgrade pytango")
     diagnosis.context = Context(bridge, _bridge_reason(bridge, config), name, reason)
     if bridge == "noop":
-        diagnosis.warn(
-            "no bridge: each process makes traces of its own", "pip install tango-telemetry-native"
-        )
+        diagnosis.warn("no bridge: each process makes traces of its own", _get_a_bridge(diagnosis, config))
+
+
+def _get_a_bridge(diagnosis: Diagnosis, config: TelemetryConfig) -> str:
+    if config.context_bridge == "noop":
+        return diagnosis.unset(env.PYTANGO_TELEMETRY_CONTEXT_BRIDGE)
+    if not set(config.propagators) - {"baggage"}:
+        return diagnosis.unset("OTEL_PROPAGATORS")
+    return "pip install tango-telemetry-native"
 
 
 def _stand_ins(config: TelemetryConfig) -> tuple[Endpoint, ...]:

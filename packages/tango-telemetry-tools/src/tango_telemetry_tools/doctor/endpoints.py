@@ -119,9 +119,9 @@ def suggest(endpoint: Endpoint, reason: str, variable: str) -> str:
     if endpoint.exporter == "http" and (parts.path in ("", "/") or parts.port == 4317):
         port = 4318 if parts.port in (None, 4317) else parts.port
         return f"export {variable}={parts.scheme}://{host}:{port}/v1/traces"
-    if endpoint.exporter == "grpc" and parts.port == 4318:
-        return f"export {variable}=grpc://{host}:4317"
+    if endpoint.exporter == "grpc" and parts.hostname and parts.port in (None, 4318):
+        return f"export {variable}={parts.scheme}://{host}:4317"
     if "SSL" in reason:
         return "export OTEL_EXPORTER_OTLP_CERTIFICATE=/path/of/the/authority.pem"
-    port = parts.port or (4317 if endpoint.exporter == "grpc" else 4318)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 4317)
     return f"nc -vz {host} {port}   # then start the collector there, or set {variable}"
