@@ -16,6 +16,7 @@ from tango_telemetry import TelemetryConfig, _baggage, propagation
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry._exclusion import create_exclusion
 from tango_telemetry._sampling import TokenBucket
+from tango_telemetry._state import State
 
 
 def _call(device: str = "", class_name: str = "", **more: str) -> dict[str, Any]:
@@ -58,6 +59,24 @@ def test_patterns(pattern: str, move: bool, read: bool) -> None:
 def test_nothing_excluded_is_nothing_to_ask() -> None:
     assert create_exclusion(()) is None
     assert create_exclusion(("nonsense", "device:")) is None
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        _call("a/b/c", command="State", operation="command"),  # in a server, and command_inout in a client
+        _call("a/b/c", attribute="Status", operation="read_attribute"),  # read_attribute
+        _call("a/b/c", operation="state"),  # DeviceProxy.state()
+    ],
+)
+def test_state_and_status_are_one_setting_for_clients_and_servers(attributes: dict[str, Any]) -> None:
+    process = State()
+    process.apply(TelemetryConfig(state_status=False, exclude=("device:x/*",)))
+    assert process.exclusion is not None
+    assert process.exclusion.matches(attributes)
+    assert not process.exclusion.matches(_call("a/b/c", command="Stop"))
+    process.apply(TelemetryConfig())
+    assert process.exclusion is None
 
 
 def test_what_is_remembered_is_bounded() -> None:
