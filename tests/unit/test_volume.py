@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from opentelemetry import baggage
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
-from tango_telemetry import TelemetryConfig, _baggage, propagation
+from tango_telemetry import TelemetryConfig, TelemetryWarning, _baggage, propagation
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry._exclusion import create_exclusion
 from tango_telemetry._sampling import TokenBucket
@@ -95,6 +95,16 @@ def test_a_pattern_that_says_nothing_is_left_out_with_a_warning() -> None:
     assert len(config.problems) == 2
     assert "PYTANGO_TELEMETRY_EXCLUDE" in config.problems[0]
     assert "device:PATTERN" in config.problems[0]
+
+
+def test_so_is_one_that_a_program_gives() -> None:
+    process = State()
+    with pytest.warns(
+        TelemetryWarning, match=r"exclude: 'temperature' is not one of device:PATTERN, .* left out"
+    ):
+        process.apply(TelemetryConfig(exclude=("temperature", "command:Stop")))
+    assert process.exclusion is not None
+    assert process.exclusion.matches(_call("a/b/c", command="Stop"))
 
 
 @given(st.text(max_size=200), st.text(max_size=50))
