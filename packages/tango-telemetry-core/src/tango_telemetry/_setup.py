@@ -67,7 +67,8 @@ def configure(config: TelemetryConfig | None = None, **changes: Any) -> Telemetr
     """Change the settings of this process at run time; spans made from now on follow the new ones.
 
     :param config: the new settings; None: those in force
-    :param changes: single fields of :class:`TelemetryConfig` to change
+    :param changes: single fields of :class:`TelemetryConfig` to change; ``enabled=False`` stops the spans of a process that
+        is traced, and its calls hand the context on
     :returns: the settings now in force
     :raises TypeError: for a field that :class:`TelemetryConfig` does not have
     """

@@ -123,6 +123,8 @@ def call_tracer_provider_factory(
     endpoints: tuple[Endpoint, ...] | None = None,
 ) -> TracerProvider:
     """Make a provider as the user wants it: the one given to ``instrument()``, the factory's, OpenTelemetry's global."""
+    if state.config.enabled is False:  # by `configure()`
+        return NoOpTracerProvider()
     if state.tracer_provider is not None:
         return state.tracer_provider
     factory = _factory
