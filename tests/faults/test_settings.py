@@ -92,6 +92,43 @@ print(only.message)
     assert message.endswith("Type: unset OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT")
 
 
+@pytest.mark.parametrize(
+    "names", [("TRACES_EXPORTER", "TRACES_ENDPOINT"), ("TRACING_EXPORTERS", "TRACING_ENDPOINTS")]
+)
+def test_files_are_kept_away_from_cpptango_where_opentelemetry_is_missing(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    """It knows no files, and makes no proxy then (10.0 and 10.1 for the first of the names, 10.3 for the others)."""
+    program = """
+import importlib.abc, sys
+
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "opentelemetry":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+import tango
+import tango_telemetry_client
+try:
+    tango.DeviceProxy("tango://127.0.0.1:1/a/b/c#dbase=no").ping()
+except tango.DevFailed as failure:
+    print([error.reason for error in failure.args])
+"""
+    exporter, endpoint = (f"TANGO_TELEMETRY_{name}" for name in names)
+    ours = {"TANGO_TELEMETRY_ENABLE": "on", exporter: "file", endpoint: str(tmp_path / "traces")}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **ours},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "CantConnect" in done.stdout, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_a_server_starts_whatever_its_settings(tmp_path: Path, settings: str) -> None:
     with Receiver("http") as receiver:

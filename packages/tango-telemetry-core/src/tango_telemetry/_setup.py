@@ -90,6 +90,7 @@ def activate(config: TelemetryConfig | None, tracer_provider: Any) -> bool:
     if settings.enabled is False or settings.patching_disabled:
         return False
     if not _otel.API_AVAILABLE:
+        guarded(_hand_back)  # `file` would make every proxy of cppTango's fail
         warn_once(
             "Telemetry was asked for, but OpenTelemetry is not installed: nothing is traced and no context travels. "
             'Type: pip install "tango-telemetry[full]"',

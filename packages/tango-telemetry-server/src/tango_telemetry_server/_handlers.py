@@ -80,7 +80,9 @@ def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[...
     check = handler.check
 
     @functools.wraps(function)
-    def traced(self: Any, *args: Any, **kwargs: Any) -> Any:  # a first argument of its own: pybind11 looks for it
+    def traced(
+        self: Any, *args: Any, **kwargs: Any
+    ) -> Any:  # a first argument of its own: pybind11 looks for it
         call = begin(self, args)
         if call is None:
             return function(self, *args, **kwargs)
