@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +57,76 @@ WARNED = {
     "garbage": "PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT",
     "long": "TANGO_TELEMETRY_TYPES",
 }
+
+
+def test_a_value_that_the_sdk_refuses_is_one_warning_and_no_error_of_the_script(tmp_path: Path) -> None:
+    """The SDK raises for it, some of it as soon as it is imported (1.45)."""
+    program = """
+import warnings
+import tango
+from tango_telemetry import get_tracer
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import tango_telemetry_client
+    for _ in range(2):
+        with get_tracer("lab").start_as_current_span("scan") as span:
+            print(span.is_recording())
+(only,) = caught
+print(only.message)
+"""
+    with Receiver("http") as receiver:
+        environment = {**variables(receiver, "on"), "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "many"}
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, **environment},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    first, second, message = done.stdout.splitlines()
+    assert (first, second) == ("False", "False")
+    assert message.startswith("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT must be a non-negative integer but got many")
+    assert message.endswith("Type: unset OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT")
+
+
+@pytest.mark.parametrize(
+    "names", [("TRACES_EXPORTER", "TRACES_ENDPOINT"), ("TRACING_EXPORTERS", "TRACING_ENDPOINTS")]
+)
+def test_files_are_kept_away_from_cpptango_where_opentelemetry_is_missing(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    """It knows no files, and makes no proxy then (10.0 and 10.1 for the first of the names, 10.3 for the others)."""
+    program = """
+import importlib.abc, sys
+
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "opentelemetry":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+import tango
+import tango_telemetry_client
+try:
+    tango.DeviceProxy("tango://127.0.0.1:1/a/b/c#dbase=no").ping()
+except tango.DevFailed as failure:
+    print([error.reason for error in failure.args])
+"""
+    exporter, endpoint = (f"TANGO_TELEMETRY_{name}" for name in names)
+    ours = {"TANGO_TELEMETRY_ENABLE": "on", exporter: "file", endpoint: str(tmp_path / "traces")}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **ours},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "CantConnect" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("settings", SETTINGS)

@@ -304,3 +304,24 @@ def test_what_a_device_reports(doctor: Doctor, device: str) -> None:
     assert report["idl_version"] == (6 if PYTANGO >= (10,) else 5)
     if report["telemetry"]:
         assert isinstance(report["telemetry"]["enabled"], bool)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("PYTANGO_TELEMETRY_CONTEXT_BRIDGE", "noop"), ("OTEL_PROPAGATORS", "baggage")]
+)
+def test_a_bridge_that_a_setting_keeps_away(doctor: Doctor, name: str, value: str) -> None:
+    found = doctor.json(TANGO_TELEMETRY_ENABLE="on", TANGO_TELEMETRY_TRACES_ENDPOINT="cerr", **{name: value})
+    assert found["context"]["bridge"] == "noop"
+    assert [problem["fix"] for problem in found["problems"]] == [f"unset {name}"]
+
+
+def test_a_setting_that_the_sdk_does_not_take(doctor: Doctor) -> None:
+    found = doctor.json(
+        TANGO_TELEMETRY_ENABLE="on",
+        TANGO_TELEMETRY_TRACES_EXPORTER="file",
+        TANGO_TELEMETRY_TRACES_ENDPOINT=str(doctor.home / "traces"),
+        OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT="many",
+    )
+    assert [problem["fix"] for problem in found["problems"]] == ["unset OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"]
+    assert not found["traces_arrive"]
+    assert found["installed"]["configuration"] == "full"

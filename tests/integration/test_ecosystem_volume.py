@@ -169,6 +169,45 @@ def test_clients_follow_changes_at_run_time_and_earlier_spans_arrive() -> None:
         assert written.count("read_attribute temperature") == 1
 
 
+SWITCHED = """
+    import sys
+    import tango, tango_telemetry, tango_telemetry_client
+    motor = tango.DeviceProxy(sys.argv[1])
+    for enabled in (True, False, True):
+        tango_telemetry.configure(enabled=enabled)
+        with tango_telemetry.get_tracer("lab").start_as_current_span(f"enabled {enabled}"):
+            motor.Switch(enabled)
+            motor.position
+"""
+SWITCHED_SERVER = SERVER.replace(
+    "        @command\n",
+    """
+        @command(dtype_in=bool)
+        def Switch(self, enabled):
+            import tango_telemetry
+            tango_telemetry.configure(enabled=enabled)
+
+        def create_telemetry_tracer_provider(self, class_name, device_name):
+            import tango_telemetry
+            return tango_telemetry.create_tracer_provider(class_name, device_name)
+
+        @command
+""",
+    1,
+)
+
+
+def test_a_process_is_switched_off_and_on_at_run_time() -> None:
+    with System() as system:
+        server = system.start_server(SWITCHED_SERVER, "Motor/test", "sys/motor/1")
+        system.clear()
+        system.run_client(SWITCHED, server.proxy_name("sys/motor/1"))
+        spans = system.collect()
+        assert [s.name for s in spans if s.service == "lab"] == ["enabled True"] * 2
+        assert len([s for s in spans if s.name == "read_attribute position"]) == 2
+        assert len([s for s in spans if s.name == "Motor.read position"]) == 2
+
+
 RECONFIGURING_SERVER = SERVER.replace(
     "        @command\n",
     """

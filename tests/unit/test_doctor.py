@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 from tango_telemetry import Endpoint
 from tango_telemetry import environment_variables as env
-from tango_telemetry_tools.doctor import endpoints, settings
+from tango_telemetry_tools.doctor import device, endpoints, settings
 from tango_telemetry_tools.doctor.model import DeviceReport, Diagnosis
 
 
@@ -84,6 +85,22 @@ def test_secrets_are_not_shown(name: str, value: str, secret: str) -> None:
             {"TANGO_TELEMETRY_ENABLE": "on", "TANGO_TELEMETRY_TRACING_EXPORTERS": "grcp"},
             "export TANGO_TELEMETRY_TRACING_EXPORTERS=grpc TANGO_TELEMETRY_TRACING_ENDPOINTS=grpc://localhost:4317",
         ),
+        (
+            {"TANGO_TELEMETRY_ENABLE": "on", "TANGO_TELEMETRY_TRACES_EXPORTER": "file"},
+            "export TANGO_TELEMETRY_TRACES_EXPORTER=file TANGO_TELEMETRY_TRACES_ENDPOINT=$HOME/tango-traces",
+        ),
+        (
+            {
+                "TANGO_TELEMETRY_ENABLE": "on",
+                "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+                "OTEL_TRACES_SAMPLER_ARG": "0.0",
+            },
+            "export OTEL_TRACES_SAMPLER_ARG=1",
+        ),
+        (
+            {"TANGO_TELEMETRY_ENABLE": "on", "PYTANGO_TELEMETRY_TRACES_PER_SECOND": "0"},
+            "unset PYTANGO_TELEMETRY_TRACES_PER_SECOND",
+        ),
     ],
 )
 def test_what_keeps_traces_from_arriving(environ: dict[str, str], fix: str) -> None:
@@ -100,6 +117,21 @@ def test_a_value_that_is_replaced_by_its_default_is_a_warning() -> None:
     ]
 
 
+def test_no_two_lines_to_type_undo_each_other() -> None:
+    found = look(TANGO_TELEMETRY_ENABLE="maybe")
+    assert {problem.fix for problem in found.problems} == {"export TANGO_TELEMETRY_ENABLE=on"}
+
+
+def test_a_setting_in_a_file_is_taken_out_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / ".tangorc"
+    file.write_text(
+        "TANGO_TELEMETRY_ENABLE=on\n Pytango_telemetry_span_processor_type = fast\nTANGO_HOST=host:10000\n"
+    )
+    (problem,) = look().problems
+    subprocess.run(problem.fix, shell=True, check=True)
+    assert file.read_text() == "TANGO_TELEMETRY_ENABLE=on\nTANGO_HOST=host:10000\n"
+
+
 @pytest.mark.parametrize(
     ("exporter", "target", "reason", "fix"),
     [
@@ -107,6 +139,9 @@ def test_a_value_that_is_replaced_by_its_default_is_a_warning() -> None:
         ("http", "http://host:4317/v1/traces", "ConnectionError", "export V=http://host:4318/v1/traces"),
         ("grpc", "grpc://host:4318", "gRPC status UNAVAILABLE", "export V=grpc://host:4317"),
         ("grpc", "grpc://host:4317", "gRPC status UNAVAILABLE", "nc -vz host 4317"),
+        ("grpc", "grpcs://host", "not a URL of the form", "export V=grpcs://host:4317"),
+        ("http", "http://host/v1/traces", "ConnectionError", "nc -vz host 80 "),
+        ("http", "https://host/v1/traces", "ConnectionError", "nc -vz host 443 "),
         ("http", "https://host/v1/traces", "HTTP status 401", "export OTEL_EXPORTER_OTLP_HEADERS="),
         ("http", "https://host/v1/traces", "SSLError", "export OTEL_EXPORTER_OTLP_CERTIFICATE="),
         ("file", "/nowhere", "Permission denied", "export V=$HOME/tango-traces"),
@@ -115,6 +150,12 @@ def test_a_value_that_is_replaced_by_its_default_is_a_warning() -> None:
 )
 def test_suggestions(exporter: str, target: str, reason: str, fix: str) -> None:
     assert endpoints.suggest(Endpoint(exporter, target), reason, "V").startswith(fix)
+
+
+def test_a_database_that_tangorc_names_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TANGO_HOST", raising=False)
+    assert device._suggest("a/b/c", "DB_DeviceNotDefined") == "tango_admin --check-device a/b/c"
+    assert device._suggest("a/b/c", "API_TangoHostNotSet") == "export TANGO_HOST=HOST:10000"
 
 
 def test_the_schema_of_json() -> None:

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from opentelemetry import baggage
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
-from tango_telemetry import TelemetryConfig, _baggage, propagation
+from tango_telemetry import TelemetryConfig, TelemetryWarning, _baggage, propagation
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry._exclusion import create_exclusion
 from tango_telemetry._sampling import TokenBucket
+from tango_telemetry._state import State
 
 
 def _call(device: str = "", class_name: str = "", **more: str) -> dict[str, Any]:
@@ -60,6 +61,24 @@ def test_nothing_excluded_is_nothing_to_ask() -> None:
     assert create_exclusion(("nonsense", "device:")) is None
 
 
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        _call("a/b/c", command="State", operation="command"),  # in a server, and command_inout in a client
+        _call("a/b/c", attribute="Status", operation="read_attribute"),  # read_attribute
+        _call("a/b/c", operation="state"),  # DeviceProxy.state()
+    ],
+)
+def test_state_and_status_are_one_setting_for_clients_and_servers(attributes: dict[str, Any]) -> None:
+    process = State()
+    process.apply(TelemetryConfig(state_status=False, exclude=("device:x/*",)))
+    assert process.exclusion is not None
+    assert process.exclusion.matches(attributes)
+    assert not process.exclusion.matches(_call("a/b/c", command="Stop"))
+    process.apply(TelemetryConfig())
+    assert process.exclusion is None
+
+
 def test_what_is_remembered_is_bounded() -> None:
     exclusion = create_exclusion(("device:sys/*",))
     assert exclusion is not None
@@ -76,6 +95,16 @@ def test_a_pattern_that_says_nothing_is_left_out_with_a_warning() -> None:
     assert len(config.problems) == 2
     assert "PYTANGO_TELEMETRY_EXCLUDE" in config.problems[0]
     assert "device:PATTERN" in config.problems[0]
+
+
+def test_so_is_one_that_a_program_gives() -> None:
+    process = State()
+    with pytest.warns(
+        TelemetryWarning, match=r"exclude: 'temperature' is not one of device:PATTERN, .* left out"
+    ):
+        process.apply(TelemetryConfig(exclude=("temperature", "command:Stop")))
+    assert process.exclusion is not None
+    assert process.exclusion.matches(_call("a/b/c", command="Stop"))
 
 
 @given(st.text(max_size=200), st.text(max_size=50))

@@ -9,9 +9,13 @@ from typing import Any
 
 from tango_telemetry import semantic_conventions as names
 
-__all__ = ["Exclusion", "check_pattern", "create_exclusion"]
+__all__ = ["STATE_AND_STATUS", "Exclusion", "check_pattern", "create_exclusion"]
 
 KINDS = ("device", "class", "command", "attribute", "operation")
+STATE_AND_STATUS = tuple(
+    f"{kind}:{name}" for kind in ("command", "attribute", "operation") for name in ("state", "status")
+)
+"""What ``PYTANGO_TELEMETRY_STATE_STATUS=off`` stands for: they are commands, attributes and methods of a proxy."""
 _MAX_REMEMBERED = 4096
 
 

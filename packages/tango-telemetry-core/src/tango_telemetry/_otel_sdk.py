@@ -164,6 +164,19 @@ def create_resource(attributes: Any, schema_url: str = "") -> Any:
     return _cheap_resource_class()(dict(attributes), schema_url)
 
 
+def create_recording_provider(resource: Any) -> Any:
+    """The SDK's provider that records every span, whatever ``OTEL_TRACES_SAMPLER`` and ``OTEL_SDK_DISABLED`` say."""
+    sdk = load_sdk()
+    sampling = load("opentelemetry.sdk.trace.sampling", "recording spans")
+    # Read when a provider is made (1.45); there is no argument for it.
+    disabled = os.environ.pop("OTEL_SDK_DISABLED", None)
+    try:
+        return sdk.TracerProvider(resource=resource, sampler=sampling.ALWAYS_ON, shutdown_on_exit=False)
+    finally:
+        if disabled is not None:
+            os.environ["OTEL_SDK_DISABLED"] = disabled
+
+
 def load_metrics_api() -> Any:
     """The module `opentelemetry.metrics`; None where it is not installed."""
     try:

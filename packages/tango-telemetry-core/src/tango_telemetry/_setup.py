@@ -67,7 +67,8 @@ def configure(config: TelemetryConfig | None = None, **changes: Any) -> Telemetr
     """Change the settings of this process at run time; spans made from now on follow the new ones.
 
     :param config: the new settings; None: those in force
-    :param changes: single fields of :class:`TelemetryConfig` to change
+    :param changes: single fields of :class:`TelemetryConfig` to change; ``enabled=False`` stops the spans of a process that
+        is traced, and its calls hand the context on
     :returns: the settings now in force
     :raises TypeError: for a field that :class:`TelemetryConfig` does not have
     """
@@ -89,6 +90,7 @@ def activate(config: TelemetryConfig | None, tracer_provider: Any) -> bool:
     if settings.enabled is False or settings.patching_disabled:
         return False
     if not _otel.API_AVAILABLE:
+        guarded(_hand_back)  # `file` would make every proxy of cppTango's fail
         warn_once(
             "Telemetry was asked for, but OpenTelemetry is not installed: nothing is traced and no context travels. "
             'Type: pip install "tango-telemetry[full]"',

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tango_telemetry._config import TelemetryConfig, TelemetryWarning, read_environment
 from tango_telemetry._current import make_current
-from tango_telemetry._exclusion import Exclusion, create_exclusion
+from tango_telemetry._exclusion import STATE_AND_STATUS, Exclusion, check_pattern, create_exclusion
 from tango_telemetry.bridge import ContextBridge, NoOpBridge
 
 if TYPE_CHECKING:
@@ -46,7 +46,11 @@ class State:
         """Put settings into force, and work out once what the hot path asks of them."""
         self.config = config
         self.configured = True
-        self.exclusion = create_exclusion(config.exclude)
+        # Those of the environment have been checked; these may be a program's own.
+        for problem in filter(None, (check_pattern(pattern.lower()) for pattern in config.exclude)):
+            warnings.warn(f"exclude: {problem}; it is left out.", TelemetryWarning, stacklevel=3)
+        own = () if config.state_status else STATE_AND_STATUS
+        self.exclusion = create_exclusion((*config.exclude, *own))
         self.baggage = "baggage" in config.propagators
         self.changed()
 

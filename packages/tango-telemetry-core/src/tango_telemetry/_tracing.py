@@ -79,6 +79,10 @@ def create_tracer_provider(
     except MissingPackageError as error:
         warn_once(str(error))
         return NoOpTracerProvider()
+    except ValueError as error:
+        # The SDK does not take the value of one of its variables, and says which (1.45, OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT).
+        warn_once(f"{error}. No span is made. Type: unset {str(error).partition(' ')[0]}")
+        return NoOpTracerProvider()
 
 
 def _resource_of_process() -> dict[str, Any]:
@@ -119,6 +123,8 @@ def call_tracer_provider_factory(
     endpoints: tuple[Endpoint, ...] | None = None,
 ) -> TracerProvider:
     """Make a provider as the user wants it: the one given to ``instrument()``, the factory's, OpenTelemetry's global."""
+    if state.config.enabled is False:  # by `configure()`
+        return NoOpTracerProvider()
     if state.tracer_provider is not None:
         return state.tracer_provider
     factory = _factory

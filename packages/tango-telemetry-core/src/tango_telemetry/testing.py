@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +33,15 @@ _INSTRUMENTORS = {
     "tango_telemetry_client": "TangoClientInstrumentor",
     "tango_telemetry_server": "TangoServerInstrumentor",
 }
+
+
+def _load_instrumentors() -> list[Any]:
+    """The instrumentors that are installed."""
+    found = []
+    for module, name in _INSTRUMENTORS.items():
+        with contextlib.suppress(ImportError):
+            found.append(getattr(importlib.import_module(module), name)())
+    return found
 
 
 @dataclass(frozen=True)
@@ -103,22 +113,20 @@ class SpanRecorder:
             resource = _otel_sdk.create_resource(
                 {"service.name": service_name, **(extra_resource_attributes or {})}
             )
-            provider: Any = sdk.TracerProvider(resource=resource, shutdown_on_exit=False)
+            provider = _otel_sdk.create_recording_provider(resource)
             provider.add_span_processor(Recording())
             made: TracerProvider = provider
             return made
 
+        # Before our settings are in force: their import switches them on where the settings say so, the user's only.
+        instrumentors = _load_instrumentors()
         before = (get_tracer_provider_factory(), state.tracer_provider, get_config())
         settings = self._config or TelemetryConfig(enabled=True)
         state.tracer_provider = None
         state.apply(settings)
         set_tracer_provider_factory(create)
         self._undo.append(before)
-        for module, name in _INSTRUMENTORS.items():
-            try:
-                instrumentor = getattr(importlib.import_module(module), name)()
-            except ImportError:
-                continue
+        for instrumentor in instrumentors:
             if not instrumentor.is_instrumented_by_opentelemetry:
                 instrumentor.instrument(config=settings)
                 self._switched_on.append(instrumentor)

@@ -95,7 +95,7 @@ class DeviceTelemetry:
 
     def _apply(self, device: Any) -> None:
         state.changed()
-        if not self.enabled:
+        if not self.enabled or state.config.enabled is False:
             self.tracer = pass_through_tracer()
             return
         if self._own_tracer is None:

@@ -168,13 +168,12 @@ class HandlerCall(TracedCall):
 class _Begin:
     """Starts the span of one handler; called once for each request."""
 
-    __slots__ = ("code", "handler", "key", "lifecycle", "line", "quick", "state_status")
+    __slots__ = ("code", "handler", "key", "lifecycle", "line", "quick")
 
     def __init__(self, function: Callable[..., Any], handler: Handler) -> None:
         self.handler = handler
         self.key = id(self)
         self.lifecycle = handler.title in _LIFECYCLE
-        self.state_status = handler.title in ("dev_state", "dev_status")
         code = getattr(inspect.unwrap(function), "__code__", None)
         self.code = code
         self.line = code.co_firstlineno if code is not None else 0
@@ -217,10 +216,8 @@ class _Begin:
         if attributes is None:
             attributes = self._create_attributes(telemetry)
             telemetry.sites.put(self.key, attributes, self)
-        if (
-            (telemetry.follows_topics and not device._check_telemetry_topic("user"))
-            or (self.state_status and not state.config.state_status)
-            or not_traced(context, attributes)
+        if (telemetry.follows_topics and not device._check_telemetry_topic("user")) or not_traced(
+            context, attributes
         ):
             tracer = pass_through_tracer()
         elif remote and epoch >= 0 and not hooks.wanted and not state.config.capture_arguments:

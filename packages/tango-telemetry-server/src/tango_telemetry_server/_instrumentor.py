@@ -55,10 +55,9 @@ class TangoServerInstrumentor(Instrumentor):
         for device_class, device, *_ in importlib.import_module("tango.globals").class_list:
             guarded(instrument_class, patches, device_class, device)
         switch.on = True
-        for constructed in importlib.import_module("tango.globals").constructed_class:
-            for existing in constructed.py_dev_list:  # the server runs already
-                guarded(note_late_start, existing)
-                guarded(instrument_device, existing)
+        for existing in _running_devices(tango):
+            guarded(note_late_start, existing)
+            guarded(instrument_device, existing)
 
     def _uninstrument(self) -> None:
         switch.on = False
@@ -74,6 +73,20 @@ class TangoServerInstrumentor(Instrumentor):
             return add_class(util, device_class, device, *args, **kwargs)
 
         return traced_add_class
+
+
+def _running_devices(tango: Any) -> list[Any]:
+    """The devices of a server that runs already.
+
+    PyTango goes on listing those of a server that has ended, which C++ has deleted: asking one for its attributes ends the
+    process (10.3.1, after ``Util.cleanup()``, as a ``DeviceTestContext`` ends). There is no ``Util`` then.
+    """
+    try:
+        tango.Util.instance(False)
+    except tango.DevFailed:
+        return []
+    classes = importlib.import_module("tango.globals").constructed_class
+    return [device for constructed in classes for device in constructed.py_dev_list]
 
 
 def _skip(self: Any, *args: Any, **kwargs: Any) -> None:

@@ -42,17 +42,27 @@ def look(diagnosis: Diagnosis, config: TelemetryConfig) -> None:
         provider = create_tracer_provider("tango-telemetry doctor", endpoints=_stand_ins(config))
         if active:
             deactivate()
+    name, reason = _provider(type(provider).__module__, config)
+    refused = name == "none" and bool(config.endpoints) and installed.configuration == "full"
+    if refused:
+        reason = "OpenTelemetry's SDK does not take its settings"
     for warning in caught:
         text, _, command = str(warning.message).partition(" Type: ")
-        diagnosis.warn(text, command or f"unset {env.PYTANGO_TELEMETRY_CONTEXT_BRIDGE}")
+        note = diagnosis.error if refused else diagnosis.warn
+        note(text, command or diagnosis.unset(env.PYTANGO_TELEMETRY_CONTEXT_BRIDGE))
     if not active:
         diagnosis.error(f"PyTango {installed.pytango} cannot be traced", "pip install --upgrade pytango")
-    name, reason = _provider(type(provider).__module__, config)
     diagnosis.context = Context(bridge, _bridge_reason(bridge, config), name, reason)
     if bridge == "noop":
-        diagnosis.warn(
-            "no bridge: each process makes traces of its own", "pip install tango-telemetry-native"
-        )
+        diagnosis.warn("no bridge: each process makes traces of its own", _get_a_bridge(diagnosis, config))
+
+
+def _get_a_bridge(diagnosis: Diagnosis, config: TelemetryConfig) -> str:
+    if config.context_bridge == "noop":
+        return diagnosis.unset(env.PYTANGO_TELEMETRY_CONTEXT_BRIDGE)
+    if not set(config.propagators) - {"baggage"}:
+        return diagnosis.unset("OTEL_PROPAGATORS")
+    return "pip install tango-telemetry-native"
 
 
 def _stand_ins(config: TelemetryConfig) -> tuple[Endpoint, ...]:

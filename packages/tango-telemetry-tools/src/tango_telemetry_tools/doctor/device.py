@@ -99,7 +99,7 @@ def _judge(diagnosis: Diagnosis, device: DeviceReport) -> None:
 
 
 def _suggest(name: str, reason: str) -> str:
-    if reason == "API_TangoHostNotSet" or ("TANGO_HOST" not in os.environ and "://" not in name):
+    if reason == "API_TangoHostNotSet":  # tangorc may say it where the environment does not
         return "export TANGO_HOST=HOST:10000"
     if reason in ("API_CantConnectToDatabase", "API_DatabaseAccess"):
         return "tango_admin --ping-database 3   # is TANGO_HOST right, and the database server running?"

@@ -44,6 +44,8 @@ def try_endpoint(endpoint: Endpoint, config: TelemetryConfig) -> EndpointResult:
         _otel_sdk.load_sdk()
     except MissingPackageError:
         return EndpointResult(endpoint.exporter, target, "skipped", "OpenTelemetry's SDK is not installed")
+    except ValueError as error:  # it does not take the value of one of its variables
+        return EndpointResult(endpoint.exporter, target, "skipped", _one_line(error))
     start = time.monotonic()
     try:
         outcome = _write_file(endpoint) if endpoint.exporter == "file" else _send(endpoint, config)
@@ -97,16 +99,9 @@ def _send(endpoint: Endpoint, config: TelemetryConfig) -> Outcome:
 
 def create_span() -> Any:
     """Give one finished span of the SDK's, whatever the sampler says."""
-    sdk = _otel_sdk.load_sdk()
     resource = _otel_sdk.create_resource({"service.name": SERVICE_NAME, "service.namespace": "tango"})
-    sampling = _otel_sdk.load("opentelemetry.sdk.trace.sampling", "recording spans")
-    disabled = os.environ.pop("OTEL_SDK_DISABLED", None)
-    try:
-        provider = sdk.TracerProvider(resource=resource, sampler=sampling.ALWAYS_ON, shutdown_on_exit=False)
-        span = provider.get_tracer("tango_telemetry.doctor").start_span("tango-telemetry doctor")
-    finally:
-        if disabled is not None:
-            os.environ["OTEL_SDK_DISABLED"] = disabled
+    provider = _otel_sdk.create_recording_provider(resource)
+    span = provider.get_tracer("tango_telemetry.doctor").start_span("tango-telemetry doctor")
     span.end()
     return span
 
@@ -124,9 +119,9 @@ def suggest(endpoint: Endpoint, reason: str, variable: str) -> str:
     if endpoint.exporter == "http" and (parts.path in ("", "/") or parts.port == 4317):
         port = 4318 if parts.port in (None, 4317) else parts.port
         return f"export {variable}={parts.scheme}://{host}:{port}/v1/traces"
-    if endpoint.exporter == "grpc" and parts.port == 4318:
-        return f"export {variable}=grpc://{host}:4317"
+    if endpoint.exporter == "grpc" and parts.hostname and parts.port in (None, 4318):
+        return f"export {variable}={parts.scheme}://{host}:4317"
     if "SSL" in reason:
         return "export OTEL_EXPORTER_OTLP_CERTIFICATE=/path/of/the/authority.pem"
-    port = parts.port or (4317 if endpoint.exporter == "grpc" else 4318)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 4317)
     return f"nc -vz {host} {port}   # then start the collector there, or set {variable}"

@@ -55,6 +55,8 @@ def _version(name: str, module: str) -> str | None:
             importlib.import_module(module)
     except ImportError:
         return None
+    except ValueError:
+        pass  # it is there, and does not take the value of a variable (the SDK 1.45): `context` finds that too
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

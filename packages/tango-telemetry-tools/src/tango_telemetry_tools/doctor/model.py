@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -94,6 +95,13 @@ class Diagnosis:
     def traces_arrive(self) -> bool:
         """Whether nothing found keeps traces from arriving."""
         return not any(problem.severity == "error" for problem in self.problems)
+
+    def unset(self, name: str) -> str:
+        """Give the line that takes a setting away, in the shell or in the file where it stands."""
+        source = next((setting.source for setting in self.settings if setting.name == name), "environment")
+        if source in ("environment", "default"):
+            return f"unset {name}"
+        return f"sed -i '/^ *{name} *=/Id' {shlex.quote(source)}"
 
     def error(self, what: str, fix: str) -> None:
         """Note something that keeps traces from arriving."""

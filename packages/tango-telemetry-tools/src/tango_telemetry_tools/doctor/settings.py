@@ -42,9 +42,16 @@ _IN_FORCE: Final[Mapping[str, Callable[[TelemetryConfig], Any]]] = {
 }
 _NOT_SHOWN = frozenset({env.PYTANGO_TELEMETRY_HANDED_ON})
 _SECRET = re.compile(r"HEADER|TOKEN|PASSW|SECRET|CREDENTIAL", re.IGNORECASE)
+_SAMPLER, _SAMPLER_ARG = "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"
 _SWITCHED_OFF = {
     "OTEL_SDK_DISABLED": ("true",),
-    "OTEL_TRACES_SAMPLER": ("always_off", "parentbased_always_off"),
+    _SAMPLER: ("always_off", "parentbased_always_off"),
+}
+_EXAMPLES = {
+    "grpc": "grpc://localhost:4317",
+    "http": "http://localhost:4318/v1/traces",
+    "file": "$HOME/tango-traces",
+    "console": "cout",
 }
 
 
@@ -107,27 +114,53 @@ def _judge(
     if config.patching_disabled:
         diagnosis.error(
             f"{env.PYTANGO_DISABLE_TELEMETRY_PATCHING} is on: nothing is patched",
-            f"unset {env.PYTANGO_DISABLE_TELEMETRY_PATCHING}",
+            diagnosis.unset(env.PYTANGO_DISABLE_TELEMETRY_PATCHING),
         )
     for name, bad in _SWITCHED_OFF.items():
         if values.get(name, "").strip().lower() in bad:
-            diagnosis.error(f"{name}={values[name]}: no span is recorded", f"unset {name}")
+            diagnosis.error(f"{name}={values[name]}: no span is recorded", diagnosis.unset(name))
+    if _samples_nothing(values):
+        diagnosis.error(
+            f"{_SAMPLER_ARG}={values[_SAMPLER_ARG]}: no span is recorded", f"export {_SAMPLER_ARG}=1"
+        )
+    if wanted.traces_per_second == 0:
+        name = env.PYTANGO_TELEMETRY_TRACES_PER_SECOND
+        diagnosis.error(f"{name}={values[name]}: no trace begins, unless it fails", diagnosis.unset(name))
     for problem in dict.fromkeys((*config.problems, *wanted.problems)):
         name = re.split(r"[= :]", problem, maxsplit=1)[0]
-        fix = _fix_exporter(name) if _NOT_SENT in problem else f"unset {name}"
-        (diagnosis.error if _NOT_SENT in problem else diagnosis.warn)(problem, fix)
+        if _NOT_SENT in problem:
+            diagnosis.error(problem, _fix_exporter(name, values))
+        elif name == env.TANGO_TELEMETRY_ENABLE:
+            diagnosis.warn(problem, f"export {name}=on")
+        else:
+            diagnosis.warn(problem, diagnosis.unset(name))
     if not wanted.endpoints and not any(_NOT_SENT in problem for problem in wanted.problems):
-        diagnosis.error("no exporter: spans go nowhere", _fix_exporter(env.TANGO_TELEMETRY_TRACES_EXPORTER))
+        diagnosis.error(
+            "no exporter: spans go nowhere", _fix_exporter(env.TANGO_TELEMETRY_TRACES_EXPORTER, values)
+        )
 
 
-def _fix_exporter(name: str) -> str:
+def _samples_nothing(values: Mapping[str, str]) -> bool:
+    try:
+        return (
+            values.get(_SAMPLER, "").strip().lower() in ("traceidratio", "parentbased_traceidratio")
+            and float(values.get(_SAMPLER_ARG, "")) == 0
+        )
+    except ValueError:  # then the SDK records everything
+        return False
+
+
+def _fix_exporter(name: str, values: Mapping[str, str]) -> str:
+    """Give the same exporters with a target for each: who asked for files has no collector."""
     newer = name in (env.TANGO_TELEMETRY_TRACING_EXPORTERS, env.TANGO_TELEMETRY_TRACING_ENDPOINTS)
     exporter, endpoint = (
         (env.TANGO_TELEMETRY_TRACING_EXPORTERS, env.TANGO_TELEMETRY_TRACING_ENDPOINTS)
         if newer
         else (env.TANGO_TELEMETRY_TRACES_EXPORTER, env.TANGO_TELEMETRY_TRACES_ENDPOINT)
     )
-    return f"export {exporter}=grpc {endpoint}=grpc://localhost:4317"
+    listed = [item.strip().lower() for item in values.get(exporter, "").split(",")]
+    known = [item for item in listed if item in _EXAMPLES] or ["grpc"]
+    return f"export {exporter}={','.join(known)} {endpoint}={','.join(_EXAMPLES[item] for item in known)}"
 
 
 def endpoint_variable(values: Mapping[str, str]) -> str:
