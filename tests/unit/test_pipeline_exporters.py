@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +26,7 @@ from tango_telemetry.pipeline._delivery import Result
 from tango_telemetry.pipeline._exporters import create_exporter
 from tango_telemetry.pipeline._grpc import parse_target
 from tango_telemetry.pipeline._http import parse_retry_after
-from tango_telemetry.pipeline._otlp import ProtobufEncoder, to_json_line
+from tango_telemetry.pipeline._otlp import ProtobufEncoder, rejected_spans, to_json_line
 from tango_telemetry.pipeline._redact import redact_url
 
 
@@ -190,6 +194,7 @@ def test_grpc_targets_that_are_none(target: str) -> None:
 @pytest.mark.parametrize(
     ("value", "least", "most"),
     [("3", 3, 3), ("0", 0, 0), ("-5", 0, 0), ("nan", 0, 0), ("inf", 3600, 3600), ("soon", 0, 0), (None, 0, 0),
+     ("Fri, 31 Dec 99999999999999999999 23:59:59 GMT", 0, 0),
      ("Fri, 31 Dec 2100 23:59:59 GMT", 3600, 3600), ("Fri, 31 Dec 1999 23:59:59 GMT", 0, 0)],
 )  # fmt: skip
 def test_retry_after(value: str | None, least: float, most: float) -> None:
@@ -341,3 +346,124 @@ def test_an_encoded_source_goes_the_same_way(exporter: str, tmp_path: Path) -> N
         else:
             ids = [span.span_id for span in receiver.spans]
         assert sorted(ids) == sorted(f"{span.context.span_id:016x}" for span in spans)
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"\xff" * 100, b"\n\x02\x08\xff"])
+def test_an_answer_that_is_none_refuses_nothing(body: bytes) -> None:
+    """An error here would have the spans sent again for ever."""
+    assert rejected_spans(body) == 0
+
+
+@contextlib.contextmanager
+def answering(*parts: bytes) -> Iterator[str]:
+    """The URL of a server that answers each request with `parts`, the last one again and again, and closes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection, contextlib.suppress(OSError):
+                        connection.recv(65536)
+                        connection.sendall(parts[0])
+                        for _ in range(1000 if len(parts) > 1 else 0):
+                            connection.sendall(parts[1])
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1/traces"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",),
+        (_CHUNKED, b"100000\r\n" + b"x" * 0x100000 + b"\r\n"),
+        (_CHUNKED.replace(b"\r\n", b"\r\nContent-Encoding: gzip\r\n", 1)
+         + b"%x\r\n%b\r\n0\r\n\r\n" % (len(zeros := gzip.compress(bytes(20_000_000))), zeros),),
+    ],
+    ids=["garbage", "no gzip", "without end", "bomb"],
+)  # fmt: skip
+def test_an_odd_answer_of_a_collector_that_took_the_spans(parts: tuple[bytes, ...]) -> None:
+    import tracemalloc
+
+    with answering(*parts) as url:
+        exporter = create_exporter(Endpoint("http", url), PipelineSettings())
+        exporter.prepare(encoding=True)
+        tracemalloc.start()
+        try:
+            assert exporter.send(b"", 10.0).result is Result.DELIVERED
+            assert tracemalloc.get_traced_memory()[1] < 5_000_000
+        finally:
+            tracemalloc.stop()
+            exporter.close()
+
+
+def test_an_answer_that_drips_is_given_up() -> None:
+    with answering(_CHUNKED + b"1\r\nx\r\n" * 100) as url:
+        exporter = create_exporter(Endpoint("http", url), PipelineSettings())
+        exporter.prepare(encoding=True)
+        response = exporter.send(b"", 0.000_001)  # its time is over before the first byte
+        assert response.result is Result.RETRY
+
+
+def test_cookies_are_not_kept() -> None:
+    with answering(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n") as url:
+        exporter: Any = create_exporter(Endpoint("http", url), PipelineSettings())
+        assert exporter.send(b"", 10.0).result is Result.DELIVERED
+        assert len(exporter._session.cookies) == 0
+
+
+@pytest.mark.parametrize("credentials", ["", "user:hush\u2022@"])
+def test_what_cannot_be_sent_as_a_header_is_not_logged(
+    credentials: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The text of UnicodeEncodeError quotes all of it."""
+    headers = () if credentials else (("authorization", "hush\u2022"),)
+    exporter = create_exporter(
+        Endpoint("http", f"http://{credentials}127.0.0.1:9/v1/traces"),
+        PipelineSettings(wire=WireSettings(headers=headers)),
+    )
+    outcome = exporter.send(b"", 1.0)
+    assert (outcome.result, outcome.reason) == (Result.RETRY, "UnicodeEncodeError")
+    assert "hush" not in caplog.text
+
+
+class _Refused(Exception):
+    """As `grpc.RpcError`."""
+
+    def __init__(self, *metadata: tuple[str, bytes]) -> None:
+        self._metadata = metadata
+
+    def code(self) -> Any:
+        import grpc
+
+        return grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    def trailing_metadata(self) -> tuple[tuple[str, bytes], ...]:
+        return self._metadata
+
+
+def test_grpc_is_tried_again_only_where_the_server_says_when() -> None:
+    """Source: OTLP specification; without RetryInfo a message that is too long would be sent for ever."""
+    from google.rpc.error_details_pb2 import RetryInfo
+    from google.rpc.status_pb2 import Status as RpcStatus
+
+    info = RetryInfo()
+    info.retry_delay.FromSeconds(3)
+    status = RpcStatus()
+    status.details.add().Pack(RpcStatus())
+    status.details.add().Pack(info)
+    exporter: Any = create_exporter(Endpoint("grpc", "grpc://127.0.0.1:9"), PipelineSettings())
+    for key, value in (
+        ("google.rpc.retryinfo-bin", info.SerializeToString()),
+        ("grpc-status-details-bin", status.SerializeToString()),
+    ):
+        outcome = exporter._failure(_Refused((key, value)))
+        assert (outcome.result, outcome.retry_after) == (Result.RETRY, 3.0)
+        assert exporter._failure(_Refused((key, b"\xff"))).result is Result.REJECTED
+    assert exporter._failure(_Refused()).result is Result.REJECTED

@@ -76,8 +76,9 @@ def create_tracer_provider(
             endpoints,
             state.config,
         )
-    except MissingPackageError as error:
-        warn_once(str(error))
+    except (MissingPackageError, ValueError, OverflowError) as error:
+        # Besides a missing package: a limit in OTEL_SPAN_* and its like that is no number, or none that C++ can hold.
+        warn_once(f"No spans are recorded; the program runs on. {error}")
         return NoOpTracerProvider()
 
 

@@ -156,15 +156,17 @@ class SpanQueue:
             self._set_soft_limit()
         return spans
 
-    def put(self, payload: bytes) -> None:
-        """The spans last taken, encoded."""
+    def put(self, payload: bytes, spans: int | None = None) -> None:
+        """The spans last taken, encoded; or so many of them."""
         with self._lock:
-            spans, self._encoding = self._encoding, 0
+            # 0 if refuse() has counted them meanwhile
+            spans = self._encoding if spans is None else min(spans, self._encoding)
+            self._encoding -= spans
             if spans:
                 self._add(Batch(payload, spans))
 
     def drop_encoding(self, reason: str) -> None:
-        """The spans last taken could not be encoded."""
+        """Those of the spans last taken that were not put could not be encoded."""
         with self._lock:
             spans, self._encoding = self._encoding, 0
             self.drop(reason, spans)
