@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -267,6 +268,45 @@ def test_bad_endpoints_are_one_warning_and_a_pipeline_that_counts(
     assert len(caplog.text) < 2000
 
 
+@pytest.mark.parametrize("target", ["http://user:hush/x@host:1", "http://user:hush@ho\u2100st:1"])
+@pytest.mark.parametrize("exporter", ["http", "grpc"])
+def test_why_an_endpoint_is_none_is_said_without_its_password(
+    exporter: str, target: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """urllib's errors quote the port, or all of the user info."""
+    get_pipeline(Endpoint(exporter, target), "batch")
+    assert "TANGO_TELEMETRY_TRACES_ENDPOINT" in caplog.text
+    assert "hush" not in caplog.text
+
+
+def test_an_import_that_fails_in_its_own_way_is_no_error_of_the_caller(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """protobuf raises TypeError and gRPC RuntimeError where generated code does not fit their version."""
+
+    def fail(exporter: str) -> None:
+        raise TypeError("Descriptors cannot be created directly.")
+
+    monkeypatch.setattr(_otel_sdk, "load_transport", fail)
+    pipeline = get_pipeline(Endpoint("http", "http://does-not-fit:1"), "batch")
+    pipeline.accept_span()(rich_spans()[0])
+    assert dict(pipeline.stats().dropped_by_reason) == {"no_exporter": 1}
+    assert "Descriptors cannot be created" in caplog.text
+
+
+def test_encoded_spans_without_an_exporter_are_discarded_and_counted() -> None:
+    pipeline = get_pipeline(Endpoint("http", "of no form"), "batch")
+    source = Source([(b"12", 2)])
+    pipeline.accept_encoded(source)
+    stats = pipeline.stats()
+    assert (stats.queued, stats.dropped_by_reason["no_exporter"]) == (0, 2)
+    source.requests.append((b"345", 3))
+    source.wake()
+    assert source.requests == []
+    stats = pipeline.stats()
+    assert (stats.queued, stats.dropped_by_reason["no_exporter"]) == (0, 5)
+
+
 def test_a_missing_package_is_named_with_the_command(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,7 +395,7 @@ def test_an_answer_that_is_none_refuses_nothing(body: bytes) -> None:
 
 
 @contextlib.contextmanager
-def answering(*parts: bytes) -> Iterator[str]:
+def answering(*parts: bytes, pause: float = 0.0) -> Iterator[str]:
     """The URL of a server that answers each request with `parts`, the last one again and again, and closes."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -368,6 +408,7 @@ def answering(*parts: bytes) -> Iterator[str]:
                         connection.sendall(parts[0])
                         for _ in range(1000 if len(parts) > 1 else 0):
                             connection.sendall(parts[1])
+                            time.sleep(pause)
 
         threading.Thread(target=serve, daemon=True).start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1/traces"
@@ -404,11 +445,11 @@ def test_an_odd_answer_of_a_collector_that_took_the_spans(parts: tuple[bytes, ..
 
 
 def test_an_answer_that_drips_is_given_up() -> None:
-    with answering(_CHUNKED + b"1\r\nx\r\n" * 100) as url:
+    with answering(_CHUNKED, b"40\r\n" + b"x" * 64 + b"\r\n", pause=0.02) as url:
         exporter = create_exporter(Endpoint("http", url), PipelineSettings())
-        exporter.prepare(encoding=True)
-        response = exporter.send(b"", 0.000_001)  # its time is over before the first byte
-        assert response.result is Result.RETRY
+        begin = time.monotonic()
+        assert exporter.send(b"", 0.3).result is Result.RETRY  # each part comes in time, all of it does not
+        assert time.monotonic() - begin < 5
 
 
 def test_cookies_are_not_kept() -> None:

@@ -82,9 +82,7 @@ class _Reader:
         )
         return default
 
-    def number(
-        self, name: str, default: _T, convert: Callable[[str], Any] = float, most: int = _MOST
-    ) -> Any:
+    def number(self, name: str, default: _T, convert: Callable[[str], Any] = float, most: int = _MOST) -> Any:
         value = self.text(name)
         if not value:
             return default

@@ -138,7 +138,9 @@ def _logging_endpoints(user: Mapping[str, str]) -> list[tuple[str, str]]:
     targets = (
         user.get(env.TANGO_TELEMETRY_LOGGING_ENDPOINTS) or user.get(env.TANGO_TELEMETRY_LOGS_ENDPOINT) or ""
     )
-    return [(exporter, target) for exporter, target in _pairs(exporters, targets) if _is_usable(exporter, target)]
+    return [
+        (exporter, target) for exporter, target in _pairs(exporters, targets) if _is_usable(exporter, target)
+    ]
 
 
 def _pairs(exporters: str, targets: str) -> list[tuple[str, str]]:

@@ -76,8 +76,10 @@ def create_tracer_provider(
             endpoints,
             state.config,
         )
-    except (MissingPackageError, ValueError, OverflowError) as error:
-        # Besides a missing package: a limit in OTEL_SPAN_* and its like that is no number, or none that C++ can hold.
+    except (
+        MissingPackageError,
+        ValueError,
+    ) as error:  # ValueError: OTEL_SPAN_*_LIMIT or its like is no number
         warn_once(f"No spans are recorded; the program runs on. {error}")
         return NoOpTracerProvider()
 

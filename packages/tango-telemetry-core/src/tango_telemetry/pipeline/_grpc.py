@@ -47,11 +47,15 @@ def parse_target(target: str, insecure: bool | None) -> tuple[str, bool]:
         scheme, rest = "", target
     if scheme and scheme not in _PLAINTEXT:
         raise ValueError("not a URL of the form grpc://host:port")
-    parts = urlsplit(f"//{rest}")
-    if not parts.hostname or parts.port is None:
+    try:
+        parts = urlsplit(f"//{rest}")
+        name, port = parts.hostname, parts.port
+    except ValueError:  # whose text may quote a password
+        name = port = None
+    if not name or port is None:
         raise ValueError("not a URL of the form grpc://host:port")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{host}:{parts.port}", _PLAINTEXT[scheme] if scheme else bool(insecure)
+    host = f"[{name}]" if ":" in name else name
+    return f"{host}:{port}", _PLAINTEXT[scheme] if scheme else bool(insecure)
 
 
 def _read(path: str) -> bytes | None:

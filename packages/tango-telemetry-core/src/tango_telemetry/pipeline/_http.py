@@ -50,7 +50,12 @@ class HttpExporter:
 
     def __init__(self, url: str, wire: WireSettings) -> None:
         _otel_sdk.find_exporter("http")
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        try:
+            parts = urlsplit(url)
+            good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # whose text may quote a password
+            good = False
+        if not good:
             raise ValueError("not a URL of the form http://host:port/v1/traces")
         self._encoder = _otel_sdk.Deferred(lambda: ProtobufEncoder(_otel_sdk.load_encoder("http")))
         self._requests = _otel_sdk.Deferred(lambda: _otel_sdk.load_transport("http")[0])
@@ -95,7 +100,9 @@ class HttpExporter:
 
         session = requests.Session()
         session.stream = True  # the answer's body is read by _read_answer, within bounds
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # they would be kept, and never sent
+        session.cookies.set_policy(
+            DefaultCookiePolicy(allowed_domains=())
+        )  # they would be kept, and never sent
         self._request = session.prepare_request(
             requests.Request("POST", self._url, headers=self._headers, data=b"-")
         )

@@ -117,6 +117,8 @@ class Pipeline:
         source.set_wake(self._wake)
 
     def _wake(self) -> None:
+        if self._spans.discard():
+            return
         self._start()
         self._spans.signal()
 

@@ -313,9 +313,6 @@ class SpanQueue:
             spans = len(self._raw) + self._encoding + self._encoding_encoded
             self._raw.clear()
             self._encoding = self._encoding_encoded = 0
-            for source in self.sources:
-                while (left := source.drain(self._max_bytes)[1]) > 0:
-                    spans += left
             for batches in (self._in_flight, self._spooling):
                 self._give_back(batches)
             self._in_flight.extend(self._encoded)
@@ -324,6 +321,15 @@ class SpanQueue:
             self._raw_bytes = 0
             self._set_soft_limit()
             self.drop(reason, spans)
+            self.discard()
+
+    def discard(self) -> bool:
+        """Drop what has come into the sources since `refuse`; False while nothing is refused."""
+        with self._lock:
+            for source in self.sources if self._refuse else ():
+                while (spans := source.drain(self._max_bytes)[1]) > 0:
+                    self.drop(self._refuse, spans)
+            return bool(self._refuse)
 
     def wait(self, done: Callable[[], bool], timeout: float) -> bool:
         """Wait until `done()`, which is asked again whenever something was settled, at most `timeout` seconds."""
@@ -333,6 +339,7 @@ class SpanQueue:
     def stats(self) -> PipelineStats:
         """The account, in one consistent step."""
         with self._lock:
+            self.discard()
             reasons = dict(self._dropped)
             pending = [source.pending() for source in self.sources]
             refused = sum(source.dropped() for source in self.sources)

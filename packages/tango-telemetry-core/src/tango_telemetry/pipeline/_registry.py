@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from tango_telemetry import _otel_sdk
+from tango_telemetry._guard import log_internal_error
 from tango_telemetry._otel_sdk import MissingPackageError
 from tango_telemetry.pipeline._delivery import Exporter
 from tango_telemetry.pipeline._exit import ExitHooks
@@ -83,21 +84,23 @@ class Registry:
         self._exit_hooks.install()
 
     def _create_exporter(self, endpoint: Endpoint) -> Exporter | None:
-        try:
-            exporter = create_exporter(endpoint, self.settings)
-            if not self.patient:
-                exporter.prepare(encoding=False)
-            return exporter
-        except (ValueError, MissingPackageError, OSError) as error:
-            _logger.warning(
-                "tango-telemetry: TANGO_TELEMETRY_TRACES_EXPORTER=%.100r with TANGO_TELEMETRY_TRACES_ENDPOINT=%.200r cannot"
-                " be used: %s (exporters: %s, none). Spans for it are counted and discarded; the program runs on.",
-                endpoint.exporter,
-                str(endpoint).partition(":")[2],
-                error,
-                ", ".join(EXPORTERS),
-            )
-            return None
+        # What is imported may raise anything: protobuf TypeError, gRPC RuntimeError, where their versions do not fit.
+        with log_internal_error("making an exporter", foreign=True):
+            try:
+                exporter = create_exporter(endpoint, self.settings)
+                if not self.patient:
+                    exporter.prepare(encoding=False)
+                return exporter
+            except (ValueError, MissingPackageError, OSError) as error:
+                _logger.warning(
+                    "tango-telemetry: TANGO_TELEMETRY_TRACES_EXPORTER=%.100r with TANGO_TELEMETRY_TRACES_ENDPOINT=%.200r"
+                    " cannot be used: %s (exporters: %s, none). Spans for it are counted and discarded; the program runs on.",
+                    endpoint.exporter,
+                    str(endpoint).partition(":")[2],
+                    error,
+                    ", ".join(EXPORTERS),
+                )
+        return None
 
     def all(self) -> list[Pipeline]:
         """Every pipeline of the process."""
