@@ -34,7 +34,8 @@ class Registry:
         self.patient = False
         self._exit_hooks = ExitHooks(self)
         self._has_metrics = False
-        self._loading: Any = None
+        # Of each thread that forks: another one, which has waited in vain, must not make it forget what it holds.
+        self._loading: dict[int, Any] = {}
 
     def configure(self, settings: PipelineSettings) -> None:
         """Bounds for the pipelines made from now on."""
@@ -128,21 +129,25 @@ class Registry:
 
     def pause_for_fork(self, timeout: float) -> None:
         """Before a fork: hold the threads where nothing is half done, waiting at most `timeout` seconds in all."""
-        self._loading = _otel_sdk.loading if _otel_sdk.loading.acquire(timeout=LOADING_PAUSE) else None
+        loading = _otel_sdk.loading
+        if loading.acquire(timeout=LOADING_PAUSE):
+            self._loading[threading.get_ident()] = loading
         deadline = time.monotonic() + timeout
         for pipeline in self.all():
             pipeline.pause_for_fork(deadline)
 
     def resume_after_fork(self) -> None:
         """In the parent, after a fork."""
-        if self._loading is not None:
-            self._loading.release()
+        loading = self._loading.pop(threading.get_ident(), None)
+        if loading is not None:
+            loading.release()
         for pipeline in self.all():
             pipeline.resume_after_fork()
 
     def reset_after_fork(self) -> None:
         """In a forked child: every pipeline starts from nothing."""
         self._lock = threading.RLock()
+        self._loading.clear()
         _otel_sdk.reset_after_fork()
         self.patient = False
         for pipeline in self.all():
