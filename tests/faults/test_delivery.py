@@ -172,6 +172,24 @@ def test_a_burst_beyond_the_bound_is_counted(receiver: Receiver, program: Callab
     assert ended.errors.count("are being dropped") == 1
 
 
+def test_a_span_that_is_too_long_takes_no_other_with_it(
+    receiver: Receiver, program: Callable[..., Program]
+) -> None:
+    """gRPC servers refuse 4 MiB by default, for ever; one span of that size must not end the delivery."""
+    body = """
+    for size in (300_000, 5_000_000, 300_000):
+        for number in range(1 if size > 4_000_000 else 16):
+            tracer.start_span("long", attributes={"text": "x" * size}).end()
+    spans(100)
+    pipeline.flush(10)
+    """
+    ended = program(body + _dedent(SAY_STATS), receiver.protocol, receiver.endpoint).end()
+    figures = account(next(line for line in ended.output if line.startswith("stats")))
+    refused = 1 if receiver.protocol == "grpc" else 0
+    assert (figures["made"], figures["dropped"], figures["queued"]) == (133, refused, 0)
+    assert len(receiver.spans) == 133 - refused
+
+
 def test_memory_stays_bounded_with_huge_attributes(
     receiver: Receiver, program: Callable[..., Program]
 ) -> None:

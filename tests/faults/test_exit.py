@@ -181,6 +181,26 @@ def test_sigterm_ends_a_script_that_is_stuck_in_c(
     assert len(receiver.spans) == (10 if fault == "none" else 0)
 
 
+def test_sigterm_ends_a_script_that_is_stuck_in_c_and_has_no_more_threads(
+    receiver: Receiver, program: Callable[..., Program]
+) -> None:
+    body = """
+    spans(10)
+    assert pipeline.flush(10)
+    import ctypes, threading
+    def refuse(self): raise RuntimeError("can't start new thread")
+    threading.Thread.start = refuse
+    libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(100)
+    libc.pthread_mutex_lock(mutex)
+    say("up")
+    libc.pthread_mutex_lock(mutex)
+    """
+    running = program(body, receiver.protocol, receiver.endpoint)
+    running.wait_for("up")
+    running.signal(signal.SIGTERM)
+    assert running.end(10).returncode == -signal.SIGTERM
+
+
 def test_a_handler_that_was_there_first_stays(receiver: Receiver, program: Callable[..., Program]) -> None:
     body = """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

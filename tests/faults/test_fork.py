@@ -148,6 +148,31 @@ def test_multiprocessing(receiver: Receiver, program: Callable[..., Program]) ->
     assert len(receiver.spans) == 7
 
 
+def test_telemetry_that_begins_in_a_child_of_a_fork_server(
+    receiver: Receiver, program: Callable[..., Program]
+) -> None:
+    """Its process ends by `os._exit`, and telemetry has seen no fork. Python 3.14 makes children so by default."""
+    body = """
+    import multiprocessing
+    child = "\\n".join((
+        "import tango_telemetry.pipeline as pipeline",
+        "from opentelemetry.sdk.trace import TracerProvider",
+        "provider = TracerProvider(shutdown_on_exit=False)",
+        "pipe = pipeline.get_pipeline(pipeline.Endpoint(exporter, target))",
+        "provider.add_span_processor(pipe.create_span_processor())",
+        "provider.get_tracer('test').start_span('child').end()",
+    ))
+    names = {"exporter": sys.argv[1], "target": sys.argv[2]}
+    process = multiprocessing.get_context("forkserver").Process(target=exec, args=(child, names))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    """
+    ended = program(body, receiver.protocol, receiver.endpoint).end(timeout=30)
+    assert ended.returncode == 0, ended.errors
+    assert [span.name for span in receiver.spans] == ["child"]
+
+
 def test_a_child_that_becomes_another_program_inherits_no_connection(
     receiver: Receiver, program: Callable[..., Program]
 ) -> None:

@@ -143,3 +143,22 @@ def test_a_server_starts_whatever_its_settings(tmp_path: Path, settings: str) ->
             assert (
                 max(map(len, ours), default=0) < 1000
             )  # PyTango 10.3.1 warns too, and quotes the whole value
+
+
+@pytest.mark.parametrize("limit", ["garbage", "-5"])
+@pytest.mark.parametrize("native", ["on", "off"])
+def test_a_limit_that_is_none_is_one_warning(tmp_path: Path, limit: str, native: str) -> None:
+    """The SDK and the provider in C++ raise for it, at each call anew."""
+    with Receiver("http") as receiver:
+        environment = {
+            **variables(receiver, "on"),
+            "OTEL_SPAN_EVENT_COUNT_LIMIT": limit,
+            "PYTANGO_TELEMETRY_NATIVE_SPANS": native,
+        }
+        with start_server(tmp_path, 1, environment) as server:
+            server.call("Go", 20)
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(10) == 0, server.errors()
+            assert server.errors().count("TelemetryWarning") == 1
+            assert "No spans are recorded" in server.errors()
+            assert "internal error" not in server.errors()

@@ -105,6 +105,44 @@ def test_credentials_and_queries_never_reach_a_message():
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        f"ftp://user:{'secret' * 40}@host",  # cut before it is looked at, it would have no @
+        "http://user:secret/x@host:4318",
+        "http://user:secret#x@host:4318",
+        "http://user:secret,x@host:4318",  # two endpoints
+        "user:secret/x@host:4318",
+        "host:4318/v1/traces?token=secret",
+    ],
+)
+def test_credentials_that_are_not_escaped_never_reach_a_message(url):
+    config = TelemetryConfig.from_env(
+        {"TANGO_TELEMETRY_TRACES_EXPORTER": "http", "TANGO_TELEMETRY_TRACES_ENDPOINT": url}
+    )
+    assert config.problems
+    assert "secret" not in "".join(config.problems)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "OTEL_BSP_MAX_QUEUE_SIZE",
+        "OTEL_BSP_SCHEDULE_DELAY",
+        "OTEL_EXPORTER_OTLP_TIMEOUT",
+        "PYTANGO_TELEMETRY_QUEUE_MAX_BYTES",
+        "PYTANGO_TELEMETRY_BATCH_MAX_BYTES",
+        "PYTANGO_TELEMETRY_RETRY_MAX",
+        "PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT",
+    ],
+)
+def test_a_number_that_c_cannot_hold_is_not_taken(name):
+    """A wait of 1e300 s ended the worker by OverflowError; a queue of 1e24 spans cannot be made in C++."""
+    config = TelemetryConfig.from_env({name: "1" + "0" * 24})
+    assert name in config.problems[0]
+    assert config.pipeline == TelemetryConfig.from_env({}).pipeline
+
+
+@pytest.mark.parametrize(
     ("exporter", "variable", "value", "target"),
     [
         ("http", "OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:4318", "http://h:4318/v1/traces"),

@@ -190,3 +190,25 @@ def test_afterwards_pytango_gets_the_users_settings_unless_it_cannot_follow_them
         "TANGO_TELEMETRY_ENABLE": "off",
         "TANGO_TELEMETRY_TRACING_EXPORTERS": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("exporters", "endpoints", "stay"),
+    [
+        ("grpc", "grpc://host", False),
+        (None, "http://h:4318/v1/traces", False),  # taken for the console's
+        ("grpc,http", "grpc://h:4317", False),
+        ("http", "http://h:1,http://g:2", False),
+        ("console,grpc", ",grpc://h:4317", False),
+        ("grpc", "", True),
+        ("console,grpc", "cout, grpc://h:4317", True),
+    ],
+)
+@pytest.mark.parametrize("kind", ["TRACING", "LOGGING"])
+def test_an_endpoint_that_fails_every_proxy_is_taken_away_when_off(kind, exporters, endpoints, stay):
+    """Tried on 10.3.1, with the telemetry off."""
+    names = (f"TANGO_TELEMETRY_{kind}_EXPORTERS", f"TANGO_TELEMETRY_{kind}_ENDPOINTS")
+    user = {
+        name: value for name, value in zip(names, (exporters, endpoints), strict=True) if value is not None
+    }
+    assert environment_when_off(user) == ({} if stay else dict.fromkeys(names))

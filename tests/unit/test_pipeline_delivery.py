@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -16,7 +17,7 @@ from opentelemetry.trace import Tracer
 from tango_telemetry.pipeline import Endpoint, PipelineSettings
 from tango_telemetry.pipeline._delivery import DELIVERED, Outcome, Result
 from tango_telemetry.pipeline._drops import DropLog
-from tango_telemetry.pipeline._noise import RateLimit
+from tango_telemetry.pipeline._noise import RateLimit, calm_sdk_loggers
 from tango_telemetry.pipeline._pipeline import Pipeline
 from tango_telemetry.pipeline._stats import PipelineStats
 
@@ -282,3 +283,10 @@ def test_the_account_as_metrics() -> None:
         ("otel.sdk.processor.span.queue.size", ""): 0,
         ("otel.sdk.processor.span.queue.capacity", ""): QUICK.max_queue_spans,
     }
+
+
+def test_a_peers_baggage_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    calm_sdk_loggers("")
+    for _ in range(5):
+        W3CBaggagePropagator().extract({"baggage": "b\u00fc=1"})
+    assert len(caplog.records) <= 1

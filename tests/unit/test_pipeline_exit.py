@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import Callable
+
 import pytest
+from tango_telemetry import _otel_sdk
+from tango_telemetry.pipeline import _registry
 from tango_telemetry.pipeline._exit import time_to_deliver
+from tango_telemetry.pipeline._watchdog import Watchdog
 
 
 @pytest.mark.parametrize(
@@ -20,3 +27,40 @@ def test_the_rest_of_the_bound_is_for_the_end_of_the_interpreter(
 @pytest.mark.parametrize(("load", "expected"), [(0.5, 0.8), (10.0, 0.7), (100.0, 0.3)])
 def test_a_process_that_dies_at_once_needs_less(load: float, expected: float) -> None:
     assert time_to_deliver(1.0, load, dies=True) == pytest.approx(expected)
+
+
+def test_without_a_file_to_spare_there_is_no_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is installed with the first pipeline, which never raises."""
+
+    def refuse() -> tuple[int, int]:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "pipe", refuse)
+    watchdog = Watchdog(lambda asked: None)
+    watchdog.install()
+    assert not watchdog.installed
+
+
+def test_a_thread_that_waits_in_vain_to_fork_takes_nothing_from_the_one_that_forks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the first one held was held for ever, and the pipelines could import nothing any more."""
+    monkeypatch.setattr(_registry, "LOADING_PAUSE", 0.01)
+    monkeypatch.setattr(_otel_sdk, "loading", threading.RLock())
+    registry = _registry.Registry()
+
+    def in_another_thread(function: Callable[[], object]) -> None:
+        thread = threading.Thread(target=function)
+        thread.start()
+        thread.join()
+
+    def fork() -> None:
+        registry.pause_for_fork(0.0)
+        registry.resume_after_fork()
+
+    registry.pause_for_fork(0.0)
+    in_another_thread(fork)
+    registry.resume_after_fork()
+    acquired: list[bool] = []
+    in_another_thread(lambda: acquired.append(_otel_sdk.loading.acquire(blocking=False)))
+    assert acquired == [True]

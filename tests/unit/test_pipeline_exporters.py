@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +27,7 @@ from tango_telemetry.pipeline._delivery import Result
 from tango_telemetry.pipeline._exporters import create_exporter
 from tango_telemetry.pipeline._grpc import parse_target
 from tango_telemetry.pipeline._http import parse_retry_after
-from tango_telemetry.pipeline._otlp import ProtobufEncoder, to_json_line
+from tango_telemetry.pipeline._otlp import ProtobufEncoder, rejected_spans, to_json_line
 from tango_telemetry.pipeline._redact import redact_url
 
 
@@ -190,6 +195,7 @@ def test_grpc_targets_that_are_none(target: str) -> None:
 @pytest.mark.parametrize(
     ("value", "least", "most"),
     [("3", 3, 3), ("0", 0, 0), ("-5", 0, 0), ("nan", 0, 0), ("inf", 3600, 3600), ("soon", 0, 0), (None, 0, 0),
+     ("Fri, 31 Dec 99999999999999999999 23:59:59 GMT", 0, 0),
      ("Fri, 31 Dec 2100 23:59:59 GMT", 3600, 3600), ("Fri, 31 Dec 1999 23:59:59 GMT", 0, 0)],
 )  # fmt: skip
 def test_retry_after(value: str | None, least: float, most: float) -> None:
@@ -260,6 +266,45 @@ def test_bad_endpoints_are_one_warning_and_a_pipeline_that_counts(
     assert "TANGO_TELEMETRY_TRACES_EXPORTER" in caplog.text
     assert "console, grpc, http, file, none" in caplog.text
     assert len(caplog.text) < 2000
+
+
+@pytest.mark.parametrize("target", ["http://user:hush/x@host:1", "http://user:hush@ho\u2100st:1"])
+@pytest.mark.parametrize("exporter", ["http", "grpc"])
+def test_why_an_endpoint_is_none_is_said_without_its_password(
+    exporter: str, target: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """urllib's errors quote the port, or all of the user info."""
+    get_pipeline(Endpoint(exporter, target), "batch")
+    assert "TANGO_TELEMETRY_TRACES_ENDPOINT" in caplog.text
+    assert "hush" not in caplog.text
+
+
+def test_an_import_that_fails_in_its_own_way_is_no_error_of_the_caller(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """protobuf raises TypeError and gRPC RuntimeError where generated code does not fit their version."""
+
+    def fail(exporter: str) -> None:
+        raise TypeError("Descriptors cannot be created directly.")
+
+    monkeypatch.setattr(_otel_sdk, "load_transport", fail)
+    pipeline = get_pipeline(Endpoint("http", "http://does-not-fit:1"), "batch")
+    pipeline.accept_span()(rich_spans()[0])
+    assert dict(pipeline.stats().dropped_by_reason) == {"no_exporter": 1}
+    assert "Descriptors cannot be created" in caplog.text
+
+
+def test_encoded_spans_without_an_exporter_are_discarded_and_counted() -> None:
+    pipeline = get_pipeline(Endpoint("http", "of no form"), "batch")
+    source = Source([(b"12", 2)])
+    pipeline.accept_encoded(source)
+    stats = pipeline.stats()
+    assert (stats.queued, stats.dropped_by_reason["no_exporter"]) == (0, 2)
+    source.requests.append((b"345", 3))
+    source.wake()
+    assert source.requests == []
+    stats = pipeline.stats()
+    assert (stats.queued, stats.dropped_by_reason["no_exporter"]) == (0, 5)
 
 
 def test_a_missing_package_is_named_with_the_command(
@@ -341,3 +386,125 @@ def test_an_encoded_source_goes_the_same_way(exporter: str, tmp_path: Path) -> N
         else:
             ids = [span.span_id for span in receiver.spans]
         assert sorted(ids) == sorted(f"{span.context.span_id:016x}" for span in spans)
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"\xff" * 100, b"\n\x02\x08\xff"])
+def test_an_answer_that_is_none_refuses_nothing(body: bytes) -> None:
+    """An error here would have the spans sent again for ever."""
+    assert rejected_spans(body) == 0
+
+
+@contextlib.contextmanager
+def answering(*parts: bytes, pause: float = 0.0) -> Iterator[str]:
+    """The URL of a server that answers each request with `parts`, the last one again and again, and closes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection, contextlib.suppress(OSError):
+                        connection.recv(65536)
+                        connection.sendall(parts[0])
+                        for _ in range(1000 if len(parts) > 1 else 0):
+                            connection.sendall(parts[1])
+                            time.sleep(pause)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1/traces"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",),
+        (_CHUNKED, b"100000\r\n" + b"x" * 0x100000 + b"\r\n"),
+        (_CHUNKED.replace(b"\r\n", b"\r\nContent-Encoding: gzip\r\n", 1)
+         + b"%x\r\n%b\r\n0\r\n\r\n" % (len(zeros := gzip.compress(bytes(20_000_000))), zeros),),
+    ],
+    ids=["garbage", "no gzip", "without end", "bomb"],
+)  # fmt: skip
+def test_an_odd_answer_of_a_collector_that_took_the_spans(parts: tuple[bytes, ...]) -> None:
+    import tracemalloc
+
+    with answering(*parts) as url:
+        exporter = create_exporter(Endpoint("http", url), PipelineSettings())
+        exporter.prepare(encoding=True)
+        tracemalloc.start()
+        try:
+            assert exporter.send(b"", 10.0).result is Result.DELIVERED
+            assert tracemalloc.get_traced_memory()[1] < 5_000_000
+        finally:
+            tracemalloc.stop()
+            exporter.close()
+
+
+def test_an_answer_that_drips_is_given_up() -> None:
+    with answering(_CHUNKED, b"40\r\n" + b"x" * 64 + b"\r\n", pause=0.02) as url:
+        exporter = create_exporter(Endpoint("http", url), PipelineSettings())
+        begin = time.monotonic()
+        assert exporter.send(b"", 0.3).result is Result.RETRY  # each part comes in time, all of it does not
+        assert time.monotonic() - begin < 5
+
+
+def test_cookies_are_not_kept() -> None:
+    with answering(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n") as url:
+        exporter: Any = create_exporter(Endpoint("http", url), PipelineSettings())
+        assert exporter.send(b"", 10.0).result is Result.DELIVERED
+        assert len(exporter._session.cookies) == 0
+
+
+@pytest.mark.parametrize("credentials", ["", "user:hush\u2022@"])
+def test_what_cannot_be_sent_as_a_header_is_not_logged(
+    credentials: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The text of UnicodeEncodeError quotes all of it."""
+    headers = () if credentials else (("authorization", "hush\u2022"),)
+    exporter = create_exporter(
+        Endpoint("http", f"http://{credentials}127.0.0.1:9/v1/traces"),
+        PipelineSettings(wire=WireSettings(headers=headers)),
+    )
+    outcome = exporter.send(b"", 1.0)
+    assert (outcome.result, outcome.reason) == (Result.RETRY, "UnicodeEncodeError")
+    assert "hush" not in caplog.text
+
+
+class _Refused(Exception):
+    """As `grpc.RpcError`."""
+
+    def __init__(self, *metadata: tuple[str, bytes]) -> None:
+        self._metadata = metadata
+
+    def code(self) -> Any:
+        import grpc
+
+        return grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    def trailing_metadata(self) -> tuple[tuple[str, bytes], ...]:
+        return self._metadata
+
+
+def test_grpc_is_tried_again_only_where_the_server_says_when() -> None:
+    """Source: OTLP specification; without RetryInfo a message that is too long would be sent for ever."""
+    from google.rpc.error_details_pb2 import RetryInfo
+    from google.rpc.status_pb2 import Status as RpcStatus
+
+    info = RetryInfo()
+    info.retry_delay.FromSeconds(3)
+    status = RpcStatus()
+    status.details.add().Pack(RpcStatus())
+    status.details.add().Pack(info)
+    exporter: Any = create_exporter(Endpoint("grpc", "grpc://127.0.0.1:9"), PipelineSettings())
+    for key, value in (
+        ("google.rpc.retryinfo-bin", info.SerializeToString()),
+        ("grpc-status-details-bin", status.SerializeToString()),
+    ):
+        outcome = exporter._failure(_Refused((key, value)))
+        assert (outcome.result, outcome.retry_after) == (Result.RETRY, 3.0)
+        assert exporter._failure(_Refused((key, b"\xff"))).result is Result.REJECTED
+    assert exporter._failure(_Refused()).result is Result.REJECTED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -173,3 +174,14 @@ def test_after_a_fork_the_child_owns_nothing_of_its_parent(tmp_path: Path) -> No
     assert os.waitpid(child, 0)[1] == 0
     assert parent.oldest() is not None
     assert len(files(tmp_path)) == 2
+
+
+def test_a_folder_that_was_removed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tango_telemetry.pipeline._spool._RETRY_AFTER_ERROR", 0.0)
+    one = spool(tmp_path / "spool")
+    store(one, b"lost")
+    shutil.rmtree(tmp_path / "spool")
+    store(one, b"kept")
+    assert [path.read_bytes() for path in files(tmp_path)] == [b"kept"]
+    heir = spool(tmp_path / "spool")
+    assert heir.adopt() == 0  # its owner lives

@@ -31,6 +31,9 @@ _FALSE = frozenset({"off", "0", "false", "no", "n", ""})
 EXPORTERS = ("console", "grpc", "http", "file", "none")
 _LOG_LEVELS = ("critical", "fatal", "error", "warning", "warn", "info", "debug", "notset")
 BRIDGES = ("auto", "pytango", "native", "giop", "noop")
+# Numbers that C takes too: the queue's in 64 bits, poll()'s milliseconds in 32.
+_MOST = 10**15
+_MOST_SECONDS = 10**6
 _OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
@@ -40,7 +43,8 @@ class TelemetryWarning(UserWarning):
 
 def _shown(value: str) -> str:
     """Give a value as it may stand in a message: bounded, without credentials."""
-    return repr(redact_url(value if len(value) <= 80 else f"{value[:77]}..."))
+    shown = redact_url(value)  # before it is cut: credentials are known by the @ behind them
+    return repr(shown if len(shown) <= 80 else f"{shown[:77]}...")
 
 
 class _Reader:
@@ -78,17 +82,17 @@ class _Reader:
         )
         return default
 
-    def number(self, name: str, default: _T, convert: Callable[[str], Any] = float) -> Any:
+    def number(self, name: str, default: _T, convert: Callable[[str], Any] = float, most: int = _MOST) -> Any:
         value = self.text(name)
         if not value:
             return default
         try:
             number = convert(value)
-            if not 0 <= number < float("inf"):
+            if not 0 <= number <= most:
                 raise ValueError(value)
         except (ValueError, OverflowError):
             self.warnings.append(
-                f"{name}={_shown(value)} is not a number from 0 upwards; {default} is used instead."
+                f"{name}={_shown(value)} is not a number from 0 to {most}; {default} is used instead."
             )
             return default
         return number
@@ -293,7 +297,10 @@ def _read_pipeline_settings(reader: _Reader) -> PipelineSettings:
         return max(1, int(reader.number(name, value, int)))
 
     def milliseconds(name: str, value: float) -> float:
-        return max(1e-3, float(reader.number(name, value * 1000)) / 1000)
+        return max(1e-3, float(reader.number(name, value * 1000, most=_MOST_SECONDS * 1000)) / 1000)
+
+    def seconds(name: str, value: float) -> float:
+        return float(reader.number(name, value, most=_MOST_SECONDS))
 
     timeout = "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"
     return PipelineSettings(
@@ -304,17 +311,15 @@ def _read_pipeline_settings(reader: _Reader) -> PipelineSettings:
         # seconds in the Python SDK's exporters (1.45), milliseconds in the specification: the SDK's meaning is kept
         export_timeout=max(
             1e-3,
-            float(
-                reader.number(
-                    timeout if reader.text(timeout) else "OTEL_EXPORTER_OTLP_TIMEOUT", default.export_timeout
-                )
+            seconds(
+                timeout if reader.text(timeout) else "OTEL_EXPORTER_OTLP_TIMEOUT", default.export_timeout
             ),
         ),
-        shutdown_timeout=reader.number(env.PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT, default.shutdown_timeout),
+        shutdown_timeout=seconds(env.PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT, default.shutdown_timeout),
         spool_dir=reader.text(env.PYTANGO_TELEMETRY_SPOOL_DIR) or "",
         spool_max_bytes=at_least_one(env.PYTANGO_TELEMETRY_SPOOL_MAX_BYTES, default.spool_max_bytes),
         max_batch_bytes=at_least_one(env.PYTANGO_TELEMETRY_BATCH_MAX_BYTES, default.max_batch_bytes),
-        retry_max=max(1e-3, float(reader.number(env.PYTANGO_TELEMETRY_RETRY_MAX, default.retry_max))),
+        retry_max=max(1e-3, seconds(env.PYTANGO_TELEMETRY_RETRY_MAX, default.retry_max)),
         spool_file_bytes=at_least_one(env.PYTANGO_TELEMETRY_SPOOL_FILE_BYTES, default.spool_file_bytes),
         wire=WireSettings.from_env(reader.mapping),
         sdk_log_level=reader.choice(env.PYTANGO_TELEMETRY_SDK_LOG_LEVEL, _LOG_LEVELS, ""),

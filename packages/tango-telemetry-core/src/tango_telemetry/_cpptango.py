@@ -106,6 +106,11 @@ def environment_when_off(user: Mapping[str, str]) -> dict[str, str | None]:
     empty ``TANGO_TELEMETRY_ENABLE``); values that it does know stay, for those who switch it on at run time.
     """
     given: dict[str, str | None] = {}
+    for exporters, endpoints in _ENDPOINT_OF.items():
+        targets = user.get(endpoints, "").strip()
+        # One that its exporter cannot use makes every proxy fail as well (10.3.1), and so does one too few or too many.
+        if targets and not _fit(user.get(exporters) or "console", targets):
+            given[exporters] = given[endpoints] = None
     if user.get(env.TANGO_TELEMETRY_ENABLE, "off").strip().lower() not in (
         "on",
         "off",
@@ -133,10 +138,24 @@ def _logging_endpoints(user: Mapping[str, str]) -> list[tuple[str, str]]:
     targets = (
         user.get(env.TANGO_TELEMETRY_LOGGING_ENDPOINTS) or user.get(env.TANGO_TELEMETRY_LOGS_ENDPOINT) or ""
     )
+    return [
+        (exporter, target) for exporter, target in _pairs(exporters, targets) if _is_usable(exporter, target)
+    ]
+
+
+def _pairs(exporters: str, targets: str) -> list[tuple[str, str]]:
+    """The exporters of a list with their endpoints, ``""`` where there is none."""
     listed = [item.strip().lower() for item in exporters[:4096].split(",")]
     where = [item.strip() for item in targets[:4096].split(",")]
-    pairs = [(exporter, where[i] if i < len(where) else "") for i, exporter in enumerate(listed)]
-    return [(exporter, target) for exporter, target in pairs if _is_usable(exporter, target)]
+    return [(exporter, where[i] if i < len(where) else "") for i, exporter in enumerate(listed)]
+
+
+def _fit(exporters: str, targets: str) -> bool:
+    """Whether each exporter of a list has an endpoint that cppTango can send to."""
+    return exporters.count(",") == targets.count(",") and all(
+        exporter == "none" or (target and _is_usable(exporter, target))
+        for exporter, target in _pairs(exporters, targets)
+    )
 
 
 def _is_usable(exporter: str, target: str) -> bool:

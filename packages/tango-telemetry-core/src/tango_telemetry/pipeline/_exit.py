@@ -4,7 +4,8 @@ normal exit, unhandled exception, SIGINT   atexit
 SIGTERM of a script                        our handler, where nobody has another one: deliver, then die of the signal
 SIGTERM or Kill of a device server         cppTango's handlers; `server_run` returns and the process ends normally
                                            (seen on 10.3.1), so atexit
-a forked child that ends by `os._exit`     as multiprocessing's do: `os._exit` of the child delivers first
+a forked child that ends by `os._exit`     as multiprocessing's do: `os._exit` of the child delivers first, also where
+                                           the child is multiprocessing's and telemetry begins in it (fork server)
 `os._exit`, SIGKILL of any other process   nothing can run: the spool
 """
 
@@ -60,6 +61,8 @@ class ExitHooks:
             after_in_child=self._after_in_child,
         )
         self._install_sigterm()
+        if _is_multiprocessings_child():
+            self._deliver_before_os_exit()
 
     def _deliver(self) -> None:
         """The last sending; after it the interpreter comes to its end."""
@@ -100,7 +103,10 @@ class ExitHooks:
     def _after_in_child(self) -> None:
         self._registry.reset_after_fork()
         self.watchdog.reset_after_fork()
-        # A child that ends like this runs no exit handlers; without this its last spans would always be lost.
+        self._deliver_before_os_exit()
+
+    def _deliver_before_os_exit(self) -> None:
+        """A child that ends like this runs no exit handlers; without this its last spans would always be lost."""
         os._exit = self._deliver_and_exit  # type: ignore[assignment]
 
     def _deliver_and_exit(self, status: int) -> None:
@@ -124,6 +130,15 @@ def _load() -> float:
         return os.getloadavg()[0] / (os.cpu_count() or 1)
     except OSError:
         return 1.0
+
+
+def _is_multiprocessings_child() -> bool:
+    """Whether this process was forked for multiprocessing before telemetry came to it: by its fork server, as a rule.
+
+    Those that it spawns say the same; they end by `sys.exit`, and their own `os._exit` delivers too.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
 
 
 def _is_caught_in_c(number: int) -> bool:

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 _METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 # OTLP's list of retryable codes, and UNKNOWN, INTERNAL: what a proxy or a collector that dies in mid-answer gives.
+# RESOURCE_EXHAUSTED is one only where the server says by RetryInfo that it can recover: without that it is how a server
+# refuses a message that is too long (4 MiB by default), and will refuse it for ever.
 _RETRYABLE = frozenset(
     (
         "CANCELLED",
         "DEADLINE_EXCEEDED",
-        "RESOURCE_EXHAUSTED",
         "ABORTED",
         "OUT_OF_RANGE",
         "UNAVAILABLE",
@@ -46,11 +47,15 @@ def parse_target(target: str, insecure: bool | None) -> tuple[str, bool]:
         scheme, rest = "", target
     if scheme and scheme not in _PLAINTEXT:
         raise ValueError("not a URL of the form grpc://host:port")
-    parts = urlsplit(f"//{rest}")
-    if not parts.hostname or parts.port is None:
+    try:
+        parts = urlsplit(f"//{rest}")
+        name, port = parts.hostname, parts.port
+    except ValueError:  # whose text may quote a password
+        name = port = None
+    if not name or port is None:
         raise ValueError("not a URL of the form grpc://host:port")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{host}:{parts.port}", _PLAINTEXT[scheme] if scheme else bool(insecure)
+    host = f"[{name}]" if ":" in name else name
+    return f"{host}:{port}", _PLAINTEXT[scheme] if scheme else bool(insecure)
 
 
 def _read(path: str) -> bytes | None:
@@ -115,20 +120,33 @@ class GrpcExporter:
 
     def _failure(self, error: Any) -> Outcome:
         code = error.code().name
-        if code not in _RETRYABLE:
-            return Outcome(Result.REJECTED, f"gRPC status {code}")
-        return Outcome(Result.RETRY, f"gRPC status {code}", self._retry_after(error))
+        retry_after = self._retry_after(error)
+        if code in _RETRYABLE or (code == "RESOURCE_EXHAUSTED" and retry_after is not None):
+            return Outcome(Result.RETRY, f"gRPC status {code}", retry_after or 0.0)
+        return Outcome(Result.REJECTED, f"gRPC status {code}")
 
-    def _retry_after(self, error: Any) -> float:
-        """Seconds in the server's RetryInfo, which OTLP uses for back-pressure; 0 if there is none."""
-        for key, value in error.trailing_metadata() or ():
-            if key == "google.rpc.retryinfo-bin":
-                info = _otel_sdk.load(
-                    "google.rpc.error_details_pb2", "gRPC back-pressure"
-                ).RetryInfo.FromString(value)
-                seconds: float = info.retry_delay.seconds + info.retry_delay.nanos / 1e9
-                return min(max(seconds, 0.0), 3600.0)
-        return 0.0
+    def _retry_after(self, error: Any) -> float | None:
+        """Seconds in the server's RetryInfo, which OTLP uses for back-pressure; None if there is none.
+
+        The Collector and other servers in Go send it among the details of the status, some send it as it is.
+        """
+        metadata = dict(error.trailing_metadata() or ())
+        details = metadata.get("grpc-status-details-bin")
+        plain = metadata.get("google.rpc.retryinfo-bin")
+        if details is None and plain is None:
+            return None
+        info = _otel_sdk.load("google.rpc.error_details_pb2", "gRPC back-pressure").RetryInfo()
+        try:
+            if plain is not None:
+                info.ParseFromString(plain)
+            else:
+                status = _otel_sdk.load("google.rpc.status_pb2", "gRPC back-pressure").Status
+                if not any(detail.Unpack(info) for detail in status.FromString(details).details):
+                    return None
+        except _otel_sdk.load("google.protobuf.message", "gRPC back-pressure").DecodeError:
+            return None
+        seconds: float = info.retry_delay.seconds + info.retry_delay.nanos / 1e9
+        return min(max(seconds, 0.0), 3600.0)
 
     def reset_after_fork(self) -> None:
         # Never finalised: what a parent's channel does in its destructor in a child has changed between gRPC versions.

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _RETRYABLE = frozenset((408, 429, 500, 502, 503, 504))
 # zlib's window bits say which format comes out; the module gzip brings more than it does here.
 _WINDOW_BITS = {"deflate": 15, "gzip": 31}
+# An answer has a few bytes: how many spans were refused, and why. One that has no end must not fill the memory.
+_MAX_ANSWER = 65536
 
 
 def parse_retry_after(value: str | None) -> float:
@@ -35,7 +37,7 @@ def parse_retry_after(value: str | None) -> float:
             from email.utils import parsedate_to_datetime  # requests has it loaded
 
             seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return 0.0
     return min(max(seconds, 0.0), 3600.0) if seconds == seconds else 0.0
 
@@ -48,7 +50,12 @@ class HttpExporter:
 
     def __init__(self, url: str, wire: WireSettings) -> None:
         _otel_sdk.find_exporter("http")
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        try:
+            parts = urlsplit(url)
+            good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # whose text may quote a password
+            good = False
+        if not good:
             raise ValueError("not a URL of the form http://host:port/v1/traces")
         self._encoder = _otel_sdk.Deferred(lambda: ProtobufEncoder(_otel_sdk.load_encoder("http")))
         self._requests = _otel_sdk.Deferred(lambda: _otel_sdk.load_transport("http")[0])
@@ -89,7 +96,13 @@ class HttpExporter:
 
     def _connect(self, requests: Any) -> None:
         """Make the request that all are copies of: proxies, netrc and headers are looked up once, not 0.7 ms each time."""
+        from http.cookiejar import DefaultCookiePolicy  # requests has it loaded
+
         session = requests.Session()
+        session.stream = True  # the answer's body is read by _read_answer, within bounds
+        session.cookies.set_policy(
+            DefaultCookiePolicy(allowed_domains=())
+        )  # they would be kept, and never sent
         self._request = session.prepare_request(
             requests.Request("POST", self._url, headers=self._headers, data=b"-")
         )
@@ -105,18 +118,36 @@ class HttpExporter:
                 self._connect(requests)
             request = self._request.copy()
             request.prepare_body(self._compress(payload), None)
+            deadline = time.monotonic() + timeout
             response = self._session.send(request, timeout=timeout, allow_redirects=False, **self._options)
-        except (requests.RequestException, OSError) as error:
-            # The exception's text quotes the URL, which may hold credentials: its class says enough.
+            answer = self._read_answer(requests, response, deadline)
+        except (requests.RequestException, OSError, ValueError) as error:
+            # The exception's text quotes the URL or a header (UnicodeEncodeError), which may hold credentials: its class
+            # says enough.
             self.close()
             return Outcome(Result.RETRY, type(error).__name__)
         status = response.status_code
         if 200 <= status < 300:
-            return Outcome(Result.DELIVERED, rejected_spans=rejected_spans(response.content))
+            return Outcome(Result.DELIVERED, rejected_spans=rejected_spans(answer))
         reason = f"HTTP status {status}"
         if status in _RETRYABLE:
             return Outcome(Result.RETRY, reason, parse_retry_after(response.headers.get("Retry-After")))
         return Outcome(Result.REJECTED, reason)
+
+    def _read_answer(self, requests: Any, response: Any, deadline: float) -> bytes:
+        """The body of an answer; empty if it is too long or not what its headers say. The status holds all the same."""
+        answer = b""
+        try:
+            with response:  # which closes the connection if there is more to come
+                for part in response.iter_content(64):
+                    answer += part
+                    if time.monotonic() > deadline:
+                        raise requests.ReadTimeout
+                    if len(answer) > _MAX_ANSWER:
+                        return b""
+        except requests.exceptions.ContentDecodingError:
+            return b""
+        return answer
 
     def reset_after_fork(self) -> None:
         self._session = None  # its sockets are shared with the parent: not one byte on them from here

@@ -9,6 +9,8 @@ INTERVAL = 60.0
 """Seconds for which the same message of the same logger is not repeated."""
 _LOGGERS = (
     "opentelemetry.attributes",
+    "opentelemetry.baggage",
+    "opentelemetry.baggage.propagation",
     "opentelemetry.context",
     "opentelemetry.sdk.trace",
     "opentelemetry.sdk.resources",

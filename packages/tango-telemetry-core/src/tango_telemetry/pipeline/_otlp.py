@@ -194,7 +194,7 @@ def rejected_spans(response: bytes) -> int:
         return max(
             0, int(messages.ExportTraceServiceResponse.FromString(response).partial_success.rejected_spans)
         )
-    except ValueError:  # protobuf's DecodeError: a proxy's HTML page, say
+    except _otel_sdk.load("google.protobuf.message", "OTLP payloads").DecodeError:  # a proxy's HTML page, say
         return 0
 
 

@@ -86,6 +86,7 @@ class Pipeline:
             if self._spool is not None
             else settings.schedule_delay,
             max_batch_spans=1 if simple else settings.max_batch_spans,
+            max_batch_bytes=settings.max_batch_bytes,
             first_work_spans=min(_FIRST_WORK_SPANS, settings.max_queue_spans // 2),
             patient=lambda: not simple and self._patient(),
             after_first_work=self._after_first_work,
@@ -116,6 +117,8 @@ class Pipeline:
         source.set_wake(self._wake)
 
     def _wake(self) -> None:
+        if self._spans.discard():
+            return
         self._start()
         self._spans.signal()
 

@@ -156,15 +156,17 @@ class SpanQueue:
             self._set_soft_limit()
         return spans
 
-    def put(self, payload: bytes) -> None:
-        """The spans last taken, encoded."""
+    def put(self, payload: bytes, spans: int | None = None) -> None:
+        """The spans last taken, encoded; or so many of them."""
         with self._lock:
-            spans, self._encoding = self._encoding, 0
+            # 0 if refuse() has counted them meanwhile
+            spans = self._encoding if spans is None else min(spans, self._encoding)
+            self._encoding -= spans
             if spans:
                 self._add(Batch(payload, spans))
 
     def drop_encoding(self, reason: str) -> None:
-        """The spans last taken could not be encoded."""
+        """Those of the spans last taken that were not put could not be encoded."""
         with self._lock:
             spans, self._encoding = self._encoding, 0
             self.drop(reason, spans)
@@ -311,9 +313,6 @@ class SpanQueue:
             spans = len(self._raw) + self._encoding + self._encoding_encoded
             self._raw.clear()
             self._encoding = self._encoding_encoded = 0
-            for source in self.sources:
-                while (left := source.drain(self._max_bytes)[1]) > 0:
-                    spans += left
             for batches in (self._in_flight, self._spooling):
                 self._give_back(batches)
             self._in_flight.extend(self._encoded)
@@ -322,6 +321,15 @@ class SpanQueue:
             self._raw_bytes = 0
             self._set_soft_limit()
             self.drop(reason, spans)
+            self.discard()
+
+    def discard(self) -> bool:
+        """Drop what has come into the sources since `refuse`; False while nothing is refused."""
+        with self._lock:
+            for source in self.sources if self._refuse else ():
+                while (spans := source.drain(self._max_bytes)[1]) > 0:
+                    self.drop(self._refuse, spans)
+            return bool(self._refuse)
 
     def wait(self, done: Callable[[], bool], timeout: float) -> bool:
         """Wait until `done()`, which is asked again whenever something was settled, at most `timeout` seconds."""
@@ -331,6 +339,7 @@ class SpanQueue:
     def stats(self) -> PipelineStats:
         """The account, in one consistent step."""
         with self._lock:
+            self.discard()
             reasons = dict(self._dropped)
             pending = [source.pending() for source in self.sources]
             refused = sum(source.dropped() for source in self.sources)

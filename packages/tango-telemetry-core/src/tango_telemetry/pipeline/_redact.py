@@ -8,12 +8,18 @@ HIDDEN = "***"
 
 
 def redact_url(url: str) -> str:
-    """`url` without user info and without the values of its query; a text that is no URL comes back cut at 200."""
+    """`url` without user info and without the values of its query, cut at 200.
+
+    What stands where a port would and is none may be the beginning of a password with a `/`, `?` or `#` in it.
+    """
     if "://" not in url:
-        head, at, tail = url.rpartition("@")
-        return (f"{HIDDEN}@{tail}" if at and "/" not in head else url)[:200]
+        text, asked, _ = url.partition("?")
+        head, at, tail = text.rpartition("@")
+        hidden = f"{HIDDEN}@{tail}" if at and ("/" not in head or ":" in head) else text
+        return f"{hidden[:200]}?{HIDDEN}" if asked else hidden[:200]
     try:
         parts = urlsplit(url)
+        _ = parts.port  # raises ValueError for one that is none
         host = parts.netloc.rpartition("@")[2]
         userinfo = f"{HIDDEN}@" if "@" in parts.netloc else ""
         query = (

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from tango_telemetry import _otel_sdk
+from tango_telemetry._guard import log_internal_error
 from tango_telemetry._otel_sdk import MissingPackageError
 from tango_telemetry.pipeline._delivery import Exporter
 from tango_telemetry.pipeline._exit import ExitHooks
@@ -33,7 +34,8 @@ class Registry:
         self.patient = False
         self._exit_hooks = ExitHooks(self)
         self._has_metrics = False
-        self._loading: Any = None
+        # Of each thread that forks: another one, which has waited in vain, must not make it forget what it holds.
+        self._loading: dict[int, Any] = {}
 
     def configure(self, settings: PipelineSettings) -> None:
         """Bounds for the pipelines made from now on."""
@@ -83,21 +85,23 @@ class Registry:
         self._exit_hooks.install()
 
     def _create_exporter(self, endpoint: Endpoint) -> Exporter | None:
-        try:
-            exporter = create_exporter(endpoint, self.settings)
-            if not self.patient:
-                exporter.prepare(encoding=False)
-            return exporter
-        except (ValueError, MissingPackageError, OSError) as error:
-            _logger.warning(
-                "tango-telemetry: TANGO_TELEMETRY_TRACES_EXPORTER=%.100r with TANGO_TELEMETRY_TRACES_ENDPOINT=%.200r cannot"
-                " be used: %s (exporters: %s, none). Spans for it are counted and discarded; the program runs on.",
-                endpoint.exporter,
-                str(endpoint).partition(":")[2],
-                error,
-                ", ".join(EXPORTERS),
-            )
-            return None
+        # What is imported may raise anything: protobuf TypeError, gRPC RuntimeError, where their versions do not fit.
+        with log_internal_error("making an exporter", foreign=True):
+            try:
+                exporter = create_exporter(endpoint, self.settings)
+                if not self.patient:
+                    exporter.prepare(encoding=False)
+                return exporter
+            except (ValueError, MissingPackageError, OSError) as error:
+                _logger.warning(
+                    "tango-telemetry: TANGO_TELEMETRY_TRACES_EXPORTER=%.100r with TANGO_TELEMETRY_TRACES_ENDPOINT=%.200r"
+                    " cannot be used: %s (exporters: %s, none). Spans for it are counted and discarded; the program runs on.",
+                    endpoint.exporter,
+                    str(endpoint).partition(":")[2],
+                    error,
+                    ", ".join(EXPORTERS),
+                )
+        return None
 
     def all(self) -> list[Pipeline]:
         """Every pipeline of the process."""
@@ -125,21 +129,25 @@ class Registry:
 
     def pause_for_fork(self, timeout: float) -> None:
         """Before a fork: hold the threads where nothing is half done, waiting at most `timeout` seconds in all."""
-        self._loading = _otel_sdk.loading if _otel_sdk.loading.acquire(timeout=LOADING_PAUSE) else None
+        loading = _otel_sdk.loading
+        if loading.acquire(timeout=LOADING_PAUSE):
+            self._loading[threading.get_ident()] = loading
         deadline = time.monotonic() + timeout
         for pipeline in self.all():
             pipeline.pause_for_fork(deadline)
 
     def resume_after_fork(self) -> None:
         """In the parent, after a fork."""
-        if self._loading is not None:
-            self._loading.release()
+        loading = self._loading.pop(threading.get_ident(), None)
+        if loading is not None:
+            loading.release()
         for pipeline in self.all():
             pipeline.resume_after_fork()
 
     def reset_after_fork(self) -> None:
         """In a forked child: every pipeline starts from nothing."""
         self._lock = threading.RLock()
+        self._loading.clear()
         _otel_sdk.reset_after_fork()
         self.patient = False
         for pipeline in self.all():

@@ -125,9 +125,13 @@ class Spool:
             self._files.append(file)
 
     def _own(self) -> None:
-        """Become an owner: a lock file that is locked before anybody else can see it."""
-        if self._owner:
+        """Become an owner: a lock file that is locked before anybody else can see it.
+
+        Once more where somebody has removed it, as a rule with the whole folder.
+        """
+        if self._owner and os.path.exists(os.path.join(self._folder, f"{self._owner}.lock")):
             return
+        self._disown()
         _make_private(self._folder)
         owner = secrets.token_hex(8)
         hidden = os.path.join(self._folder, f".{owner}.new")
@@ -139,6 +143,11 @@ class Spool:
             os.close(lock)
             raise
         self._lock_file, self._owner = lock, owner
+
+    def _disown(self) -> None:
+        lock, self._lock_file, self._owner = self._lock_file, -1, ""
+        if lock >= 0:
+            os.close(lock)
 
     def _write_atomically(self, name: str, payload: bytes) -> None:
         path = os.path.join(self._folder, name)

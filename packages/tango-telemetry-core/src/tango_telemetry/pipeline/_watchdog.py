@@ -36,7 +36,10 @@ class Watchdog:
 
     def install(self) -> None:
         """Only in the main thread, and only where nobody else uses the wake-up descriptor (asyncio may, later)."""
-        reader, writer = os.pipe()
+        try:
+            reader, writer = os.pipe()
+        except OSError:  # no more files
+            return
         os.set_blocking(reader, False)
         os.set_blocking(writer, False)
         before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -64,19 +67,18 @@ class Watchdog:
             if _is_ours():  # else the user has another handler by now, and it is late for reasons of its own
                 self.handled = True
                 # A thread of its own: the delivery needs the worker, on which this runs.
-                threading.Thread(target=self._die, name="tango-telemetry-exit", daemon=True).start()
+                try:
+                    threading.Thread(target=self._die, name="tango-telemetry-exit", daemon=True).start()
+                except RuntimeError:  # no more threads: without the delivery then
+                    _die_of_sigterm()
         return is_new
 
     def _die(self) -> None:
-        """signal.signal works in the main thread only; the C function anywhere.
-
-        The bound counts from the last look that had not seen the signal yet: it may have come just after that.
-        """
+        """The bound counts from the last look that had not seen the signal yet: it may have come just after that."""
         try:
             self._deliver(self._asked)
         finally:
-            ctypes.CDLL(None).signal(int(signal.SIGTERM), None)
-            os.kill(os.getpid(), signal.SIGTERM)
+            _die_of_sigterm()
 
     def reset_after_fork(self) -> None:
         """In a forked child: a pipe of its own, since what the parent's signals write must not reach it."""
@@ -88,6 +90,12 @@ class Watchdog:
                 self.install()
         self._seen = 0.0
         self.handled = False
+
+
+def _die_of_sigterm() -> None:
+    """signal.signal works in the main thread only; the C function anywhere."""
+    ctypes.CDLL(None).signal(int(signal.SIGTERM), None)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _is_ours() -> bool:

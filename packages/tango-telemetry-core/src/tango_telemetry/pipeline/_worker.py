@@ -35,6 +35,7 @@ class Worker:
         *,
         schedule_delay: float,
         max_batch_spans: int,
+        max_batch_bytes: int,
         first_work_spans: int,
         patient: Callable[[], bool],
         after_first_work: Callable[[], None],
@@ -46,6 +47,7 @@ class Worker:
         self._exporter = exporter
         self._delay = schedule_delay
         self._max_batch_spans = max_batch_spans
+        self._max_batch_bytes = max_batch_bytes
         self._first_work_spans = first_work_spans
         self._patient = patient
         self._waiting = False
@@ -111,7 +113,12 @@ class Worker:
             if not spans:
                 return False
             with log_internal_error("encoding spans", foreign=True) as guard:
-                self._spans.put(self._exporter.encode(spans))
+                payload = self._exporter.encode(spans)
+                if len(payload) <= self._max_batch_bytes:
+                    self._spans.put(payload)
+                else:  # a collector refuses what is too long: of many long spans none must go with the others
+                    for span in spans:
+                        self._spans.put(self._exporter.encode([span]), 1)
             if guard.failed:
                 self._spans.drop_encoding("encoding")
         return True
