@@ -76,11 +76,8 @@ def create_tracer_provider(
             endpoints,
             state.config,
         )
-    except (
-        MissingPackageError,
-        ValueError,
-    ) as error:  # ValueError: OTEL_SPAN_*_LIMIT or its like is no number
-        warn_once(f"No spans are recorded; the program runs on. {error}")
+    except MissingPackageError as error:
+        warn_once(str(error))
         return NoOpTracerProvider()
     except ValueError as error:
         # The SDK does not take the value of one of its variables, and says which (1.45, OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT).
