@@ -1,7 +1,7 @@
 """How the trace context gets into cppTango and out of it: the ``ContextBridge`` protocol and its implementations.
 
 The module chooses one implementation per process (:func:`create_context_bridge`); ``PYTANGO_TELEMETRY_CONTEXT_BRIDGE``
-forces one. Every implementation passes ``tests/contract/test_bridge.py``.
+forces one. Every implementation passes ``tests/native/test_bridge.py``.
 """
 
 from __future__ import annotations
