@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,7 +130,10 @@ get_global_threadpool().join()
 
 SCRIPTS = {"Synchronous": SYNCHRONOUS, "Futures": FUTURES, "Asyncio": ASYNCIO, "Gevent": GEVENT}
 ABANDONED = {
-    ("Futures", "timeout"): "TimeoutError",
+    # Python 3.11 made it the built-in one.
+    ("Futures", "timeout"): "TimeoutError"
+    if sys.version_info >= (3, 11)
+    else "concurrent.futures._base.TimeoutError",
     ("Asyncio", "timeout"): "asyncio.exceptions.CancelledError",
     ("Asyncio", "cancelled"): "asyncio.exceptions.CancelledError",
     ("Gevent", "timeout"): "gevent.timeout.Timeout",

@@ -108,6 +108,55 @@ print("server", proxy.command_inout("BegunInPython"))
     )
 
 
+def test_a_call_that_is_not_sampled_is_begun_in_python_once_for_all_places(system: System) -> None:
+    output = run(
+        system,
+        """
+begun.clear()
+for _ in range(3):
+    proxy.command_inout("Go")
+    proxy.command_inout("Go")
+    proxy.read_attribute("level")
+with tracer.start_as_current_span("operation"):
+    proxy.command_inout("Go")
+print("client", len(begun))
+""",
+        OTEL_TRACES_SAMPLER="always_off",
+    )
+    assert "client 2" in output
+    system.assert_forest("")
+
+
+def test_places_are_told_apart_where_only_some_calls_are_sampled(system: System) -> None:
+    run(
+        system,
+        """
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
+dropped = NonRecordingSpan(SpanContext(1, 1, False, TraceFlags(0)))
+
+def go():
+    proxy.command_inout("Go")
+
+for _ in range(3):
+    with use_span(dropped):
+        proxy.command_inout("Go")
+    with tracer.start_as_current_span("operation"):
+        go()
+        proxy.command_inout("Go")
+""",
+    )
+    call = "  command_inout Go  CLIENT  pytango.client\n    Counter.Go  SERVER  Counter\n"
+    spans = system.assert_forest(f"operation  INTERNAL  app\n{call}{call}" * 3)
+    places = [
+        (span.attributes["code.function.name"], span.attributes["code.line.number"])
+        for span in spans
+        if span.name == "command_inout Go"
+    ]
+    assert len(places) == 6
+    assert len(set(places)) == 2
+    assert {name for name, _ in places} == {"go", "<module>"}
+
+
 CHANGES = """
 def go(title):
     with tracer.start_as_current_span(title):

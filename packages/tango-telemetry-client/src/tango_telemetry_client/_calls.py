@@ -151,8 +151,11 @@ class CallBeginning:
         if not_traced(context, attributes, "DataBase" if self.owner == "Database" else ""):
             tracer = pass_through_tracer()
         elif quick is not None and epoch >= 0 and own is not None and site is None and self._may_be_kept():
-            place = (None, 0, name) if frame is None else (frame.f_code, frame.f_lasti, name)
-            quick.keep(own, epoch, place, title, _CLIENT, attributes, get_client_tracer())
+            places = [(None, 0, name)]  # for a span that is not recorded any place will do
+            if frame is not None:
+                places.append((frame.f_code, frame.f_lasti, name))
+            for place in places:
+                quick.keep(own, epoch, place, title, _CLIENT, attributes, get_client_tracer())
         attributes = {**attributes, **thread_attributes()}
         if site is None:
             call = TracedCall(tracer, title, _CLIENT, attributes, context, self.carry, links)

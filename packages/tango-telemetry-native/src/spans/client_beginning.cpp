@@ -62,6 +62,41 @@ bool read_context(ModuleState& state, PyObject* context, PyObject*& span) {
     return size == 0 || span;
 }
 
+PyObject* choose_tracer(PyObject* device_tracer, const PlanObject* plan) {
+    return device_tracer == Py_None ? plan->tracer : device_tracer;
+}
+
+// A span that is not recorded, without asking where the call is written: that makes three objects of frames, and a walk.
+// Null without an error: one that is recorded, or nothing is known yet of this operation on this object.
+Ref start_dropped(BeginningObject* self, ModuleState& state, PyObject* subject, PyObject* name, PyObject* device_tracer,
+                  PyObject* context) {
+    Ref plan = find_plan(state, subject, {reinterpret_cast<PyObject*>(self), nullptr, name, 0});
+    if (!plan) {
+        return Ref();
+    }
+    PyObject* const tracer = choose_tracer(device_tracer, reinterpret_cast<PlanObject*>(plan.get()));
+    TracerObject* const quick = quick_tracer(state, tracer);
+    return Ref(quick ? start_dropped_span(quick, context) : nullptr);
+}
+
+// The span of a call, by the plan for the place in the program where it is written.
+Ref start_here(BeginningObject* self, ModuleState& state, PyObject* subject, PyObject* name, PyObject* device_tracer,
+               PyObject* context) {
+    Ref frame = find_caller(state, self->known);
+    if (!frame) {
+        return Ref();
+    }
+    auto* const caller = reinterpret_cast<PyFrameObject*>(frame.get());
+    Ref code(reinterpret_cast<PyObject*>(PyFrame_GetCode(caller)));
+    Ref found =
+        find_plan(state, subject, {reinterpret_cast<PyObject*>(self), code.get(), name, frame_position(caller)});
+    if (!found) {
+        return Ref();
+    }
+    auto* const plan = reinterpret_cast<PlanObject*>(found.get());
+    return start_planned(state, plan, choose_tracer(device_tracer, plan), context, nullptr);
+}
+
 Ref begin_usual_client(BeginningObject* self, ModuleState& state, PyObject* args, PyObject* kwargs) {
     const Py_ssize_t count = PyTuple_GET_SIZE(args);
     PyObject* const subject = count ? PyTuple_GET_ITEM(args, 0) : nullptr;
@@ -86,21 +121,14 @@ Ref begin_usual_client(BeginningObject* self, ModuleState& state, PyObject* args
     if (parent && parent == active.get()) {
         return Ref::borrow(Py_None);  // part of the call that is being made
     }
-    Ref frame = find_caller(state, self->known);
-    if (!frame) {
-        return Ref();
-    }
-    auto* const caller = reinterpret_cast<PyFrameObject*>(frame.get());
-    Ref code(reinterpret_cast<PyObject*>(PyFrame_GetCode(caller)));
-    Ref found_plan =
-        find_plan(state, subject, {reinterpret_cast<PyObject*>(self), code.get(), name, frame_position(caller)});
     Ref device_tracer = get_variable(self->tracer_variable);
-    if (!found_plan || !device_tracer) {
+    if (!device_tracer) {
         return Ref();
     }
-    auto* const plan = reinterpret_cast<PlanObject*>(found_plan.get());
-    PyObject* const tracer = device_tracer.get() == Py_None ? plan->tracer : device_tracer.get();
-    Ref span = start_planned(state, plan, tracer, context.get(), nullptr);
+    Ref span = start_dropped(self, state, subject, name, device_tracer.get(), context.get());
+    if (!span && !PyErr_Occurred()) {
+        span = start_here(self, state, subject, name, device_tracer.get(), context.get());
+    }
     if (!span) {
         return Ref();
     }

@@ -79,6 +79,10 @@ struct PreparedSpan {
 PyObject* start_prepared_span(TracerObject* tracer, const PreparedSpan& prepared, PyObject* context,
                               const tango_telemetry::SpanNumbers* remote);
 
+// start_span() of a span that the sampler drops whatever else is known of it; null, without an error, for any other.
+// Only for a tracer without a sampler in Python.
+PyObject* start_dropped_span(TracerObject* tracer, PyObject* context);
+
 // Positions in the arguments of start_span and start_as_current_span.
 enum StartArgument {
     kStartName,

@@ -390,6 +390,16 @@ PyObject* start_span(TracerObject* tracer, PyObject* const* arguments) {
     return start_with_parent(tracer, arguments, parent, nullptr);
 }
 
+PyObject* start_dropped_span(TracerObject* tracer, PyObject* context) {
+    Parent parent;
+    if (!check_usable(tracer) || (context && !read_parent(*tracer->state, context, parent)) ||
+        !tracer->sampler.drops(parent.fields.valid, parent.fields.flags & 1)) {
+        return nullptr;
+    }
+    PyObject* const arguments[kStartArguments] = {};
+    return start_with_parent(tracer, arguments, parent, nullptr);
+}
+
 PyObject* start_prepared_span(TracerObject* tracer, const PreparedSpan& prepared, PyObject* context,
                               const tango_telemetry::SpanNumbers* remote) {
     Parent parent;

@@ -15,6 +15,11 @@ struct Sampler {
     // 2**64, which does not fit here: that rate is kAlways.
     std::uint64_t bound = 0;
 
+    // Whether a span is dropped whatever the id of its trace.
+    bool drops(bool has_parent, bool parent_sampled) const noexcept {
+        return parent_based && has_parent ? !parent_sampled : root == RootRule::kNever;
+    }
+
     bool sampled(bool has_parent, bool parent_sampled, std::uint64_t trace_id_low) const noexcept {
         if (parent_based && has_parent) {
             return parent_sampled;
