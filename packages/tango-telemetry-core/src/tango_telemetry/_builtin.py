@@ -7,6 +7,7 @@ they are made to do nothing, and ours go around them, not through them.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import os
 import sys
@@ -111,3 +112,20 @@ def complete_pytango() -> None:
         for stub, ours in (("_DummyTracer", tracer), ("_DummyTracerProvider", provider)):
             if module is not None and hasattr(module, stub):
                 setattr(module, stub, ours)
+    _keep_beyond_the_end()
+
+
+_kept = False
+
+
+def _keep_beyond_the_end() -> None:
+    """Give one reference away for ever, once, to a function of Boost.Python's that PyTango's C++ holds in a static object.
+
+    C++ lets go of it after Python has ended. Where that is the last reference the process ends by SIGSEGV, and what has
+    been imported decides whether it is (PyTango 10.0.3 on Python 3.12 and 3.13, also without us).
+    """
+    global _kept
+    function = getattr(_loaded("tango._tango"), "__on_callback_parent_fades", None)
+    if function is not None and not _kept:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(function))
+        _kept = True
