@@ -180,6 +180,15 @@ def fail_at_random(
     return rounds, seen
 
 
+def give_way() -> None:
+    """Leave the receivers, which stand for a collector on another machine, the time that the programs do not need.
+
+    For good: whoever compares latencies runs nothing else.
+    """
+    for thread in os.listdir("/proc/self/task"):
+        os.setpriority(os.PRIO_PROCESS, int(thread), 10)
+
+
 @contextmanager
 def start_client(
     server: TangoServer, calls: Path, environment: dict[str, str]
@@ -225,6 +234,8 @@ def test_soak(tmp_path: Path) -> None:
         assert client.stdin is not None
         assert client.stdout is not None
         assert client.stdout.readline() == f"begins {DEVICES}\n"
+        if STRICT:
+            give_way()
         begin = time.monotonic()
         rounds, seen = fail_at_random([servers, clients], random.Random(5), begin + SECONDS)
         output = [client.stdout.readline()]
