@@ -95,7 +95,7 @@ def main() -> int:
                 warm = warm_up(farm, stacks)
                 _say(started, f"{len(warm)} stacks are up")
                 if "latency" in parts:
-                    rounds = arguments.rounds or (9 if arguments.quick else 31)
+                    rounds = arguments.rounds or (9 if arguments.quick else 61)
                     count = 20 if arguments.quick else 30
                     results["blocks"] = _latency.measure_blocks(warm, rounds=rounds, count=count)
                     _report.print_blocks(stacks, results["blocks"])
