@@ -10,6 +10,8 @@ import warnings
 from types import ModuleType
 from typing import Final
 
+from tango_telemetry._builtin import complete_pytango
+
 from .model import Configuration, Diagnosis, Installed
 
 FULL = 'pip install "tango-telemetry[full]"'
@@ -69,7 +71,9 @@ def _load_tango(diagnosis: Diagnosis) -> ModuleType | None:
             warnings.simplefilter(
                 "ignore"
             )  # PyTango's own tracing does not know the exporter `file` (10.3.1)
-            return importlib.import_module("tango")
+            tango = importlib.import_module("tango")
+        complete_pytango()  # else PyTango 10.0 may end this process by SIGSEGV
+        return tango
     except ImportError as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         diagnosis.error(f"PyTango cannot be imported: {first}", "pip install pytango")
