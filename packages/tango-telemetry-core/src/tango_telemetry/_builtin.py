@@ -121,8 +121,8 @@ _kept = False
 def _keep_beyond_the_end() -> None:
     """Give one reference away for ever, once, to a function of Boost.Python's that PyTango's C++ holds in a static object.
 
-    C++ lets go of it after Python has ended. Where that is the last reference the process ends by SIGSEGV, and what has
-    been imported decides whether it is (PyTango 10.0.3 on Python 3.12 and 3.13, also without us).
+    C++ lets go of it after Python has ended. Where that is the last reference the process ends by SIGSEGV, and what a
+    program does decides whether it is (PyTango 9.5.1 and 10.0.3 on Python 3.12 and 3.13, also without us).
     """
     global _kept
     function = getattr(_loaded("tango._tango"), "__on_callback_parent_fades", None)

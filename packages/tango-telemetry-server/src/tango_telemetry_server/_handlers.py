@@ -79,10 +79,9 @@ def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[...
     begin = _Begin(function, handler).quick.begin
     check = handler.check
 
+    # `self` is an argument of its own: pybind11 looks for it in the frame that calls a method of a C++ base class (10.3.1).
     @functools.wraps(function)
-    def traced(
-        self: Any, *args: Any, **kwargs: Any
-    ) -> Any:  # a first argument of its own: pybind11 looks for it
+    def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
         call = begin(self, args)
         if call is None:
             return function(self, *args, **kwargs)
