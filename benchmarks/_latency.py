@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -20,37 +21,57 @@ SPANS_PER_CALL = {"command_inout": 2}
 _PACED = "command_inout"
 
 
-def measure_blocks(warm: Sequence[Warm], *, rounds: int, count: int, settle: int = 6) -> dict[str, Any]:
-    """Time each call on each stack: ``rounds`` blocks of ``count`` calls, stacks taking turns.
+Blocks = dict[str, dict[str, list[list[float]]]]
+"""By stack and call: for each farm the medians of its blocks, in microseconds."""
 
-    The order is turned round at every other round, so that nobody always comes after the same neighbour. Gives, by stack and
-    call, the median and minimum over the blocks of a block's median, in microseconds.
+
+def measure_blocks(warm: Sequence[Warm], blocks: Blocks, *, rounds: int, count: int, settle: int = 6) -> None:
+    """Time each call on each stack of one farm: ``rounds`` blocks of ``count`` calls, stacks taking turns.
+
+    The order is turned round at every other round, so that nobody always comes after the same neighbour. What is found goes
+    to the end of ``blocks``.
     """
-    medians: dict[str, dict[str, list[float]]] = {w.stack.name: {c: [] for c in CALLS} for w in warm}
+    for one in warm:
+        for call in CALLS:
+            blocks.setdefault(one.stack.name, {}).setdefault(call, []).append([])
     for index in range(rounds + 1):
         for call in CALLS:
             for one in warm if index % 2 else reversed(warm):
                 taken = one.client.ask(do="block", call=call, warm=settle, count=count)
                 if index:  # the first round only warms up
-                    medians[one.stack.name][call].append(statistics.median(taken))
-    return {
-        name: {
-            call: {"median": statistics.median(values), "minimum": min(values), "blocks": values}
-            for call, values in calls.items()
-        }
-        for name, calls in medians.items()
-    }
+                    blocks[one.stack.name][call][-1].append(statistics.median(taken))
 
 
-def added(blocks: dict[str, Any], stack: str, calls: Sequence[str] = BOTH_SIDES) -> float:
-    """Microseconds that a stack adds to PyTango untouched: the median over the blocks, each against its neighbour in time."""
-    base, own = blocks["untouched"], blocks[stack]
-    return sum(
-        statistics.median(
-            mine - other for mine, other in zip(own[call]["blocks"], base[call]["blocks"], strict=True)
-        )
-        for call in calls
+def flatten(farms: Sequence[Sequence[float]]) -> list[float]:
+    """Give the blocks of all farms together."""
+    return [block for farm in farms for block in farm]
+
+
+def added_by_farm(blocks: Blocks, stack: str, calls: Sequence[str] = BOTH_SIDES) -> list[float]:
+    """Microseconds that a stack adds to PyTango untouched in each farm: the median over the blocks, each against its neighbour."""
+    pairs = ((blocks[stack][call], blocks["untouched"][call]) for call in calls)
+    medians = (
+        [
+            statistics.median(mine - other for mine, other in zip(*farm, strict=True))
+            for farm in zip(own, base, strict=True)
+        ]
+        for own, base in pairs
     )
+    return [sum(farm) for farm in zip(*medians, strict=True)]
+
+
+def added(blocks: Blocks, stack: str, calls: Sequence[str] = BOTH_SIDES) -> float:
+    """Microseconds that a stack adds to PyTango untouched: the mean over the farms.
+
+    Two processes of one and the same stack differ by some microseconds a call, each for as long as it lives: where its memory
+    came to lie. Blocks do not average that out, processes started anew do.
+    """
+    return statistics.fmean(added_by_farm(blocks, stack, calls))
+
+
+def standard_error(farms: Sequence[float]) -> float:
+    """Give the standard error of the mean; not a number for a single farm."""
+    return statistics.stdev(farms) / math.sqrt(len(farms)) if len(farms) > 1 else math.nan
 
 
 def _counts(receiver: Receiver, stack: str) -> dict[str, int]:

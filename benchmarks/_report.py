@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from _latency import BOTH_SIDES, CALLS, added
+from _latency import BOTH_SIDES, CALLS, Blocks, added, added_by_farm, flatten, standard_error
 from _stacks import STACKS, Stack
 
 
@@ -13,19 +14,23 @@ def _heading(text: str) -> None:
     print(f"\n{text}\n{'-' * len(text)}")
 
 
-def print_blocks(stacks: Sequence[Stack], blocks: dict[str, Any]) -> None:
+def print_blocks(stacks: Sequence[Stack], blocks: Blocks) -> None:
     """Microseconds of each call, and what each stack adds against what the built-in tracing adds."""
-    rounds = len(blocks["untouched"]["ping"]["blocks"])
-    _heading(f"One call after the other: microseconds, median (minimum) of {rounds} interleaved blocks")
-    print(f"{'':26}" + "".join(f"{call:>18}" for call in CALLS) + f"{'added':>8}{'ratio':>7}")
+    farms = blocks["untouched"]["ping"]
+    _heading(
+        f"One call after the other: microseconds, median (minimum) of {len(flatten(farms))} interleaved blocks; "
+        f"processes started {len(farms)} times"
+    )
+    print(f"{'':26}" + "".join(f"{call:>18}" for call in CALLS) + f"{'added':>8}{'ratio':>8}{'±':>7}")
     builtin = added(blocks, "builtin")
     for stack in stacks:
-        row = blocks[stack.name]
-        cells = "".join(f"{row[c]['median']:10.0f} ({row[c]['minimum']:5.0f})" for c in CALLS)
-        own = added(blocks, stack.name)
-        print(f"{stack.label:26}{cells}{own:8.0f}{own / builtin:7.2f}")
+        rows = [flatten(blocks[stack.name][call]) for call in CALLS]
+        cells = "".join(f"{statistics.median(row):10.0f} ({min(row):5.0f})" for row in rows)
+        own, error = added(blocks, stack.name), standard_error(added_by_farm(blocks, stack.name))
+        print(f"{stack.label:26}{cells}{own:8.0f}{own / builtin:8.3f}{error / builtin:7.3f}")
     print(
-        f"added: the sum over {', '.join(BOTH_SIDES)}, against PyTango untouched; ratio: to the built-in's."
+        f"added: the sum over {', '.join(BOTH_SIDES)}, against PyTango untouched; ratio: to the built-in's, "
+        "and its standard error over the starts."
     )
     print("\nThe same ratio by call:")
     print(f"{'':26}" + "".join(f"{call:>18}" for call in CALLS))
@@ -102,10 +107,10 @@ def print_scale(scale: dict[str, Any]) -> None:
 _Row = tuple[str, float, float, str]
 
 
-def _latency_rows(blocks: dict[str, Any]) -> Iterator[_Row]:
+def _latency_rows(blocks: Blocks) -> Iterator[_Row]:
     builtin = added(blocks, "builtin")
     if "off" in blocks:
-        base = sum(blocks["untouched"][call]["median"] for call in BOTH_SIDES)
+        base = sum(statistics.median(flatten(blocks["untouched"][call])) for call in BOTH_SIDES)
         yield "7: installed, telemetry off, against untouched", 1 + added(blocks, "off") / base, 1.01, ".3f"
     for issue, name, limit in (
         (7, "sdk-idl", 0.42),

@@ -3,7 +3,8 @@
 Usage: python benchmarks/calls.py [--quick] [--only NAME,…] [--parts latency,paced,scale,spans] [--json FILE]
 
 Trust the ratios, not the microseconds: every stack has client and server processes of its own, and they take turns
-every few milliseconds, so what else the machine does falls on all alike.
+every few milliseconds, so what else the machine does falls on all alike. All processes are started several times,
+because two of the same stack differ by some microseconds a call for as long as they live.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ import _report
 import _scale
 import _spans_alone
 from _receiver import Receiver
-from _stacks import STACKS, Farm, warm_up
+from _stacks import STACKS, Farm, Stack, warm_up
 
 PARTS = ("latency", "paced", "scale", "spans")
 
@@ -37,10 +39,45 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer blocks: under 90 s, and coarser")
     parser.add_argument("--only", default="", help="stacks by name, beside untouched and builtin")
     parser.add_argument("--parts", default=",".join(PARTS), help="what to measure")
-    parser.add_argument("--rounds", type=int, default=0, help="blocks of each call")
+    parser.add_argument("--rounds", type=int, default=9, help="blocks of each call, on each farm (9)")
+    parser.add_argument(
+        "--farms", type=int, default=0, help="times that all processes are started (9; quick: 1)"
+    )
     parser.add_argument("--sustained", type=float, default=0, help="seconds at 10,000 spans/s (20; quick: 2)")
     parser.add_argument("--json", type=Path, default=Path(__file__).with_name("results.json"))
     return parser.parse_args()
+
+
+def measure_calls(
+    receiver: Receiver,
+    stacks: Sequence[Stack],
+    started: float,
+    parts: Sequence[str],
+    results: dict[str, Any],
+    arguments: argparse.Namespace,
+) -> None:
+    """Blocks of calls on processes started several times, then calls at a fixed rate on the last ones."""
+    farms = (arguments.farms or (1 if arguments.quick else 9)) if "latency" in parts else 1
+    blocks: _latency.Blocks = {}
+    for index in range(farms):
+        with Farm(receiver) as farm:
+            warm = warm_up(farm, stacks)
+            _say(started, f"{len(warm)} stacks are up ({index + 1} of {farms})")
+            if "latency" in parts:
+                count = 20 if arguments.quick else 30
+                _latency.measure_blocks(warm, blocks, rounds=arguments.rounds, count=count)
+                _say(started, "blocks measured")
+            if "paced" in parts and index == farms - 1:
+                slices, count = (2, 150) if arguments.quick else (6, 250)
+                results["paced"] = _latency.measure_paced(
+                    warm, receiver, rate=250, slices=slices, count=count
+                )
+                _say(started, "paced calls measured")
+    if blocks:
+        results["blocks"] = blocks
+        _report.print_blocks(stacks, blocks)
+    if "paced" in results:
+        _report.print_paced(stacks, results["paced"])
 
 
 def measure_scale(receiver: Receiver, started: float, *, quick: bool) -> dict[str, Any]:
@@ -91,22 +128,7 @@ def main() -> int:
     started = time.perf_counter()
     try:
         if "latency" in parts or "paced" in parts:
-            with Farm(receiver) as farm:
-                warm = warm_up(farm, stacks)
-                _say(started, f"{len(warm)} stacks are up")
-                if "latency" in parts:
-                    rounds = arguments.rounds or (9 if arguments.quick else 61)
-                    count = 20 if arguments.quick else 30
-                    results["blocks"] = _latency.measure_blocks(warm, rounds=rounds, count=count)
-                    _report.print_blocks(stacks, results["blocks"])
-                    _say(started, "blocks measured")
-                if "paced" in parts:
-                    slices, count = (2, 150) if arguments.quick else (6, 250)
-                    results["paced"] = _latency.measure_paced(
-                        warm, receiver, rate=250, slices=slices, count=count
-                    )
-                    _report.print_paced(stacks, results["paced"])
-                    _say(started, "paced calls measured")
+            measure_calls(receiver, stacks, started, parts, results, arguments)
         if "spans" in parts:
             sustained = arguments.sustained or (2 if arguments.quick else 20)
             results["spans"] = _spans_alone.measure_spans(

@@ -146,8 +146,13 @@ def instrument_class(patches: Patches, device_class: Any, device: type) -> None:
     found.update((handler.title, handler) for handler in _STANDARD)
     for handler in _HOOKS:
         raw = find_raw(device, handler.title)
-        if raw is not None and _by_user(raw):
+        if raw is None:
+            continue
+        if _by_user(raw):
             found[handler.title] = handler
+        elif (plain := without_builtin(raw)) is not raw:
+            # The silenced wrapper would still cost three steps of Python for each hook, at every request.
+            patches.set_attribute(device, handler.title, plain)
     for method, handler in found.items():
         raw = find_raw(device, method)
         if raw is None or is_traced(raw) or not (callable(raw) or hasattr(raw, "__func__")):
