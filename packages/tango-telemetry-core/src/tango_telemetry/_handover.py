@@ -106,13 +106,18 @@ def _delegation_made(site: Site, accessor: Any) -> None:
         _delegated.set((weakref.ref(accessor), site))
 
 
+def _run(context: Context, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Call ``function`` in a copy of ``context``, however often and by how many at once this is asked for."""
+    return context.copy().run(function, *args, **kwargs)
+
+
 def _wrap_delegate(delegate: Callable[..., Any]) -> Callable[..., Any]:
     def carrying_delegate(self: Any, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         prepared = guarded(_prepare, self)
         if prepared is None:
             return delegate(self, fn, *args, **kwargs)
         context, site = prepared
-        accessor = delegate(self, context.run, fn, *args, **kwargs)
+        accessor = delegate(self, _run, context, fn, *args, **kwargs)
         guarded(_delegation_made, site, accessor)
         return accessor
 
@@ -142,7 +147,7 @@ def _access_failed(accessor: Any, error: BaseException) -> None:
 
 def _wrap_submit(submit: Callable[..., Any]) -> Callable[..., Any]:
     def carrying_submit(self: Any, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        return submit(self, copy_context().run, fn, *args, **kwargs)
+        return submit(self, _run, copy_context(), fn, *args, **kwargs)
 
     return carrying_submit
 

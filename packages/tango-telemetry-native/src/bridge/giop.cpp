@@ -164,7 +164,7 @@ bool on_client_send_request(ClientRequest &request) {
 }
 
 bool on_client_receive_reply(ClientReply &reply) {
-    if(!pending->empty() && thread_state.sends_for_others) {
+    if(!pending->empty() && this_thread().sends_for_others) {
         pending->erase(bound.reply_operation(&reply));
     }
     return true;
@@ -422,9 +422,9 @@ bool install_locked(const std::string &path) {
 
 } // namespace
 
-ThreadState &this_thread() noexcept {
-    return thread_state;
-}
+// Never inlined: in a shared library GCC 12 asks for the address of a thread_local anew at every use, 49 times to read a
+// context.
+[[gnu::noinline]] ThreadState &this_thread() noexcept { return thread_state; }
 
 void set_outgoing(Outgoing &outgoing, const char *traceparent, std::size_t parent_size, const char *tracestate,
                   std::size_t state_size) noexcept {

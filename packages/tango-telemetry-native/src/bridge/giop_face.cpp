@@ -2,7 +2,7 @@
 #include "giop.h"
 #include "python_face.h"
 
-#include "../bridge_functions.h"
+#include "../span_texts.h"
 
 #include <pybind11/stl.h>
 
@@ -107,37 +107,9 @@ PyObject *set_outgoing(PyObject *, PyObject *const *arguments, Py_ssize_t count)
     return previous;
 }
 
-// The digits of a number, the highest first.
-char *write_hex(char *out, std::uint64_t number, int digits) {
-    static constexpr char digit[] = "0123456789abcdef";
-    for(int i = digits - 1; i >= 0; --i) {
-        out[i] = digit[number & 0xf];
-        number >>= 4;
-    }
-    return out + digits;
+void set_texts(giop::Outgoing &outgoing, const SpanTexts &texts) {
+    giop::set_outgoing(outgoing, texts.parent, sizeof texts.parent, texts.entry, sizeof texts.entry);
 }
-
-// The two strings that name a span.
-struct SpanTexts {
-    char parent[wire::traceparent_size];
-    char state[6 + 19];
-
-    explicit SpanTexts(const SpanNumbers &span) {
-        std::memcpy(parent, "00-", 3);
-        char *at = write_hex(write_hex(parent + 3, span.trace_id_high, 16), span.trace_id_low, 16);
-        *at++ = '-';
-        char *const entry = at;
-        at = write_hex(at, span.span_id, 16);
-        *at++ = '-';
-        write_hex(at, span.flags & 3U, 2);
-        std::memcpy(state, "tango=", 6);
-        std::memcpy(state + 6, entry, 19);
-    }
-
-    void set(giop::Outgoing &outgoing) const {
-        giop::set_outgoing(outgoing, parent, sizeof parent, state, sizeof state);
-    }
-};
 
 // Numbers instead of strings: formatting them in Python takes longer than everything else here together.
 PyObject *set_outgoing_span(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
@@ -159,7 +131,7 @@ PyObject *set_outgoing_span(PyObject *, PyObject *const *arguments, Py_ssize_t c
     giop::Outgoing &outgoing = giop::this_thread().outgoing;
     PyObject *previous = outgoing_to_python(outgoing);
     if(previous != nullptr) {
-        texts.set(outgoing);
+        set_texts(outgoing, texts);
     }
     return previous;
 }
@@ -204,15 +176,6 @@ PyObject *get_incoming(PyObject *, PyObject *) {
                     to_python(context.tracestate, context.tracestate_size));
 }
 
-std::uint64_t read_hex(const char *text, std::size_t digits) {
-    std::uint64_t number = 0;
-    for(std::size_t i = 0; i < digits; ++i) {
-        const char c = text[i];
-        number = number << 4 | static_cast<std::uint64_t>(c <= '9' ? c - '0' : c - 'a' + 10);
-    }
-    return number;
-}
-
 PyObject *from_trace_id(std::uint64_t high, std::uint64_t low) {
     unsigned char bytes[16];
     std::memcpy(bytes, &low, 8);
@@ -224,12 +187,13 @@ PyObject *from_trace_id(std::uint64_t high, std::uint64_t low) {
 #endif
 }
 
-// The common case, a context of our own making: version 00, and a tracestate that is our entry for the same span. The
-// interceptor has checked the traceparent. Everything else is judged in Python, from the strings.
-bool names_one_span(const wire::TraceContext &context) {
-    return context.tracestate_size == 25 && std::memcmp(context.traceparent, "00-", 3) == 0 &&
-           std::memcmp(context.tracestate, "tango=", 6) == 0 &&
-           std::memcmp(context.tracestate + 6, context.traceparent + 36, 19) == 0;
+// The common case, a context of our own making: version 00, and a tracestate that is our entry for the same span.
+// Everything else is judged in Python, from the strings.
+bool read_one_span(const wire::TraceContext &context, SpanNumbers &span) {
+    SpanNumbers named{};
+    return read_parent(context.traceparent, wire::traceparent_size, span) &&
+           read_entry(context.tracestate, context.tracestate_size, named) && named.span_id == span.span_id &&
+           named.flags == span.flags;
 }
 
 int set_span(const SpanNumbers &span) noexcept {
@@ -239,7 +203,7 @@ int set_span(const SpanNumbers &span) noexcept {
         return GiopFunctions::busy;
     }
     const auto previous = static_cast<int>(outgoing.state);
-    SpanTexts(span).set(outgoing);
+    set_texts(outgoing, SpanTexts(span));
     return previous;
 }
 
@@ -248,13 +212,11 @@ void restore(int previous) noexcept { giop::this_thread().outgoing.state = stati
 bool get_span(SpanNumbers &span) noexcept {
     const giop::ThreadState &thread = giop::this_thread();
     if(thread.outgoing.state != giop::Outgoing::State::unset || !thread.incoming.present ||
-       !names_one_span(thread.incoming.context)) {
+       !read_one_span(thread.incoming.context, span)) {
         return false;
     }
     giop::keep_installed();
-    const char *const parent = thread.incoming.context.traceparent;
-    span = {read_hex(parent + 3, 16), read_hex(parent + 19, 16), read_hex(parent + 36, 16),
-            static_cast<std::uint8_t>(read_hex(parent + 53, 2) & 3)};
+    span.flags &= 3;
     return true;
 }
 

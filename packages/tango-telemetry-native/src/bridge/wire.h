@@ -8,6 +8,8 @@
 // [data, data + size), and copies into buffers of a fixed size only what it has checked.
 #pragma once
 
+#include "../hex.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -46,25 +48,6 @@ struct TraceContext {
 
 namespace detail {
 
-inline bool is_lower_hex(const char *text, std::size_t size) noexcept {
-    for(std::size_t i = 0; i < size; ++i) {
-        const char c = text[i];
-        if(!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) {
-            return false;
-        }
-    }
-    return true;
-}
-
-inline bool is_all_zero(const char *text, std::size_t size) noexcept {
-    for(std::size_t i = 0; i < size; ++i) {
-        if(text[i] != '0') {
-            return false;
-        }
-    }
-    return true;
-}
-
 inline std::uint32_t read_u32(const unsigned char *p, bool little_endian) noexcept {
     const std::uint32_t a = p[0], b = p[1], c = p[2], d = p[3];
     return little_endian ? (a | b << 8 | c << 16 | d << 24) : (a << 24 | b << 16 | c << 8 | d);
@@ -88,20 +71,19 @@ inline bool is_valid_traceparent(const char *text, std::size_t size) noexcept {
     if(text[2] != '-' || text[35] != '-' || text[52] != '-') {
         return false;
     }
-    if(!detail::is_lower_hex(text, 2) || !detail::is_lower_hex(text + 3, 32) || !detail::is_lower_hex(text + 36, 16) ||
-       !detail::is_lower_hex(text + 53, 2)) {
+    std::uint8_t version = 0, flags = 0;
+    std::uint64_t trace_id_high = 0, trace_id_low = 0, parent_id = 0;
+    if(!hex::read(text, version) || !hex::read(text + 3, trace_id_high) || !hex::read(text + 19, trace_id_low) ||
+       !hex::read(text + 36, parent_id) || !hex::read(text + 53, flags)) {
         return false;
     }
-    if(text[0] == 'f' && text[1] == 'f') {
-        return false;
-    }
-    if(detail::is_all_zero(text + 3, 32) || detail::is_all_zero(text + 36, 16)) {
+    if(version == 0xff || (trace_id_high == 0 && trace_id_low == 0) || parent_id == 0) {
         return false;
     }
     if(size == traceparent_size) {
         return true;
     }
-    return !(text[0] == '0' && text[1] == '0') && text[traceparent_size] == '-';
+    return version != 0 && text[traceparent_size] == '-';
 }
 
 // The bound and the alphabet only: what the list members mean is decided by who uses them.

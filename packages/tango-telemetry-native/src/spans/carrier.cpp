@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
 #include "carrier.h"
 
+#include "../span_texts.h"
+
 #include <algorithm>
 #include <utility>
 
@@ -9,53 +11,29 @@ namespace {
 
 using tango_telemetry::GiopFunctions;
 using tango_telemetry::IdlFunctions;
+using tango_telemetry::read_entry;
+using tango_telemetry::read_parent;
 using tango_telemetry::SpanNumbers;
-
-constexpr std::size_t kParentSize = 55;  // 00-<trace id>-<span id>-<flags>
-constexpr std::size_t kEntrySize = 25;   // tango=<span id>-<flags>
-
-char* write_hex(char* out, std::uint64_t number, int digits) {
-    for (int i = digits - 1; i >= 0; i--) {
-        out[i] = "0123456789abcdef"[number & 0xF];
-        number >>= 4;
-    }
-    return out + digits;
-}
-
-// False if there is anything but lower-case digits.
-bool read_hex(const char* text, int digits, std::uint64_t& number) {
-    number = 0;
-    for (int i = 0; i < digits; i++) {
-        const char c = text[i];
-        const bool decimal = c >= '0' && c <= '9';
-        if (!decimal && !(c >= 'a' && c <= 'f')) {
-            return false;
-        }
-        number = number << 4 | static_cast<std::uint64_t>(decimal ? c - '0' : c - 'a' + 10);
-    }
-    return true;
-}
+using tango_telemetry::SpanTexts;
 
 bool read_strings(const char* parent, std::size_t parent_size, const char* entry, std::size_t entry_size,
                   SpanNumbers& numbers) {
-    std::uint64_t flags = 0;
-    if (parent_size != kParentSize || std::memcmp(parent, "00-", 3) != 0 || parent[35] != '-' || parent[52] != '-' ||
-        !read_hex(parent + 3, 16, numbers.trace_id_high) || !read_hex(parent + 19, 16, numbers.trace_id_low) ||
-        !read_hex(parent + 36, 16, numbers.span_id) || !read_hex(parent + 53, 2, flags) ||
-        !(numbers.trace_id_high || numbers.trace_id_low) || !numbers.span_id) {
+    if (!read_parent(parent, parent_size, numbers) || !(numbers.trace_id_high || numbers.trace_id_low) ||
+        !numbers.span_id) {
         return false;
     }
-    const bool has_entry = entry_size == kEntrySize && std::memcmp(entry, "tango=", 6) == 0;
-    if (entry_size && !has_entry) {
+    SpanNumbers named{};
+    if (entry_size && !read_entry(entry, entry_size, named)) {
         return false;
     }
-    if (!(flags & 1)) {  // cppTango's span is not recorded: the entry names the parent
-        if (!has_entry || entry[22] != '-' || !read_hex(entry + 6, 16, numbers.span_id) ||
-            !read_hex(entry + 23, 2, flags) || !numbers.span_id) {
+    if (!(numbers.flags & 1)) {  // cppTango's span is not recorded: the entry names the parent
+        if (!named.span_id) {
             return false;
         }
+        numbers.span_id = named.span_id;
+        numbers.flags = named.flags;
     }
-    numbers.flags = static_cast<std::uint8_t>(flags & 3);
+    numbers.flags &= 3;
     return true;
 }
 
@@ -89,24 +67,6 @@ Found find_by_idl(const IdlFunctions& idl, SpanNumbers& parent, bool& believed) 
     believed = texts.believed;
     return texts.read ? Found::kByIdl : Found::kNo;
 }
-
-// The two strings that name a span.
-struct SpanTexts {
-    char parent[kParentSize];
-    char entry[kEntrySize];
-
-    explicit SpanTexts(const SpanNumbers& span) {
-        std::memcpy(parent, "00-", 3);
-        char* at = write_hex(write_hex(parent + 3, span.trace_id_high, 16), span.trace_id_low, 16);
-        *at++ = '-';
-        char* const own = at;
-        at = write_hex(at, span.span_id, 16);
-        *at++ = '-';
-        write_hex(at, span.flags & 3U, 2);
-        std::memcpy(entry, "tango=", 6);
-        std::memcpy(entry + 6, own, 19);
-    }
-};
 
 // False with an error set. A scope that cppTango refuses to open carries nothing.
 bool open_scope(const IdlFunctions& idl, Carried& carried, PyObject* name, const SpanNumbers& span) {
