@@ -175,13 +175,27 @@ def test_start_does_not_notice(tmp_path: Path, spans: str) -> None:
 
 
 def test_calls_and_restarts_do_not_notice(receiver: Receiver, tmp_path: Path, spans: str) -> None:
-    """One server, the faults in turn, so that a busy machine is as busy for all of them."""
+    """One server, the faults in turn, so that a busy machine is as busy for all of them.
+
+    What else runs here only ever makes a round slower: a fault is judged by its fastest, and where those are not yet good
+    there are more rounds.
+    """
     calls: dict[str, list[int]] = {fault: [] for fault in FAULTS}
     medians: dict[str, list[int]] = {fault: [] for fault in FAULTS}
     restarts: dict[str, list[int]] = {fault: [] for fault in FAULTS}
+
+    def unnoticed() -> bool:
+        usual, restart = min(medians["none"]), min(restarts["none"])
+        return all(
+            min(medians[fault]) < usual * 1.5 and min(restarts[fault]) < restart * 2 + 20_000_000
+            for fault in FAULTS
+        )
+
     with start_server(tmp_path, 50, variables(receiver, spans)) as server:
         server.call("Go", 200)
-        for _ in range(6):
+        for done in range(24):
+            if done >= 6 and unnoticed():
+                break
             for fault, trouble in FAULTS.items():
                 receiver.fault = trouble
                 times = server.call("Go", 300)
@@ -193,12 +207,10 @@ def test_calls_and_restarts_do_not_notice(receiver: Receiver, tmp_path: Path, sp
         fault: (
             f"p50 {sorted(calls[fault])[len(calls[fault]) // 2] / 1000:.0f} us",
             f"p99 {sorted(calls[fault])[-len(calls[fault]) // 100] / 1000:.0f} us",
+            f"fastest {min(medians[fault]) / 1000:.0f} us, {min(restarts[fault]) / 1e6:.1f} ms",
             f"DevRestart {sorted(restarts[fault])[len(restarts[fault]) // 2] / 1e6:.1f} ms",
         )
         for fault in FAULTS
     }
     print(f"\n{receiver.protocol}, native spans {spans}, {threads} threads: {figures}")
-    usual = min(medians["none"])
-    for fault in FAULTS:
-        assert min(medians[fault]) < usual * 1.5, figures
-        assert min(restarts[fault]) < min(restarts["none"]) * 2 + 20_000_000, figures
+    assert unnoticed(), figures

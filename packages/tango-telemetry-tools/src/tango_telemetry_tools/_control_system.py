@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+from tango_telemetry import environment_variables as env
+
 from ._processes import Program, ProgramError, Programs
 
 DEMO = Path(__file__).parent / "demo"
@@ -18,6 +20,8 @@ LEADER = "demo/leader/1"
 _READY = "Ready to accept request"
 _START_TIMEOUT = 60.0
 _CLIENT_TIMEOUT = 120.0
+# Seconds. Programs give spans up that a busy machine could not write within a second of the exit; the demo's are shown.
+_SHUTDOWN_TIMEOUT = "5"
 _PORT_ATTEMPTS = 5
 
 # Settings of the user's own that would turn the demo into another one. Everything else of OTEL_* and PYTANGO_* stays:
@@ -41,6 +45,7 @@ def create_environment(
         for name, value in inherited.items()
         if not name.startswith("TANGO_") and name not in _NOT_INHERITED
     }
+    environment.setdefault(env.PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT, _SHUTDOWN_TIMEOUT)
     environment.update(telemetry)
     # Nothing is read from the user's ~/.tangorc, nor written to the home. Packages installed with `pip install --user`
     # are found through the home too, so their place is named.
