@@ -325,3 +325,35 @@ def test_a_setting_that_the_sdk_does_not_take(doctor: Doctor) -> None:
     assert [problem["fix"] for problem in found["problems"]] == ["unset OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"]
     assert not found["traces_arrive"]
     assert found["installed"]["configuration"] == "full"
+
+
+@pytest.mark.parametrize(
+    ("environ", "fix"),
+    [
+        ({"OTEL_TRACES_SAMPLER": "alwayson"}, "unset OTEL_TRACES_SAMPLER"),
+        (
+            {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "lots"},
+            "export OTEL_TRACES_SAMPLER_ARG=1",
+        ),
+        ({"OTEL_TRACES_SAMPLER": "parentbased_traceidratio"}, "export OTEL_TRACES_SAMPLER_ARG=1"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "beamline"}, "unset OTEL_RESOURCE_ATTRIBUTES"),
+        ({"OTEL_PROPAGATORS": "tracecontxt,baggage"}, "unset OTEL_PROPAGATORS"),
+        ({"OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "nope"}, "unset OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"),
+    ],
+)
+@pytest.mark.parametrize("native_spans", ["on", "off"])
+def test_a_setting_of_opentelemetrys_that_it_replaces_by_its_default(
+    doctor: Doctor, environ: dict[str, str], fix: str, native_spans: str
+) -> None:
+    found = doctor.json(
+        TANGO_TELEMETRY_ENABLE="on",
+        TANGO_TELEMETRY_TRACES_EXPORTER="file",
+        TANGO_TELEMETRY_TRACES_ENDPOINT=str(doctor.home / "traces"),
+        PYTANGO_TELEMETRY_NATIVE_SPANS=native_spans,
+        **environ,
+    )
+    own = [problem for problem in found["problems"] if "OTEL_" in problem["fix"]]
+    assert [(problem["severity"], problem["fix"]) for problem in own] == [("warning", fix)]
+    name, value = fix.split()[1].partition("=")[0], environ.get(fix.split()[1].partition("=")[0])
+    assert value is None or own[0]["what"].startswith(f"{name}={value}: ")
+    assert found["traces_arrive"]

@@ -238,6 +238,43 @@ def test_the_users_own_tracer_provider_is_used(system: System, motor: str, how: 
     assert find_span(spans, "Motor.read position").parent_span_id == client.span_id
 
 
+BEFORE_THE_FIRST_IMPORT = """
+    import sys
+    import tango
+    import tango_telemetry
+    tracer = tango_telemetry.get_client_tracer()
+    provider = tango_telemetry.create_tracer_provider("my.app")
+    import tango_telemetry_client
+    if "instrument" in sys.argv:
+        tango_telemetry_client.TangoClientInstrumentor().instrument()
+        tracer = tango_telemetry.get_client_tracer()
+    with provider.get_tracer("my.app").start_as_current_span("scan"), tracer.start_as_current_span("step"):
+        tango.DeviceProxy(sys.argv[1]).position
+    print("done")
+"""
+
+
+def test_what_is_made_before_telemetry_is_switched_on_follows_the_settings(
+    system: System, motor: str
+) -> None:
+    system.run_client(BEFORE_THE_FIRST_IMPORT, motor)
+    spans = system.collect()
+    scan, step = find_span(spans, "scan"), find_span(spans, "step")
+    assert (scan.service, step.service) == ("my.app", "pytango.client")
+    assert step.parent_span_id == scan.span_id
+    assert find_span(spans, "read_attribute position").parent_span_id == step.span_id
+    system.clear()
+    ended = system.run_client(BEFORE_THE_FIRST_IMPORT, motor, TANGO_TELEMETRY_ENABLE="")
+    assert ended == "done\n"
+    assert [span.name for span in system.collect()] == ["Motor.read position"]
+    system.clear()
+    system.run_client(BEFORE_THE_FIRST_IMPORT, motor, "instrument", TANGO_TELEMETRY_ENABLE="")
+    spans = system.collect()
+    step = find_span(spans, "step")
+    assert (step.service, step.parent_span_id) == ("pytango.client", "")
+    assert find_span(spans, "read_attribute position").parent_span_id == step.span_id
+
+
 PLAIN_SERVER = SERVER.replace("    import tango_telemetry_server\n", "")
 PLAIN_CLIENT = "    import sys, tango\n    print(tango.DeviceProxy(sys.argv[1]).position)\n"
 

@@ -133,6 +133,38 @@ def test_a_setting_in_a_file_is_taken_out_of_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "others", "fix"),
+    [
+        (
+            "TANGO_TELEMETRY_EXPORTER",
+            {},
+            'export TANGO_TELEMETRY_TRACES_EXPORTER="$TANGO_TELEMETRY_EXPORTER"; unset TANGO_TELEMETRY_EXPORTER',
+        ),
+        (
+            "PYTANGO_TELEMETRY_POLING",
+            {"PYTANGO_TELEMETRY_POLLING": "off"},
+            "unset PYTANGO_TELEMETRY_POLING",
+        ),
+        ("PYTANGO_TELEMETRY_EMIT_KERNEL_SPANS", {}, None),  # PyTango's own
+        ("MY_TANGO_TELEMETRY_DASHBOARD", {}, None),
+        ("TANGO_TELEMETRY_BY_SOMEBODY_ELSE", {}, None),
+    ],
+)
+def test_a_slip_in_a_name(name: str, others: dict[str, str], fix: str | None) -> None:
+    found = look(**{"TANGO_TELEMETRY_ENABLE": "on", name: "console", **others})
+    assert found.traces_arrive
+    assert [(p.severity, p.fix) for p in found.problems] == ([("warning", fix)] if fix else [])
+
+
+def test_a_slip_in_a_file_is_mended_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / ".tangorc"
+    file.write_text("TANGO_TELEMETRY_ENABLE=on\n Tango_telemetry_exporter = console\n")
+    (problem,) = look().problems
+    subprocess.run(problem.fix, shell=True, check=True)
+    assert file.read_text() == "TANGO_TELEMETRY_ENABLE=on\nTANGO_TELEMETRY_TRACES_EXPORTER= console\n"
+
+
+@pytest.mark.parametrize(
     ("exporter", "target", "reason", "fix"),
     [
         ("http", "http://host:4318", "HTTP status 404", "export V=http://host:4318/v1/traces"),

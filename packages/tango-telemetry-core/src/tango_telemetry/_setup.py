@@ -107,7 +107,8 @@ def activate(config: TelemetryConfig | None, tracer_provider: Any) -> bool:
         return False
     if tracer_provider is not None:
         state.tracer_provider = tracer_provider
-        state.reset_tracers()
+    if tracer_provider is not None or not state.active:
+        state.reset_tracers()  # those asked for while nothing was traced may be no-ops
     if not state.active:
         _prepare_context(settings, version)
         if version:

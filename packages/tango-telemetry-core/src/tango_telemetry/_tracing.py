@@ -58,11 +58,12 @@ def create_tracer_provider(
     :param service_name: resource attribute ``service.name``; a device class, or a client's name
     :param service_instance_id: ``service.instance.id``; a device name
     :param extra_resource_attributes: further resource attributes
-    :param endpoints: where its spans go; None: where the settings say
+    :param endpoints: where its spans go; None: where the settings say, which is nowhere while telemetry is off
     :returns: the C++ provider or the SDK's; OpenTelemetry's no-op where its SDK is missing; our stub where the API is
     """
+    config = get_config()
     if endpoints is None:
-        endpoints = state.config.endpoints
+        endpoints = config.endpoints if state.active or config.enabled else ()
     if not _otel.API_AVAILABLE or not endpoints:
         return NoOpTracerProvider()
     try:
@@ -74,7 +75,7 @@ def create_tracer_provider(
                 **(extra_resource_attributes or {}),
             },
             endpoints,
-            state.config,
+            config,
         )
     except MissingPackageError as error:
         warn_once(str(error))
@@ -123,7 +124,7 @@ def call_tracer_provider_factory(
     endpoints: tuple[Endpoint, ...] | None = None,
 ) -> TracerProvider:
     """Make a provider as the user wants it: the one given to ``instrument()``, the factory's, OpenTelemetry's global."""
-    if state.config.enabled is False:  # by `configure()`
+    if get_config().enabled is False:
         return NoOpTracerProvider()
     if state.tracer_provider is not None:
         return state.tracer_provider
@@ -169,6 +170,6 @@ def get_client_tracer() -> Tracer:
     """Give the tracer of client calls made outside devices, named by ``PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME``."""
     tracer = state.client_tracer
     if tracer is None:
-        provider = call_tracer_provider_factory(state.config.client_service_name)
+        provider = call_tracer_provider_factory(get_config().client_service_name)
         tracer = state.client_tracer = provider.get_tracer(CLIENT_SCOPE, VERSION)
     return tracer

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tango_telemetry import Endpoint, TelemetryConfig, create_tracer_provider, get_context_bridge
 from tango_telemetry import environment_variables as env
@@ -12,6 +16,7 @@ from tango_telemetry._setup import activate, deactivate
 from tango_telemetry.bridge import import_native
 
 from .model import Context, Diagnosis
+from .settings import name_variable
 
 _CARRIERS = {
     "pytango": "cppTango's client identification (IDL v6), through PyTango's own binding",
@@ -35,13 +40,16 @@ def look(diagnosis: Diagnosis, config: TelemetryConfig) -> None:
     asked = dataclasses.replace(
         config, enabled=True, patching_disabled=False, endpoints=_quiet(config), problems=()
     )
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, _opentelemetry_lines() as lines:
         warnings.simplefilter("always")
         active = activate(asked, None)
         bridge = get_context_bridge().name
         provider = create_tracer_provider("tango-telemetry doctor", endpoints=_stand_ins(config))
         if active:
             deactivate()
+        _try_propagators(lines)
+    for line in lines:
+        diagnosis.warn(*name_variable(diagnosis, line))
     name, reason = _provider(type(provider).__module__, config)
     refused = name == "none" and bool(config.endpoints) and installed.configuration == "full"
     if refused:
@@ -55,6 +63,34 @@ def look(diagnosis: Diagnosis, config: TelemetryConfig) -> None:
     diagnosis.context = Context(bridge, _bridge_reason(bridge, config), name, reason)
     if bridge == "noop":
         diagnosis.warn("no bridge: each process makes traces of its own", _get_a_bridge(diagnosis, config))
+
+
+@contextmanager
+def _opentelemetry_lines() -> Iterator[list[str]]:
+    """Collect what OpenTelemetry says in its log of a setting that it does not understand; it says so nowhere else."""
+    lines: list[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    logger, handler = logging.getLogger("opentelemetry"), Collect(logging.WARNING)
+    propagate = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate
+
+
+def _try_propagators(lines: list[str]) -> None:
+    """OpenTelemetry's own module for them cannot be imported if there is one that it does not know (API 1.45)."""
+    try:
+        importlib.import_module("opentelemetry.propagate")
+    except ValueError as error:
+        lines[:] = [*(line for line in lines if "propagator" not in line.lower()), str(error)]
 
 
 def _get_a_bridge(diagnosis: Diagnosis, config: TelemetryConfig) -> str:

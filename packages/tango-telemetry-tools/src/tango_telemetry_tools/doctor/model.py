@@ -98,10 +98,20 @@ class Diagnosis:
 
     def unset(self, name: str) -> str:
         """Give the line that takes a setting away, in the shell or in the file where it stands."""
+        file = self._file_of(name)
+        return f"sed -i '/^ *{name} *=/Id' {shlex.quote(file)}" if file else f"unset {name}"
+
+    def rename(self, name: str, meant: str) -> str:
+        """Give the line that gives the value of one variable to another, in the shell or in the file where it stands."""
+        file = self._file_of(name)
+        if file:
+            return f"sed -i 's/^ *{name} *=/{meant}=/I' {shlex.quote(file)}"
+        return f'export {meant}="${name}"; unset {name}'
+
+    def _file_of(self, name: str) -> str:
+        """Give the file where a setting stands, "" for the environment and for what is not set."""
         source = next((setting.source for setting in self.settings if setting.name == name), "environment")
-        if source in ("environment", "default"):
-            return f"unset {name}"
-        return f"sed -i '/^ *{name} *=/Id' {shlex.quote(source)}"
+        return "" if source in ("environment", "default") else source
 
     def error(self, what: str, fix: str) -> None:
         """Note something that keeps traces from arriving."""

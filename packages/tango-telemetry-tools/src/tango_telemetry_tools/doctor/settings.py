@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -40,6 +41,10 @@ _IN_FORCE: Final[Mapping[str, Callable[[TelemetryConfig], Any]]] = {
     env.PYTANGO_TELEMETRY_SPOOL_MAX_BYTES: lambda config: config.pipeline.spool_max_bytes,
     env.PYTANGO_TELEMETRY_QUEUE_MAX_BYTES: lambda config: config.pipeline.max_queue_bytes,
 }
+# Those of PyTango's own tracing besides (10.3.1).
+_OTHERS = frozenset({"PYTANGO_TELEMETRY_EMIT_KERNEL_SPANS"})
+_NAMESAKE = 0.85
+"""How alike two names are, from 0 to 1, for the one to be taken for a slip of the other."""
 _NOT_SHOWN = frozenset({env.PYTANGO_TELEMETRY_HANDED_ON})
 _SECRET = re.compile(r"HEADER|TOKEN|PASSW|SECRET|CREDENTIAL", re.IGNORECASE)
 _SAMPLER, _SAMPLER_ARG = "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"
@@ -126,6 +131,7 @@ def _judge(
     if wanted.traces_per_second == 0:
         name = env.PYTANGO_TELEMETRY_TRACES_PER_SECOND
         diagnosis.error(f"{name}={values[name]}: no trace begins, unless it fails", diagnosis.unset(name))
+    _judge_names(diagnosis, values)
     for problem in dict.fromkeys((*config.problems, *wanted.problems)):
         name = re.split(r"[= :]", problem, maxsplit=1)[0]
         if _NOT_SENT in problem:
@@ -138,6 +144,41 @@ def _judge(
         diagnosis.error(
             "no exporter: spans go nowhere", _fix_exporter(env.TANGO_TELEMETRY_TRACES_EXPORTER, values)
         )
+
+
+def _judge_names(diagnosis: Diagnosis, values: Mapping[str, str]) -> None:
+    """A slip in a name is read by nobody, and nobody says so."""
+    known = set(known_names()) | _NOT_SHOWN | _OTHERS
+    for name in sorted(set(values) - known):
+        if "TANGO" not in name or "TELEMETRY" not in name:
+            continue
+        # Nearest to TANGO_TELEMETRY_EXPORTER is TANGO_TELEMETRY_LOGS_EXPORTER, which is cppTango's own affair.
+        candidates = [other for other in known - _NOT_SHOWN if ("LOG" in other) == ("LOG" in name)]
+        for meant in difflib.get_close_matches(name, candidates, n=1, cutoff=_NAMESAKE):
+            fix = diagnosis.unset(name) if meant in values else diagnosis.rename(name, meant)
+            diagnosis.warn(f"{name} is not a variable that anything reads; {meant} is", fix)
+
+
+def name_variable(diagnosis: Diagnosis, text: str) -> tuple[str, str]:
+    """Give what OpenTelemetry says of a setting with the variable in front, and the line to type.
+
+    It names some of them, without ``OTEL_``, and of others only the value.
+    """
+    own = {setting.name: setting.value for setting in diagnosis.settings if setting.name.startswith("OTEL_")}
+    by_name = (
+        name
+        for name in sorted({*own, _SAMPLER_ARG}, key=len, reverse=True)
+        if name.removeprefix("OTEL_") in text
+    )
+    by_value = (
+        name
+        for name, value in own.items()
+        if any(part.strip() and part.strip().lower() in text.lower() for part in value.split(","))
+    )
+    for name in (*by_name, *by_value):
+        fix = f"export {name}=1" if name == _SAMPLER_ARG else diagnosis.unset(name)
+        return f"{name}={own[name]}: {text}" if name in own else text, fix
+    return text, "printenv | grep ^OTEL_"
 
 
 def _samples_nothing(values: Mapping[str, str]) -> bool:
