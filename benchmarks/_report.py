@@ -27,10 +27,11 @@ def print_blocks(stacks: Sequence[Stack], blocks: Blocks) -> None:
         rows = [flatten(blocks[stack.name][call]) for call in CALLS]
         cells = "".join(f"{statistics.median(row):10.0f} ({min(row):5.0f})" for row in rows)
         own, error = added(blocks, stack.name), standard_error(added_by_farm(blocks, stack.name))
-        print(f"{stack.label:26}{cells}{own:8.0f}{own / builtin:8.3f}{error / builtin:7.3f}")
+        spread = f"{error / builtin:.3f}" if len(farms) > 1 else "-"
+        print(f"{stack.label:26}{cells}{own:8.0f}{own / builtin:8.3f}{spread:>7}")
     print(
         f"added: the sum over {', '.join(BOTH_SIDES)}, against PyTango untouched; ratio: to the built-in's, "
-        "and its standard error over the starts."
+        "and its standard error over the starts, where there are several."
     )
     print("\nThe same ratio by call:")
     print(f"{'':26}" + "".join(f"{call:>18}" for call in CALLS))
