@@ -183,6 +183,8 @@ class System:
             "PYTANGO_TELEMETRY_NATIVE_SPANS": os.environ.get("TANGO_TELEMETRY_TEST_NATIVE_SPANS", ""),
             "PYTANGO_TELEMETRY_NATIVE_CALLS": os.environ.get("TANGO_TELEMETRY_TEST_NATIVE_SPANS", ""),
             "PYTANGO_TELEMETRY_RAISE_INTERNAL_ERRORS": "on",
+            # How soon a process ends is not asked here, and on a busy machine a second is not enough for all spans.
+            "PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT": "20",
             "HOME": str(self.folder),
             "PYTHONUNBUFFERED": "1",
             **environment,
@@ -308,6 +310,7 @@ class System:
                 f"{path.name} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}"
             )
         assert "internal error" not in result.stderr, result.stderr
+        assert "not delivered before exit" not in result.stderr, result.stderr
         return result.stdout
 
     def start_client(self, script: str | Path, *arguments: str, **environment: str) -> Program:
