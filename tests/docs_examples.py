@@ -208,6 +208,7 @@ class Page:
             "TANGO_TELEMETRY_ENABLE": "on",
             "TANGO_TELEMETRY_TRACES_EXPORTER": "file",
             "TANGO_TELEMETRY_TRACES_ENDPOINT": str(self.spans),
+            "PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT": "20",
             "PYTANGO_TELEMETRY_RAISE_INTERNAL_ERRORS": "on",
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",

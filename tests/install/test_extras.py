@@ -80,6 +80,7 @@ def on(environment: Environment, tmp_path: Path) -> Run:
         TANGO_TELEMETRY_ENABLE="on",
         TANGO_TELEMETRY_TRACES_EXPORTER="file",
         TANGO_TELEMETRY_TRACES_ENDPOINT=str(tmp_path / "traces"),
+        PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT="20",
     )
 
 
