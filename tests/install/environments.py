@@ -10,7 +10,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PURE = (".", *(f"packages/tango-telemetry-{name}" for name in ("core", "client", "server")))
+PURE = (".", *(f"packages/tango-telemetry-{name}" for name in ("core", "client", "server", "tools")))
 NATIVE = ROOT / "packages/tango-telemetry-native"
 
 
@@ -50,6 +50,14 @@ class Environment:
 
     def install(self, extra: str) -> None:
         """Type what the documentation says. Extras only add, so they are installed one after the other."""
+        self._install(extra)
+        self.extra = extra
+
+    def install_tools(self) -> None:
+        """Install the command `tango-telemetry`, which is no configuration of its own."""
+        self._install("tools")
+
+    def _install(self, extra: str) -> None:
         run_pip(
             "install",
             "--no-compile",
@@ -60,7 +68,6 @@ class Environment:
             f"tango-telemetry[{extra}]",
             python=self.python,
         )
-        self.extra = extra
 
     def variables(self, **more: str) -> dict[str, str]:
         """The environment of a process that sees nothing of this repository."""

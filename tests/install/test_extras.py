@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from environments import Environment
+from receiver import Receiver
 from support import Server, find_free_port
 
 HERE = Path(__file__).parent
@@ -139,3 +140,38 @@ def test_off(environment: Environment, tmp_path: Path) -> None:
     assert run.results["here"] == run.results["passed"] == ""
     assert run.warnings == {"client": [], "server": []}
     assert run.spans() == []
+
+
+def test_the_doctors_verdict(environment: Environment, tmp_path: Path) -> None:
+    environment.install_tools()
+    with Receiver("http") as receiver:
+        silent = f"http://127.0.0.1:{find_free_port()}/v1/traces"
+        for endpoint, reachable in ((receiver.endpoint, True), (silent, False)):
+            done = subprocess.run(
+                [str(environment.python.parent / "tango-telemetry"), "doctor", "--json"],
+                cwd=tmp_path,
+                env=environment.variables(
+                    HOME=str(tmp_path),
+                    TANGO_TELEMETRY_ENABLE="on",
+                    TANGO_TELEMETRY_TRACES_EXPORTER="http",
+                    TANGO_TELEMETRY_TRACES_ENDPOINT=endpoint,
+                ),
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            found = json.loads(done.stdout)
+            arrive = environment.extra == "full" and reachable
+            assert (done.returncode, found["traces_arrive"]) == (0 if arrive else 1, arrive), done.stderr
+            assert found["installed"]["configuration"] == environment.extra
+            lines = [problem["fix"] for problem in found["problems"] if problem["severity"] == "error"]
+            if environment.extra != "full":
+                assert lines == ['pip install "tango-telemetry[full]"']
+            elif reachable:
+                assert lines == []
+            else:
+                (line,) = lines
+                assert line.startswith("nc -vz 127.0.0.1 ")
+        delivered = ["tango-telemetry doctor"] if environment.extra == "full" else []
+        assert [span.name for span in receiver.spans] == delivered
