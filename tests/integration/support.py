@@ -185,8 +185,11 @@ class System:
             "PYTANGO_TELEMETRY_RAISE_INTERNAL_ERRORS": "on",
             # How soon a process ends is not asked here, and on a busy machine a second is not enough for all spans.
             "PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT": "20",
+            # cppTango waits 3 s for a new connection. What stalls this machine for longer is not examined here either.
+            "TANGOconnectTimeout": "20000",
             "HOME": str(self.folder),
             "PYTHONUNBUFFERED": "1",
+            "PYTHONFAULTHANDLER": "1",
             **environment,
         }
         self._scripts = 0
@@ -363,13 +366,18 @@ class System:
         return spans
 
     def close(self) -> None:
-        """Stop everything."""
+        """Stop everything; RuntimeError with its output if a server had ended by itself."""
+        dead = [server for server in self.servers if server.process.poll() is not None]
         for client in self._clients:
             client.kill()
         for server in reversed(list(self.servers)):
             self.stop_server(server)
         self.receiver.close()
         self._folder.cleanup()
+        for server in dead:
+            raise RuntimeError(
+                f"{server.process.args!r} had ended with {server.process.returncode}:\n{server.output}"
+            )
 
     def __enter__(self) -> System:
         return self
