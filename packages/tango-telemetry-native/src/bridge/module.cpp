@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
 //
 // The extension module _bridge. Policy (what to bind to, when, what to say when it is missing) is in Python.
+#include "events.h"
 #include "giop.h"
 #include "python_face.h"
 
@@ -9,6 +10,7 @@ namespace {
 
 void after_fork_in_child() {
     giop::after_fork_in_child();
+    events::after_fork_in_child();
     keep_idl6_interfaces();
 }
 
@@ -25,5 +27,6 @@ PYBIND11_MODULE(_bridge, m) {
     m.attr("ABI_VERSION") = 4;
     add_giop(m);
     add_idl6(m);
+    add_events(m);
     m.def("after_fork_in_child", &after_fork_in_child);
 }
