@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
 //
-// Fuzzes the parser of GIOP service contexts, compiled alone.
+// Fuzzes the parsers of GIOP service contexts and of event frames, compiled alone.
 //
 //   clang++ -g -O1 -std=c++17 -fsanitize=fuzzer,address,undefined -I BRIDGE fuzz_wire.cpp -o fuzz && ./fuzz corpus
 //   g++ -g -O1 -std=c++17 -DSTANDALONE -fsanitize=address,undefined -I BRIDGE fuzz_wire.cpp -o fuzz
 //   ./fuzz SECONDS SEED corpus/*
+#include "event_frame.h"
 #include "wire.h"
 
 #include <cstdio>
@@ -22,6 +23,20 @@ void require(bool condition, const char *what) {
     }
 }
 
+// An event's second frame: what was read can be written, and read again as the same.
+void check_event_frame(const unsigned char *data, std::size_t size) {
+    namespace event_frame = tango_telemetry::event_frame;
+    tango_telemetry::SpanNumbers span{};
+    if(!event_frame::decode(data, size, span)) {
+        return;
+    }
+    require(size == event_frame::size, "only a whole frame is read");
+    unsigned char frame[event_frame::size];
+    event_frame::encode(frame, data[0], span);
+    frame[event_frame::size - 1] = data[event_frame::size - 1]; // of the flags only two bits are kept
+    require(std::memcmp(frame, data, sizeof frame) == 0, "what was read is written again");
+}
+
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char *data, std::size_t size) {
@@ -30,6 +45,7 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char *data, std::size_t siz
     if(size != 0) {
         std::memcpy(exact.get(), data, size);
     }
+    check_event_frame(exact.get(), size);
     auto context = std::make_unique<wire::TraceContext>(); // on the heap for the same reason
     const auto verdict = wire::parse(exact.get(), size, *context);
     const bool good = verdict == wire::Verdict::ok || verdict == wire::Verdict::tracestate_dropped;

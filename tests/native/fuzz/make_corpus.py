@@ -50,6 +50,9 @@ CORPUS = {
     "bad_byte_order": b"\2" + payload()[1:],
     "truncated": payload()[:40],
     "one_byte": b"\1",
+    "event_frame": b"\1TTRC\1" + bytes(range(1, 26)),
+    "event_frame_of_zeros": b"\0TTRC\1" + bytes(25),
+    "event_frame_of_a_later_version": b"\1TTRC\2" + bytes(range(1, 40)),
 }
 
 
