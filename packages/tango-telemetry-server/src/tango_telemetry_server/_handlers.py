@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from types import CoroutineType, GeneratorType
+from types import CodeType, CoroutineType, GeneratorType
 from typing import Any, NamedTuple
 
 from tango_telemetry import semantic_conventions as names
@@ -39,7 +39,7 @@ from tango_telemetry_server._client_ident import (
 from tango_telemetry_server._device import get_device_telemetry, switch
 from tango_telemetry_server._results import Check
 
-__all__ = ["Handler", "hooks", "is_traced", "wrap_handler"]
+__all__ = ["Handler", "get_original", "hooks", "is_traced", "mark", "wrap_handler", "wrap_shared"]
 
 hooks = Hooks()
 """The hooks given to the server instrumentor."""
@@ -47,6 +47,8 @@ hooks = Hooks()
 _SERVER = SpanKind.SERVER
 _INTERNAL = SpanKind.INTERNAL
 _WITH_ARGUMENTS = ("command", "write_attribute", "write_pipe")
+_LAYERS = 64
+"""Wrappers that are looked behind for the user's function."""
 _LIFECYCLE = ("init_device", "delete_device", "server_init_hook", "initialize_dynamic_attributes")
 
 current_handler: ContextVar[Any] = ContextVar("tango_telemetry_current_handler", default=None)
@@ -69,19 +71,39 @@ class Handler(NamedTuple):
     check: Check | None = None
 
 
-def is_traced(function: Any) -> bool:
-    """Whether ``function`` is one of our wrappers already."""
-    return hasattr(function, "__tango_telemetry__")
+class _Mark:
+    """What a traced function of ours is known by: a tool that wraps it copies the mark, and is not ``function``."""
+
+    __slots__ = ("function", "handler", "original")
+
+    def __init__(self, function: Any, handler: Handler, original: Any) -> None:
+        self.function = function
+        self.handler = handler
+        self.original = original
 
 
-def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[..., Any]:
-    """Give ``function``, called with the device first, with a server span around each request."""
+def get_original(function: Any) -> Any:
+    """Give what one of our traced functions calls; None for any other function."""
+    mark = getattr(function, "__tango_telemetry__", None)
+    return mark.original if type(mark) is _Mark and mark.function is function else None
+
+
+def is_traced(function: Any, handler: Handler) -> bool:
+    """Whether ``function`` is exactly one of ours, and for the same handler."""
+    mark = getattr(function, "__tango_telemetry__", None)
+    return type(mark) is _Mark and mark.function is function and mark.handler[:5] == handler[:5]
+
+
+def wrap_handler(function: Callable[..., Any], handler: Handler, original: Any = None) -> Callable[..., Any]:
+    """Give ``function``, called with the device first, with a server span around each request.
+
+    :param original: what the traced function stands for, whose name and marks it is given; None: ``function``
+    """
     begin = _Begin(function, handler).quick.begin
     check = handler.check
 
     # `self` is an argument of its own: pybind11 looks for it in the frame that calls a method of a C++ base class (10.3.1).
-    @functools.wraps(function)
-    def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def traced(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         call = begin(self, args)
         if call is None:
             return function(self, *args, **kwargs)
@@ -103,8 +125,46 @@ def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[...
         call.end()
         return result
 
-    traced.__tango_telemetry__ = handler  # type: ignore[attr-defined]
-    return traced
+    made: Callable[..., Any] = traced
+    if inspect.iscoroutinefunction(function):
+        # PyTango and users ask what a method is before they call it.
+        async def traced_coroutine(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            return await traced(self, *args, **kwargs)
+
+        made = traced_coroutine
+    return mark(made, handler, function if original is None else original)
+
+
+def wrap_shared(
+    function: Callable[..., Any], handlers: Sequence[Handler], other: Handler, original: Any
+) -> Callable[..., Any]:
+    """As :func:`wrap_handler`, for a method that serves several attributes: each request says which one it is for.
+
+    :param other: the handler of a request that does not say it
+    """
+    by_name: dict[Any, Callable[..., Any]] = {
+        handler.name.lower(): wrap_handler(function, handler) for handler in reversed(handlers)
+    }
+    without_name = wrap_handler(function, other)
+
+    def traced(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        name = guarded(_attribute_name, args)
+        return by_name.get(name, without_name)(self, *args, **kwargs)
+
+    return mark(traced, other, original)
+
+
+def _attribute_name(args: tuple[Any, ...]) -> str | None:
+    """The attribute that cppTango has read or written: its object is the argument."""
+    get_name = getattr(args[0], "get_name", None) if args else None
+    return None if get_name is None else get_name().lower()
+
+
+def mark(made: Any, handler: Handler, original: Any) -> Callable[..., Any]:
+    """Give a function of ours the name and marks of what it stands for, and what it is known by."""
+    functools.update_wrapper(made, original)
+    made.__tango_telemetry__ = _Mark(made, handler, original)
+    return made  # type: ignore[no-any-return]
 
 
 def _in_span(call: HandlerCall, coroutine: CoroutineType[Any, Any, Any]) -> CoroutineType[Any, Any, Any]:
@@ -130,6 +190,19 @@ async def _finish(call: HandlerCall, coroutine: CoroutineType[Any, Any, Any]) ->
         raise
     call.end()
     return result
+
+
+def _find_code(function: Any) -> Any:
+    """Give the code object of the user's function, behind decorators, partials and methods; None if it has none."""
+    for _ in range(_LAYERS):
+        inner = getattr(function, "__wrapped__", None)
+        if inner is None and isinstance(function, (functools.partial, functools.partialmethod)):
+            inner = function.func
+        if inner is None:
+            break
+        function = inner
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    return code if isinstance(code, CodeType) else None
 
 
 class HandlerCall(TracedCall):
@@ -173,7 +246,7 @@ class _Begin:
         self.handler = handler
         self.key = id(self)
         self.lifecycle = handler.title in _LIFECYCLE
-        code = getattr(inspect.unwrap(function), "__code__", None)
+        code = _find_code(function)
         self.code = code
         self.line = code.co_firstlineno if code is not None else 0
         known = known_clients if tells_clients() else None
