@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import reprlib
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry._otel import Span
+from tango_telemetry._texts import cut, describe
 
 __all__ = ["record_arguments"]
 
@@ -15,16 +16,19 @@ LIMIT = 256
 """Characters that are kept of one argument."""
 MOST = 16
 """Arguments that are kept of one call."""
-
-_repr = reprlib.Repr()
-_repr.maxstring = _repr.maxother = _repr.maxlong = LIMIT
-_repr.maxlist = _repr.maxtuple = _repr.maxarray = _repr.maxdict = _repr.maxset = 32
+_CONVERTED = 4096
+"""Values of a write that PyTango is asked for: each request for them makes a copy of them all."""
 
 
 def _describe(value: Any) -> str:
     # A write handler is given cppTango's WAttribute, which holds the value.
-    read = getattr(value, "get_write_value", None)
-    return _repr.repr(read() if callable(read) else value)[:LIMIT]
+    read = getattr(type(value), "get_write_value", None)
+    if read is not None:
+        length = value.get_write_value_length()
+        if length > _CONVERTED:
+            return f"<{length} values>"
+        value = read(value)
+    return describe(value, LIMIT)
 
 
 def record_arguments(span: Span, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
@@ -32,7 +36,6 @@ def record_arguments(span: Span, args: Sequence[Any], kwargs: Mapping[str, Any])
     if not span.is_recording() or not (args or kwargs):
         return
     texts = [_describe(value) for value in args[:MOST]]
-    texts += [
-        f"{name}={_describe(value)}"[:LIMIT] for name, value in list(kwargs.items())[: MOST - len(texts)]
-    ]
+    for name, value in itertools.islice(kwargs.items(), MOST - len(texts)):
+        texts.append(cut(f"{name}={_describe(value)}", LIMIT))
     span.set_attribute(names.TANGO_ARGUMENTS, texts)

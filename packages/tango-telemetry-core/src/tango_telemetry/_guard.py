@@ -13,20 +13,32 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
+from tango_telemetry._texts import exception_message, exception_stacktrace, type_name
+
 _T = TypeVar("_T")
 
 RAISE_INTERNAL_ERRORS = "PYTANGO_TELEMETRY_RAISE_INTERNAL_ERRORS"
 """Environment variable: ``on`` raises internal errors again after logging them. For the tests of this product."""
 
 _logger = logging.getLogger("tango_telemetry")
-_seen: set[tuple[str, str, int]] = set()
+_seen: set[tuple[str, str, str, int]] = set()
 _MAX_SEEN = 256
+_TEXT = 1024
+
+
+def _place_of(error: BaseException) -> tuple[str, int]:
+    """The file and line where an error arose: the innermost of its traceback."""
+    trace = error.__traceback__
+    if trace is None:
+        return "", 0
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace.tb_frame.f_code.co_filename, trace.tb_lineno
 
 
 def _first_time(where: str, error: BaseException) -> bool:
-    """Whether this error, from this line, is new: the same defect at each span must not fill a log."""
-    line = error.__traceback__.tb_lineno if error.__traceback__ is not None else 0
-    key = (where, type(error).__name__, line)
+    """Whether this error, from this place, is new: the same defect at each span must not fill a log."""
+    key = (where, type_name(type(error)), *_place_of(error))
     if key in _seen or len(_seen) >= _MAX_SEEN:
         return False
     _seen.add(key)
@@ -64,7 +76,10 @@ class log_internal_error:  # noqa: N801 - reads as a verb where it is used
             return False
         if _first_time(self._where, error):
             what = "error" if self._foreign else "internal error"
-            _logger.error("tango-telemetry: %s while %s: %r", what, self._where, error, exc_info=error)
+            # The error may be the user's, whose text may fail or be huge: the logger is given texts, and not the error.
+            name, text = type_name(type(error)), exception_message(error, _TEXT)
+            trace = exception_stacktrace(error, _TEXT).rstrip("\n")
+            _logger.error("tango-telemetry: %s while %s: %s: %s\n%s", what, self._where, name, text, trace)
         return self._foreign or os.environ.get(RAISE_INTERNAL_ERRORS, "").lower() not in ("on", "1", "true")
 
 
