@@ -19,6 +19,7 @@ from tango_telemetry.instrumentation import (
     call_site,
     caller_of_tango,
     current_tracer,
+    get_call_tracer,
     get_client_tracer,
     get_current,
     get_current_span,
@@ -146,7 +147,7 @@ class CallBeginning:
         if frame is None:  # in a pool thread: the call was made elsewhere
             frame = site = call_site.get()
         attributes, own = self._attributes(subject, name, args, kwargs, frame)
-        tracer = current_tracer.get() or get_client_tracer()
+        tracer = get_call_tracer(context)
         title = self.method if name is None else f"{self.method} {name}"
         if not_traced(context, attributes, "DataBase" if self.owner == "Database" else ""):
             tracer = pass_through_tracer()

@@ -48,7 +48,7 @@ class QuickBeginning:
         kind: SpanKind,
         attributes: Mapping[str, Any],
         tracer: Tracer,
-        handler: tuple[Any, str] | None = None,
+        handler: tuple[Any, ...] | None = None,
         checks_topic: bool = False,
     ) -> None:
         """Keep what is known of the calls that are made at ``place`` for a proxy or device.

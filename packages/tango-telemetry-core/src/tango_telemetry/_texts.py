@@ -7,6 +7,7 @@ before it is made and not after.
 
 from __future__ import annotations
 
+import builtins
 import enum
 import itertools
 import traceback
@@ -20,6 +21,7 @@ __all__ = ["cut", "describe", "exception_message", "exception_stacktrace", "type
 _ITEMS = 32
 _DEPTH = 4
 _DIGITS = 1024
+_PARTS = 8
 _FRAMES = 64
 _CHAIN = 16
 _FAILED = "<exception str() failed>"
@@ -33,6 +35,7 @@ _cause_of: Callable[[BaseException], BaseException | None] = vars(BaseException)
 _context_of: Callable[[BaseException], BaseException | None] = vars(BaseException)["__context__"].__get__
 _suppresses: Callable[[BaseException], bool] = vars(BaseException)["__suppress_context__"].__get__
 _traceback_of: Callable[[BaseException], TracebackType | None] = vars(BaseException)["__traceback__"].__get__
+_GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())  # Python >= 3.11
 _PLAIN_STR = vars(BaseException)["__str__"]
 
 
@@ -169,7 +172,7 @@ def _describe_numpy(value: Any, limit: int, depth: int) -> str:
         if value.ndim == 0 or value.size > _ITEMS or value.ndim > 1:
             first = [_describe(item, limit, depth - 1) for item in value.flat[:3].tolist()]
             more = ", ..." if value.size > len(first) else ""
-            return f"array([{', '.join(first)}{more}], shape={value.shape}, dtype={value.dtype})"
+            return f"array([{', '.join(first)}{more}], shape={value.shape}, dtype={value.dtype.str!r})"
         return f"array({_describe(value.tolist(), limit, depth - 1)})"
     item = getattr(value, "item", None)
     if item is None or not isinstance(getattr(value, "nbytes", None), int) or value.nbytes > 64:
@@ -183,6 +186,12 @@ def _is_small(value: Any) -> bool:
     kind = type(value)
     if kind is str or kind is bytes:
         return len(value) <= _DIGITS
+    if kind is tuple:
+        return (
+            len(value) <= _PARTS
+            and not any(type(part) is tuple for part in value)
+            and all(map(_is_small, value))
+        )
     return value is None or kind is bool or kind is float or (kind is int and value.bit_length() <= _DIGITS)
 
 
@@ -197,12 +206,17 @@ def exception_message(error: BaseException, limit: int) -> str:
         return _FAILED
 
 
+def _writer_of(value: Any) -> type:
+    """The class whose ``__str__`` makes the text of a value."""
+    return next(cls for cls in type(value).__mro__ if "__str__" in vars(cls))
+
+
 def _message(error: BaseException, limit: int, depth: int = _DEPTH) -> str:
     args = _args_of(error)
-    written_by = next(cls for cls in type(error).__mro__ if "__str__" in vars(cls))
+    written_by = _writer_of(error)
     if _module_of(written_by) != "builtins":
         return cut(str(error), limit)
-    if written_by.__name__ == "BaseExceptionGroup":
+    if isinstance(error, _GROUP):
         return _group_message(error, limit)
     if all(map(_is_small, args)):
         return cut(str(error), limit)
@@ -213,8 +227,7 @@ def _message(error: BaseException, limit: int, depth: int = _DEPTH) -> str:
         return cut(value, limit)
     if isinstance(value, BaseException):
         return _message(value, limit, depth - 1) if depth else type_name(type(value))
-    own = next(cls for cls in type(value).__mro__ if "__str__" in vars(cls))
-    written_in_python = type(vars(own)["__str__"]) is FunctionType
+    written_in_python = type(vars(_writer_of(value))["__str__"]) is FunctionType
     return cut(str(value), limit) if written_in_python else describe(value, limit)
 
 
@@ -256,8 +269,11 @@ def _related(error: BaseException) -> Iterator[BaseException]:
 def _is_plain(error: BaseException, limit: int) -> bool:
     notes = getattr(error, "__notes__", ())
     trace = _traceback_of(error)
+    args = _args_of(error)
+    cheap = all(map(_is_small, args)) or _module_of(_writer_of(error)) != "builtins"
     return (
-        len(exception_message(error, limit + 1)) <= limit
+        (cheap or isinstance(error, _GROUP))
+        and len(exception_message(error, limit + 1)) <= limit
         and isinstance(notes, (list, tuple))
         and len(notes) <= _ITEMS
         and all(isinstance(note, str) and len(note) <= limit for note in notes)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from tango_telemetry import _otel, _sdk
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry._config import Endpoint
-from tango_telemetry._otel import NoOpTracerProvider, Tracer, TracerProvider
+from tango_telemetry._otel import Context, NoOpTracerProvider, Tracer, TracerProvider
 from tango_telemetry._otel_sdk import MissingPackageError
 from tango_telemetry._state import get_config, state, warn_once
 
@@ -33,6 +33,33 @@ SERVER_SCOPE = "tango_telemetry.server"
 
 current_tracer: ContextVar[Tracer | None] = ContextVar("tango_telemetry_current_tracer", default=None)
 """The tracer of the device whose handler is running in this context, None outside devices."""
+
+
+_OWNER = "tango-telemetry-owner"
+"""The key in OpenTelemetry's context of whoever the calls that are made in it belong to. The native package reads it too."""
+
+
+class Owner(Protocol):
+    """Whose calls they are: a device, or nobody where they are not traced. Its tracer may change meanwhile."""
+
+    tracer: Tracer
+
+
+def with_owner(context: Context, owner: Owner) -> Context:
+    """Give a context in which calls belong to ``owner``, wherever a tool of OpenTelemetry's carries it.
+
+    :data:`current_tracer` does not travel with it: such tools carry OpenTelemetry's context, and no other variable.
+    """
+    return _otel.set_value(_OWNER, owner, context)
+
+
+def get_call_tracer(context: Context) -> Tracer:
+    """Give the tracer of a call that is made in a context: that of the device it is made for, else the clients'."""
+    tracer = current_tracer.get()
+    if tracer is None and context:
+        owner: Any = context.get(_OWNER)
+        tracer = None if owner is None else owner.tracer
+    return tracer or get_client_tracer()
 
 
 class TracerProviderFactory(Protocol):

@@ -43,7 +43,9 @@ from tango_telemetry._tracing import (
     VERSION,
     call_tracer_provider_factory,
     current_tracer,
+    get_call_tracer,
     get_client_tracer,
+    with_owner,
 )
 from tango_telemetry.propagation import extract_baggage, inject_with_baggage
 
@@ -73,6 +75,7 @@ __all__ = [
     "code_attributes",
     "current_tracer",
     "force_tracing_needed",
+    "get_call_tracer",
     "get_client_tracer",
     "get_current",
     "get_current_span",
@@ -92,6 +95,7 @@ __all__ = [
     "suppressed",
     "thread_attributes",
     "with_incoming_context",
+    "with_owner",
 ]
 
 _SUPPRESS = _otel.suppress_key()

@@ -46,9 +46,9 @@ Ref find_caller(ModuleState& state, PyObject* modules) {
     return Ref();
 }
 
-// The span in a context that holds nothing else; false if it holds more, or something strange.
-bool read_context(ModuleState& state, PyObject* context, PyObject*& span) {
-    span = nullptr;
+// The span in a context that holds nothing else but whose call it is; false if it holds more, or something strange.
+bool read_context(ModuleState& state, PyObject* context, PyObject*& span, PyObject*& owner) {
+    span = owner = nullptr;
     if (!context) {
         return true;
     }
@@ -56,10 +56,11 @@ bool read_context(ModuleState& state, PyObject* context, PyObject*& span) {
         return false;
     }
     const Py_ssize_t size = PyDict_GET_SIZE(context);
-    if (size == 1) {
+    if (size == 1 || size == 2) {
         span = PyDict_GetItemWithError(context, state.span_key);
+        owner = PyErr_Occurred() ? nullptr : PyDict_GetItemWithError(context, state.k_owner);
     }
-    return size == 0 || span;
+    return !PyErr_Occurred() && size == (span ? 1 : 0) + (owner ? 1 : 0);
 }
 
 PyObject* choose_tracer(PyObject* device_tracer, const PlanObject* plan) {
@@ -110,8 +111,8 @@ Ref begin_usual_client(BeginningObject* self, ModuleState& state, PyObject* args
         return Ref();
     }
     Ref context = get_variable(state.context_variable);
-    PyObject* parent;
-    if (!read_context(state, context.get(), parent)) {
+    PyObject *parent, *owner;
+    if (!read_context(state, context.get(), parent, owner)) {
         return Ref();
     }
     Ref active = get_variable(self->variable);
@@ -122,7 +123,8 @@ Ref begin_usual_client(BeginningObject* self, ModuleState& state, PyObject* args
         return Ref::borrow(Py_None);  // part of the call that is being made
     }
     Ref device_tracer = get_variable(self->tracer_variable);
-    if (!device_tracer) {
+    // Without a tracer in this context but with an owner: a tool of OpenTelemetry's has carried the context here.
+    if (!device_tracer || (owner && device_tracer.get() == Py_None)) {
         return Ref();
     }
     Ref span = start_dropped(self, state, subject, name, device_tracer.get(), context.get());

@@ -83,7 +83,10 @@ Ref begin_usual_handler(BeginningObject* self, ModuleState& state, PyObject* dev
         return Ref();
     }
     PyObject* const pairs[] = {self->tracer_variable, plan->tracer, self->variable, plan->handler};
-    Ref call(create_call(self->module, span.get(), context.get(), pairs, 2));
+    // The third of a handler is the context that says whose calls are made in it.
+    const bool has_context = PyTuple_CheckExact(plan->handler) && PyTuple_GET_SIZE(plan->handler) > 2;
+    PyObject* const around = has_context ? PyTuple_GET_ITEM(plan->handler, 2) : context.get();
+    Ref call(create_call(self->module, span.get(), around, pairs, 2));
     bool failed = false;
     if (call && is_recording(state, span.get(), failed)) {
         failed = !record_client(self, state, device, span.get(), found);

@@ -45,6 +45,7 @@ bool intern_names(ModuleState& state) {
         {&state.s_check_topic, "_check_telemetry_topic"},
         {&state.k_plans, "_tango_telemetry_plans"},
         {&state.k_user, "user"},
+        {&state.k_owner, "tango-telemetry-owner"},  // as in tango_telemetry._tracing
         {&state.k_exception_type, "exception.type"},
         {&state.k_exception_message, "exception.message"},
         {&state.k_exception_stacktrace, "exception.stacktrace"},
@@ -67,6 +68,7 @@ bool intern_names(ModuleState& state) {
     X(s_check_topic)          \
     X(k_plans)                \
     X(k_user)                 \
+    X(k_owner)                \
     X(carrier_bridge)         \
     X(record_failure)         \
     X(is_omni_thread)         \

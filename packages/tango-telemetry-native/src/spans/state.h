@@ -103,6 +103,7 @@ struct ModuleState {
     PyObject* s_check_topic;
     PyObject* k_plans;
     PyObject* k_user;
+    PyObject* k_owner;
     PyObject* k_exception_type;
     PyObject* k_exception_message;
     PyObject* k_exception_stacktrace;

@@ -16,12 +16,14 @@ from tango_telemetry.instrumentation import (
     SERVER_SCOPE,
     VERSION,
     CallSites,
+    Context,
     call_tracer_provider_factory,
     guarded,
     no_op_tracer,
     no_op_tracer_provider,
     pass_through_tracer,
     state,
+    with_owner,
 )
 
 from tango_telemetry_server._follow import CppTangoState, follow_endpoints, read_cpptango
@@ -57,6 +59,10 @@ class DeviceTelemetry:
         self.endpoints: tuple[Endpoint, ...] | None = None
         self.sites = CallSites()
         self.tracer: Tracer = pass_through_tracer()
+        self.context = with_owner(Context(), self)
+        """What the calls of this device's handlers are made in, wherever it is carried."""
+        self.waits = False
+        """Whether the spans of its hooks wait until it is known what the request is for."""
         self.provider: TracerProvider | None = None
         self.generation = -1
         # Whether the topics of this device can have changed: cppTango 10.3.1 says nothing when they do.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from types import CodeType, CoroutineType, GeneratorType
@@ -11,10 +13,12 @@ from typing import Any, NamedTuple
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
+    Context,
     Hooks,
     QuickBeginning,
     SpanKind,
     TracedCall,
+    Tracer,
     active_client_span,
     code_attributes,
     current_tracer,
@@ -24,9 +28,11 @@ from tango_telemetry.instrumentation import (
     not_traced,
     pass_through_tracer,
     record_arguments,
+    record_failure,
     state,
     thread_attributes,
     with_incoming_context,
+    with_owner,
 )
 
 from tango_telemetry_server._client_ident import (
@@ -49,6 +55,8 @@ _INTERNAL = SpanKind.INTERNAL
 _WITH_ARGUMENTS = ("command", "write_attribute", "write_pipe")
 _LAYERS = 64
 """Wrappers that are looked behind for the user's function."""
+_FIRST_HOOK = "always_executed_hook"
+"""What cppTango calls first for each request."""
 _LIFECYCLE = ("init_device", "delete_device", "server_init_hook", "initialize_dynamic_attributes")
 
 current_handler: ContextVar[Any] = ContextVar("tango_telemetry_current_handler", default=None)
@@ -209,6 +217,7 @@ class HandlerCall(TracedCall):
     """A server span; while it is current, the device's tracer makes the spans of client calls.
 
     ``direct`` says that another handler of the device called this one in Python, so that no result goes to cppTango.
+    ``calls`` makes the spans of client calls; None: ``tracer``.
     """
 
     __slots__ = ("direct",)
@@ -219,11 +228,12 @@ class HandlerCall(TracedCall):
         title: str,
         kind: SpanKind,
         attributes: Mapping[str, Any],
-        context: Any,
-        handler: tuple[Any, str],
+        context: Context,
+        handler: tuple[Any, ...],
         direct: bool,
+        calls: Any = None,
     ) -> None:
-        variables = (current_tracer, tracer, current_handler, handler)
+        variables = (current_tracer, calls or tracer, current_handler, handler)
         super().__init__(tracer, title, kind, attributes, context, variables=variables)
         self.direct = direct
 
@@ -235,6 +245,92 @@ class HandlerCall(TracedCall):
     def _check(self, check: Check, args: tuple[Any, ...], result: Any) -> None:
         if self.span.is_recording():
             check(self.span, args, result)
+
+
+class WaitingHookCall(HandlerCall):
+    """A hook of a request of which nobody knows yet whether it is traced: its span is ended when that is known."""
+
+    __slots__ = ()
+
+    def fail(self, error: BaseException) -> None:
+        super().fail(error)
+        waiting.end()  # no handler will follow
+
+    def _end(self) -> None:
+        self.leave()
+        if self._hooked is not None:
+            hooks, *told = self._hooked
+            hooks.after(self.span, *told)
+        waiting.spans.append((self.span, time.time_ns()))
+
+
+class UntracedHookCall(HandlerCall):
+    """A hook of a request that begins no trace before its handler: it has no span.
+
+    Where an is-allowed method refuses, no handler follows. Then the request has its one span here.
+    """
+
+    __slots__ = ("_refused",)
+
+    def __init__(self, refused: Callable[[], Any] | None, *args: Any) -> None:
+        super().__init__(*args)
+        self._refused = refused
+
+    def fail(self, error: BaseException) -> None:
+        self._refuse(record_failure, error)
+
+    def _check(self, check: Check, args: tuple[Any, ...], result: Any) -> None:
+        if not result:
+            self._refuse(check, args, result)
+
+    def _refuse(self, record: Callable[..., Any], *told: Any) -> None:
+        if self._refused is not None:
+            span = self._refused()
+            record(span, *told)
+            span.end()
+
+
+class _Waiting(threading.local):
+    """The hooks of the request that this thread serves, until its handler begins. cppTango calls them all on one thread."""
+
+    def __init__(self) -> None:
+        self.telemetry: Any = None
+        self.titles: set[str] = set()
+        self.spans: list[tuple[Any, int]] = []
+        self.excluded = False
+
+    def begin(self, telemetry: Any, title: str) -> None:
+        """A hook begins: of the request that this thread serves, or of the next one."""
+        if self.spans and (telemetry is not self.telemetry or title in self.titles or title == _FIRST_HOOK):
+            self.end()
+        self.telemetry = telemetry
+        self.titles.add(title)
+
+    def decide(self, traced: bool) -> None:
+        """What the request is for is known: the hooks have their spans if it has one."""
+        if traced:
+            self.excluded = False
+            self.end()
+        else:
+            self.excluded = True
+
+    def end(self) -> None:
+        """End the spans of a request whose hooks have run; those of one that is not traced are dropped."""
+        spans, self.spans = self.spans, []
+        if not self.excluded:
+            for span, time_ns in spans:
+                span.end(time_ns)
+        self.excluded = False
+        self.titles.clear()
+
+
+waiting = _Waiting()
+
+
+class _Nobody:
+    """The owner of calls that are not traced."""
+
+    tracer = pass_through_tracer()
 
 
 class _Begin:
@@ -268,7 +364,7 @@ class _Begin:
         parent = get_current_span(context)
         kind = _INTERNAL if handler.hook else _SERVER
         tracer = telemetry.tracer
-        remote = False
+        remote = root = False
         caller: Mapping[str, Any] | None = None
         running = current_handler.get()
         direct = running is not None and running[0] is telemetry and parent is not active_client_span.get()
@@ -277,27 +373,54 @@ class _Begin:
                 return None  # an overridden handler that calls the one of its base class
             kind = _INTERNAL
             tracer = current_tracer.get() or tracer  # that of the caller, who may be excluded
+            if not parent.get_span_context().is_valid:
+                tracer = pass_through_tracer()  # part of what has no span
         elif not parent.get_span_context().is_valid:  # nor is the caller a client in this process
             here, context = context, with_incoming_context(context)
             remote = context is not here
-            if not remote:  # a client that sends no context, or nobody: cppTango's polling
+            root = not remote
+            if root:  # a client that sends no context, or nobody: cppTango's polling
                 caller = client_ident_attributes(device, self.lifecycle)
                 if caller is POLLED and not state.config.polling:
                     tracer = pass_through_tracer()
         attributes = telemetry.sites.get(self.key)
         if attributes is None:
-            attributes = self._create_attributes(telemetry)
+            attributes = self._create_attributes(telemetry, handler)
             telemetry.sites.put(self.key, attributes, self)
-        if (telemetry.follows_topics and not device._check_telemetry_topic("user")) or not_traced(
+        excluded = (telemetry.follows_topics and not device._check_telemetry_topic("user")) or not_traced(
             context, attributes
-        ):
+        )
+        of_request = handler.hook and not self.lifecycle
+        waits = of_request and handler.subject is None and state.exclusion is not None
+        if waits:
+            telemetry.waits = True  # from now on no handler of this device begins unnoticed, in C++
+        if not direct and (waits or telemetry.waits):
+            if waits:
+                waiting.begin(telemetry, handler.title)
+            elif waiting.spans:
+                waiting.decide(not excluded)
+        if excluded:
             tracer = pass_through_tracer()
-        elif remote and epoch >= 0 and not hooks.wanted and not state.config.capture_arguments:
-            own, place, known = device.__dict__, (None, 0, None), (telemetry, title)
+        elif (
+            remote
+            and epoch >= 0
+            and not telemetry.waits
+            and not hooks.wanted
+            and not state.config.capture_arguments
+        ):
+            own, place = device.__dict__, (None, 0, None)
+            known = (telemetry, title, telemetry.context)
             checks_topic = telemetry.follows_topics
             self.quick.keep(own, epoch, place, title, kind, attributes, tracer, known, checks_topic)
         attributes = {**attributes, **thread_attributes(), **(caller or {})}
-        call = HandlerCall(tracer, title, kind, attributes, context, (telemetry, title), direct)
+        if not direct:
+            # Not for what another handler calls: the context says already whose calls they are.
+            context = with_owner(context, telemetry if tracer is telemetry.tracer else _Nobody)
+        what = (title, kind, attributes, context, (telemetry, title), direct)
+        if root and of_request:
+            refused = self._prepare_refused(telemetry, tracer, context, args, caller)
+            return UntracedHookCall(refused, pass_through_tracer(), *what, tracer)
+        call = (WaitingHookCall if waits and not direct and not excluded else HandlerCall)(tracer, *what)
         if (
             remote and call.span.is_recording()
         ):  # cppTango is asked for the caller only where that is recorded
@@ -310,8 +433,38 @@ class _Begin:
             call.call_hooks(hooks, device, handler.operation)
         return call
 
-    def _create_attributes(self, telemetry: Any) -> dict[str, Any]:
+    def _prepare_refused(
+        self,
+        telemetry: Any,
+        tracer: Tracer,
+        context: Context,
+        args: tuple[Any, ...],
+        caller: Mapping[str, Any] | None,
+    ) -> Callable[[], Any] | None:
+        """Give what starts the span of a request that is refused; None where nobody says what the request is for."""
         handler = self.handler
+        if handler.subject is None:
+            return None
+        begun = time.time_ns()
+
+        def start() -> Any:
+            title, operation = handler.name, "command"
+            if handler.subject != names.TANGO_COMMAND_NAME:
+                verb = "write" if args and "WRITE" in str(args[0]) else "read"
+                title = f"{verb} {handler.name}"
+                operation = f"{verb}_{'pipe' if handler.subject == names.TANGO_PIPE_NAME else 'attribute'}"
+            request = Handler(title, operation, handler.name, handler.subject)
+            attributes = {
+                **self._create_attributes(telemetry, request),
+                **thread_attributes(),
+                **(caller or {}),
+            }
+            name = f"{telemetry.class_name}.{title}"
+            return tracer.start_span(name, context, _SERVER, attributes, start_time=begun)
+
+        return start
+
+    def _create_attributes(self, telemetry: Any, handler: Handler) -> dict[str, Any]:
         attributes: dict[str, Any] = {
             names.RPC_SYSTEM_NAME: names.TANGO,
             names.RPC_METHOD: handler.name,
