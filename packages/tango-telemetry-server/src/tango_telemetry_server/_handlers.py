@@ -254,14 +254,14 @@ class WaitingHookCall(HandlerCall):
 
     def fail(self, error: BaseException) -> None:
         super().fail(error)
-        waiting.end()  # no handler will follow
+        _get_waiting().end()  # no handler will follow
 
     def _end(self) -> None:
         self.leave()
         if self._hooked is not None:
             hooks, *told = self._hooked
             hooks.after(self.span, *told)
-        waiting.spans.append((self.span, time.time_ns()))
+        _get_waiting().spans.append((self.span, time.time_ns()))
 
 
 class UntracedHookCall(HandlerCall):
@@ -290,8 +290,10 @@ class UntracedHookCall(HandlerCall):
             span.end()
 
 
-class _Waiting(threading.local):
-    """The hooks of the request that this thread serves, until its handler begins. cppTango calls them all on one thread."""
+class _Waiting:
+    """The hooks of the request that one thread serves, until its handler begins. cppTango calls them all on one thread."""
+
+    __slots__ = ("excluded", "spans", "telemetry", "titles")
 
     def __init__(self) -> None:
         self.telemetry: Any = None
@@ -324,7 +326,22 @@ class _Waiting(threading.local):
         self.titles.clear()
 
 
-waiting = _Waiting()
+_waiting: dict[int, _Waiting] = {}
+_MOST_THREADS = 1024
+
+
+def _get_waiting() -> _Waiting:
+    """The hooks that wait on this thread.
+
+    By its number: between two calls of cppTango Python forgets the thread, with its ``threading.local`` (PyTango 10.3.1).
+    """
+    number = threading.get_ident()
+    found = _waiting.get(number)
+    if found is None:
+        if len(_waiting) >= _MOST_THREADS:
+            _waiting.clear()
+        found = _waiting[number] = _Waiting()
+    return found
 
 
 class _Nobody:
@@ -395,6 +412,7 @@ class _Begin:
         if waits:
             telemetry.waits = True  # from now on no handler of this device begins unnoticed, in C++
         if not direct and (waits or telemetry.waits):
+            waiting = _get_waiting()
             if waits:
                 waiting.begin(telemetry, handler.title)
             elif waiting.spans:
