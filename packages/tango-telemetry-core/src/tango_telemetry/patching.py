@@ -13,6 +13,7 @@ wrapper is left out; and what somebody else has put over ours stays when ours is
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from types import CellType, FunctionType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any
@@ -101,6 +102,14 @@ def call_as_method(raw: Any) -> Callable[..., Any]:
     return call
 
 
+def _signature(target: Any) -> inspect.Signature:
+    """For :mod:`inspect`, which looks at the real type where it finds no function behind an object."""
+    try:
+        return inspect.signature(target)
+    except (TypeError, ValueError) as error:
+        raise AttributeError("__signature__") from error
+
+
 def _forward(name: str) -> Any:
     return property(lambda self: getattr(_target(self), name))
 
@@ -111,6 +120,7 @@ class _Stand:
     __slots__ = ("_target",)
     __class__ = property(lambda self: type(_target(self)))
     __dict__ = _forward("__dict__")
+    __signature__ = property(lambda self: _signature(_target(self)))
 
     def __init__(self, target: Any) -> None:
         object.__setattr__(self, "_target", target)
