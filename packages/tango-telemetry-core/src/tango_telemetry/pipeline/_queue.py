@@ -165,10 +165,11 @@ class SpanQueue:
             if spans:
                 self._add(Batch(payload, spans))
 
-    def drop_encoding(self, reason: str) -> None:
-        """Those of the spans last taken that were not put could not be encoded."""
+    def drop_encoding(self, reason: str, spans: int) -> None:
+        """So many of the spans last taken could not be encoded."""
         with self._lock:
-            spans, self._encoding = self._encoding, 0
+            spans = min(spans, self._encoding)  # 0 if refuse() has counted them meanwhile
+            self._encoding -= spans
             self.drop(reason, spans)
 
     def drain(self, source: EncodedSource, max_bytes: int, transcode: Callable[[bytes], bytes]) -> bool:
