@@ -59,7 +59,9 @@ def _proxy_of(address: str, environ: Mapping[str, str]) -> str:
     without = environ.get("no_grpc_proxy") or environ.get("no_proxy") or ""
     if any(host.endswith(name.strip()) for name in without.split(",") if name.strip()):
         return ""
-    return next((environ[name] for name in ("grpc_proxy", "https_proxy", "http_proxy") if environ.get(name)), "")
+    return next(
+        (environ[name] for name in ("grpc_proxy", "https_proxy", "http_proxy") if environ.get(name)), ""
+    )
 
 
 def _read(path: str) -> bytes | None:
@@ -135,7 +137,7 @@ class GrpcExporter:
         except OSError as error:  # the file of a certificate
             detail = f"{error.strerror}: {error.filename}"
             return Outcome(Result.RETRY, type(error).__name__, detail=detail, peer=self._peer)
-        answer = read_answer(response)
+        answer = read_answer(response, "application/grpc+protobuf")
         if answer is None:
             reason = "gRPC status OK, but no answer that a collector gives"
             return Outcome(Result.RETRY, reason, peer=self._peer)

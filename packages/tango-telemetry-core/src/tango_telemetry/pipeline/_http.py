@@ -59,7 +59,9 @@ def _cause(error: BaseException) -> str:
         if text := getattr(item, "verify_message", None) or getattr(item, "strerror", None):
             name = getattr(item, "filename", None)
             return f"{text}: {name}" if name else str(text)
-        if type(item) is OSError:  # of http.client about a proxy, or of requests about the file of a certificate
+        if (
+            type(item) is OSError
+        ):  # of http.client about a proxy, or of requests about the file of a certificate
             return str(item)
         queue += [item.__cause__, item.__context__, getattr(item, "reason", None), *item.args]
     return ""
@@ -207,7 +209,7 @@ class HttpExporter:
     def _peer(self, response: Any) -> str:
         """Who answered: the address at the other end of the connection, which is a proxy's where there is one."""
         # requests and urllib3 show it nowhere; what they call `_connection` has been the same since urllib3 1.
-        connection = getattr(response.raw, "_connection", None)
+        connection: Any = getattr(response.raw, "_connection", None)
         asked = self._asked()
         try:
             address = connection.sock.getpeername()[:2]
@@ -218,7 +220,7 @@ class HttpExporter:
 
     def _read_answer(self, requests: Any, response: Any, deadline: float) -> bytes:
         """The body of an answer; what was read so far if it is too long or not encoded as its headers say."""
-        answer = b""
+        answer: bytes = b""
         try:
             with response:  # which closes the connection if there is more to come
                 for part in response.iter_content(64):

@@ -182,7 +182,9 @@ class FileExporter:
             self._file.append(payload, self._service)
         except OSError as error:
             return Outcome(
-                Result.RETRY, f"{type(error).__name__}: {error.strerror}", detail=clean_text(error.filename or "")
+                Result.RETRY,
+                f"{type(error).__name__}: {error.strerror}",
+                detail=clean_text(error.filename or ""),
             )
         return DELIVERED
 

@@ -197,6 +197,10 @@ class Answer(NamedTuple):
     message: str = ""
 
 
+# Nothing, and an empty partial success, which the Collector sends: no need to load protobuf for them.
+_EMPTY_ANSWERS = (b"", b"\n\0")
+
+
 def read_answer(body: bytes, content_type: str = "") -> Answer | None:
     """What the body of a successful answer says; None if no collector gives such an answer.
 
@@ -205,14 +209,19 @@ def read_answer(body: bytes, content_type: str = "") -> Answer | None:
     """
     if "html" in content_type.lower():
         return None
-    if body in (b"", b"\n\0"):  # nothing; an empty partial success, which the Collector sends: no need for protobuf
+    if body in _EMPTY_ANSWERS:
         return Answer()
     messages = load_messages()
     try:
-        partial = messages.ExportTraceServiceResponse.FromString(body).partial_success
-        return Answer(max(0, int(partial.rejected_spans)), str(partial.error_message))
+        message = messages.ExportTraceServiceResponse.FromString(body)
     except _otel_sdk.load("google.protobuf.message", "OTLP payloads").DecodeError:
         return _read_json_answer(body)
+    size = message.ByteSize()
+    message.DiscardUnknownFields()
+    if "protobuf" not in content_type.lower() and message.ByteSize() != size:
+        return None  # some texts happen to be protobuf, with fields that OTLP has not
+    partial = message.partial_success
+    return Answer(max(0, int(partial.rejected_spans)), str(partial.error_message))
 
 
 def _read_json_answer(body: bytes) -> Answer | None:
