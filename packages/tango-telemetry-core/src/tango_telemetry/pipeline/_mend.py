@@ -68,9 +68,9 @@ def _say(place: str, span: Any) -> None:
         return
     _said.add(place)
     _logger.warning(
-        "tango-telemetry: %s of the span %.100r cannot be sent as it is (text that is not Unicode, or a number or time out"
-        " of range); what cannot is replaced, with U+FFFD in texts, and the rest of the span is sent",
-        place,
+        "tango-telemetry: not all of the %s of the span %.100r can be sent as given (text that is not Unicode, a number or"
+        " time out of range); what cannot is replaced, with U+FFFD in texts, and the rest of the span is sent",
+        place.replace("_", " "),
         getattr(span, "name", ""),
     )
 
@@ -97,6 +97,13 @@ def _mend_time(value: Any) -> int | None:
         return min(max(int(value), 0), 2**64 - 1)
     except (TypeError, ValueError, OverflowError):  # no number at all; not a number; infinity
         return 0
+
+
+def _integer_text(value: int) -> str:
+    try:
+        return str(value)
+    except ValueError:  # Python writes no more than 4,300 digits
+        return _REPLACEMENT
 
 
 def _is_context(context: Any) -> bool:
@@ -127,52 +134,38 @@ class Mender:
 
     def mend(self, span: ReadableSpan) -> ReadableSpan:
         """`span` itself if every item of it can be encoded."""
-        resource = self._recall(span.resource, self._mend_resource)
-        scope = self._recall(span.instrumentation_scope, self._mend_scope)
-        name = mend_text(span.name)
-        start, end = _mend_time(span.start_time), _mend_time(span.end_time)
-        attributes = self._mend_attributes(span.attributes)
-        events = self._mend_each(span.events, self._mend_event)
-        links = self._mend_each(span.links, self._mend_link)
-        status = self._mend_status(span.status)
-        parent = span.parent if span.parent is None or _is_context(span.parent) else None
-        changed = [
-            place
-            for place, old, new in (
-                ("the resource", span.resource, resource),
-                ("the instrumentation scope", span.instrumentation_scope, scope),
-                ("the name", span.name, name),
-                ("the start", span.start_time, start),
-                ("the end", span.end_time, end),
-                ("an attribute", span.attributes, attributes),
-                ("an event", span.events, events),
-                ("a link", span.links, links),
-                ("the status", span.status, status),
-                ("the parent", span.parent, parent),
-            )
-            if new is not old and (new or old)
-        ]
+        # Each is read once: some of these properties give another object each time.
+        old: dict[str, Any] = {
+            "resource": span.resource,
+            "instrumentation_scope": span.instrumentation_scope,
+            "name": span.name,
+            "start_time": span.start_time,
+            "end_time": span.end_time,
+            "attributes": span.attributes,
+            "events": span.events,
+            "links": span.links,
+            "status": span.status,
+        }
+        new: dict[str, Any] = {
+            "resource": self._recall(old["resource"], self._mend_resource),
+            "instrumentation_scope": self._recall(old["instrumentation_scope"], self._mend_scope),
+            "name": mend_text(old["name"]),
+            "start_time": _mend_time(old["start_time"]),
+            "end_time": _mend_time(old["end_time"]),
+            "attributes": self._mend_attributes(old["attributes"]),
+            "events": self._mend_each(old["events"], self._mend_event),
+            "links": self._mend_each(old["links"], self._mend_link),
+            "status": self._mend_status(old["status"]),
+        }
+        changed = [place for place, value in old.items() if new[place] is not value]
         if not changed:
             return span
         for place in changed:
             _say(place, span)
-        mended = _span_class()(
-            name=name,
-            context=span.get_span_context(),
-            parent=parent,
-            resource=resource,
-            attributes=attributes,
-            events=events,
-            links=links,
-            kind=span.kind,
-            status=status,
-            start_time=start,
-            end_time=end,
-            instrumentation_scope=scope,
-        )
+        mended = _span_class()(context=span.get_span_context(), parent=span.parent, kind=span.kind, **new)
         mended.dropped_attributes = span.dropped_attributes
         mended.dropped_events = span.dropped_events
-        mended.dropped_links = span.dropped_links + len(span.links) - len(links)
+        mended.dropped_links = span.dropped_links + len(old["links"]) - len(new["links"])
         return mended  # type: ignore[no-any-return]
 
     def _recall(self, original: Any, mend: Callable[[Any], Any]) -> Any:
@@ -184,21 +177,21 @@ class Mender:
         return remembered[1]
 
     def _mend_resource(self, resource: Any) -> Any:
-        attributes = self._mend_attributes(resource.attributes)
-        url = mend_text(resource.schema_url or "")
-        if attributes is resource.attributes and url == (resource.schema_url or ""):
+        old, url = resource.attributes, mend_text(resource.schema_url or "")
+        attributes = self._mend_attributes(old)
+        if attributes is old and url == (resource.schema_url or ""):
             return resource
         return _otel_sdk.create_resource(attributes, url)
 
     def _mend_scope(self, scope: Any) -> Any:
         if scope is None:
             return None
-        old = (scope.name, scope.version, scope.schema_url)
-        new = tuple(None if text is None else mend_text(text) for text in old)
-        attributes = self._mend_attributes(scope.attributes)
-        if all(map(_is_same, old, new)) and attributes is scope.attributes:
-            return scope
-        return type(scope)(*new, attributes)
+        old = (scope.name, scope.version, scope.schema_url, scope.attributes)
+        new = (
+            *(None if text is None else mend_text(text) for text in old[:3]),
+            self._mend_attributes(old[3]),
+        )
+        return scope if all(map(_is_same, old, new)) else type(scope)(*new)
 
     def _mend_status(self, status: Any) -> Any:
         text = status.description
@@ -217,20 +210,18 @@ class Mender:
 
     def _mend_event(self, event: Any) -> Any:
         name, time = mend_text(event.name), _mend_time(event.timestamp)
-        attributes = self._mend_attributes(event.attributes)
-        if name is event.name and time is event.timestamp and attributes is event.attributes:
+        old = event.attributes
+        attributes = self._mend_attributes(old)
+        if name is event.name and time is event.timestamp and attributes is old:
             return event
         return _Event(name, time or 0, attributes, event.dropped_attributes)
 
     def _mend_link(self, link: Any) -> Any:
         if not _is_context(link.context):
             return None
-        attributes = self._mend_attributes(link.attributes)
-        return (
-            link
-            if attributes is link.attributes
-            else _Link(link.context, attributes, link.dropped_attributes)
-        )
+        old = link.attributes
+        attributes = self._mend_attributes(old)
+        return link if attributes is old else _Link(link.context, attributes, link.dropped_attributes)
 
     def _mend_attributes(self, attributes: Mapping[str, Any] | None) -> Any:
         if not attributes:
@@ -254,7 +245,7 @@ class Mender:
         if isinstance(value, str):
             return mend_text(value)
         if isinstance(value, int):
-            return value if -(2**63) <= value < 2**63 else guarded(str, value) or _REPLACEMENT
+            return value if -(2**63) <= value < 2**63 else _integer_text(value)
         if isinstance(value, bytes):
             return base64.b64encode(value).decode() if self._bytes_as_text else value
         if depth >= _DEEPEST:
