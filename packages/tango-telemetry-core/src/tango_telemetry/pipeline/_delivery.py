@@ -32,6 +32,7 @@ class Outcome:
     the three holds secrets or control characters.
     retry_after: seconds that the collector asked us to wait, 0 if it did not.
     rejected_spans: spans that the collector took delivery of and refused (OTLP's partial success).
+    doubtful: the answer was an error of the server's own, which this payload may cause each time.
     """
 
     result: Result
@@ -40,6 +41,7 @@ class Outcome:
     rejected_spans: int = 0
     detail: str = ""
     peer: str = ""
+    doubtful: bool = False
 
     def describe(self) -> str:
         """All that is known, for a log."""
@@ -51,10 +53,11 @@ DELIVERED = Outcome(Result.DELIVERED)
 
 
 class Batch(NamedTuple):
-    """Spans that are encoded and wait to be sent."""
+    """Spans that are encoded and wait to be sent. apart: in a request of their own, for another has failed with them."""
 
     payload: bytes
     spans: int
+    apart: bool = False
 
 
 class EncodedSource(Protocol):

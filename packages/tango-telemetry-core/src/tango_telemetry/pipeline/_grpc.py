@@ -158,6 +158,7 @@ class GrpcExporter:
             retry_after or 0.0,
             detail=clean_text(error.details() or "", self._secrets),
             peer=self._peer,
+            doubtful=code in ("INTERNAL", "UNKNOWN"),
         )
 
     def _retry_after(self, error: Any) -> float | None:

@@ -187,7 +187,7 @@ class HttpExporter:
         if status in _ABOUT_THE_DATA and not (status == 400 and _is_of_a_proxy(content_type, body)):
             return Outcome(Result.REJECTED, reason, detail=detail, peer=peer)
         retry_after = parse_retry_after(headers.get("Retry-After"))
-        return Outcome(Result.RETRY, reason, retry_after, detail=detail, peer=peer)
+        return Outcome(Result.RETRY, reason, retry_after, detail=detail, peer=peer, doubtful=status == 500)
 
     def _words_of(self, content_type: str, body: bytes) -> str:
         """What a server says about an error: the text of OTLP's `Status` message, or of a page."""

@@ -61,7 +61,7 @@ class RotatedFile:
         """Write all of `data` or nothing, in a file named after `service` if a new one is begun; raises OSError."""
         for _ in range(_ATTEMPTS):
             self._open(service)
-            if 0 < self._size < self._size + len(data) > self._max_bytes:
+            if self._size and self._size + len(data) > self._max_bytes:
                 self._rotate()
                 continue
             try:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("tango_telemetry.pipeline")
 _MOST_SAID = 16
 """How many different reasons are told apart."""
+_PATIENCE = 4
+"""How many errors of the server's own in a row end the belief that it is not about the payload."""
 _REPEAT_AFTER = 60.0
 """Seconds after which the same refusal is said again, with how many spans it has cost meanwhile."""
 
@@ -45,6 +47,7 @@ class Sender:
         self._announced: set[str] = set()
         self._refusals: dict[str, tuple[float, int]] = {}
         self.last_failure = ""
+        self._doubts = 0
         self.wake: SimpleQueue[None] = SimpleQueue()
         self.closing_deadline = 0.0
         self.gave_up = False
@@ -94,7 +97,10 @@ class Sender:
             self._spans.settle_spooled(file.spans, file.own, "spool_damaged")
             return Outcome(Result.REJECTED, "damaged file")
         outcome = self._attempt(payload)
-        if outcome.result is not Result.RETRY:
+        if outcome.result is Result.RETRY:
+            if self._has_doubts(outcome):
+                self._spool.put_last(file)
+        else:
             self._tell_refused(outcome, file.spans)
             reason = "rejected" if outcome.result is Result.REJECTED else ""
             self._spool.remove(file)
@@ -113,7 +119,7 @@ class Sender:
             return None
         outcome = self._attempt(payload)
         if outcome.result is Result.RETRY:
-            self._spans.put_back()
+            self._spans.put_back(apart=self._has_doubts(outcome))
         else:
             self._tell_refused(outcome, self._spans.in_flight)
             reason = "rejected" if outcome.result is Result.REJECTED else ""
@@ -137,12 +143,20 @@ class Sender:
                     self._exporter.close()
         return outcome
 
+    def _has_doubts(self, outcome: Outcome) -> bool:
+        """Whether it is time to let others go first: what fails each time must not hold them up for ever."""
+        self._doubts = self._doubts + 1 if outcome.doubtful else 0
+        if self._doubts < _PATIENCE:
+            return False
+        self._doubts = 0
+        return True
+
     # --- what is said. It is said before it is counted: who waits for a flush finds the reason in the log.
 
     def _worked(self) -> None:
         if self._announced:
             _logger.warning("tango-telemetry: delivery to %s works again", self._name)
-        self._failures = 0
+        self._failures = self._doubts = 0
         self.last_failure = ""
         self._announced.clear()
 
