@@ -172,6 +172,12 @@ def test_a_slip_in_a_file_is_mended_in_the_file(tmp_path: Path) -> None:
         ("grpc", "grpc://host:4318", "gRPC status UNAVAILABLE", "export V=grpc://host:4317"),
         ("grpc", "grpc://host:4317", "gRPC status UNAVAILABLE", "nc -vz host 4317"),
         ("grpc", "grpcs://host", "not a URL of the form", "export V=grpcs://host:4317"),
+        (
+            "http",
+            "http://host:3000/v1/traces",
+            "HTTP status 200, but no answer that a collector gives from host:4401",
+            "export V=http://host:4318/v1/traces",
+        ),
         ("http", "http://host/v1/traces", "ConnectionError", "nc -vz host 80 "),
         ("http", "https://host/v1/traces", "ConnectionError", "nc -vz host 443 "),
         ("http", "https://host/v1/traces", "HTTP status 401", "export OTEL_EXPORTER_OTLP_HEADERS="),

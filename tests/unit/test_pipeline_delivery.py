@@ -6,6 +6,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,6 +177,42 @@ def test_a_batch_is_kept_until_it_is_delivered_and_comes_first() -> None:
     wait_until(lambda: exporter.sent == names)
 
 
+@pytest.mark.parametrize("spooled", [False, True])
+def test_what_fails_each_time_does_not_hold_up_the_others(spooled: bool, tmp_path: Path) -> None:
+    """A server that fails over one span, and would take all others."""
+    settings = replace(QUICK, spool_dir=str(tmp_path) if spooled else "", spool_file_bytes=20)
+    pipeline, exporter, tracer = build(settings)
+
+    def fail(payload: bytes) -> Outcome:
+        bad = b"7\n" in payload.splitlines(keepends=True)
+        return Outcome(Result.RETRY, "status 500", doubtful=True) if bad else DELIVERED
+
+    exporter.on_send = fail
+    names = end_spans(tracer, 40)
+    chunk = 20 if spooled else exporter.chunk_spans
+    wait_until(lambda: len(exporter.sent) >= 40 - chunk)
+    kept = pipeline.stats().queued + pipeline.stats().spooled
+    assert 0 < kept <= chunk
+    exporter.on_send = lambda payload: DELIVERED
+    wait_until(lambda: sorted(exporter.sent) == sorted(names))
+
+
+def test_one_span_that_cannot_be_encoded_costs_itself() -> None:
+    pipeline, exporter, tracer = build()
+    encode = exporter.encode
+
+    def fail(spans: Sequence[Any]) -> bytes:
+        if any(span.name == "7" for span in spans):
+            raise ValueError("no")
+        return encode(spans)
+
+    exporter.encode = fail  # type: ignore[method-assign]
+    end_spans(tracer, 20)
+    assert pipeline.flush(10)
+    assert len(exporter.sent) == 19
+    assert dict(pipeline.stats().dropped_by_reason) == {"encoding": 1}
+
+
 def test_partial_success_is_counted() -> None:
     pipeline, exporter, tracer = build()
     exporter.on_send = lambda payload: Outcome(Result.DELIVERED, rejected_spans=2)
@@ -234,6 +272,14 @@ def test_the_beginning_and_the_end_of_a_loss_are_logged_once(
         log.look(PipelineStats(dropped=20, dropped_by_reason={"queue_full": 20}))
     assert len(caplog.records) == 2
     assert "20 were lost" in caplog.records[1].getMessage()
+
+
+def test_a_second_kind_of_loss_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
+    log = DropLog("somewhere")
+    for reasons in ({"queue_full": 5}, {"queue_full": 6, "encoding": 1}, {"queue_full": 7, "encoding": 2}):
+        log.look(PipelineStats(dropped=sum(reasons.values()), dropped_by_reason=reasons))
+    assert len(caplog.records) == 2
+    assert "encoding: 1" in caplog.records[1].getMessage()
 
 
 def test_a_message_is_let_through_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:

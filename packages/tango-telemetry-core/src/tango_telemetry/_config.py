@@ -321,6 +321,8 @@ def _read_pipeline_settings(reader: _Reader) -> PipelineSettings:
         max_batch_bytes=at_least_one(env.PYTANGO_TELEMETRY_BATCH_MAX_BYTES, default.max_batch_bytes),
         retry_max=max(1e-3, seconds(env.PYTANGO_TELEMETRY_RETRY_MAX, default.retry_max)),
         spool_file_bytes=at_least_one(env.PYTANGO_TELEMETRY_SPOOL_FILE_BYTES, default.spool_file_bytes),
+        file_max_bytes=at_least_one(env.PYTANGO_TELEMETRY_FILE_MAX_BYTES, default.file_max_bytes),
+        file_max_count=at_least_one(env.PYTANGO_TELEMETRY_FILE_MAX_COUNT, default.file_max_count),
         wire=WireSettings.from_env(reader.mapping),
         sdk_log_level=reader.choice(env.PYTANGO_TELEMETRY_SDK_LOG_LEVEL, _LOG_LEVELS, ""),
     )

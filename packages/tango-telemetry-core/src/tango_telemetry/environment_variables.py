@@ -101,5 +101,11 @@ PYTANGO_TELEMETRY_RETRY_MAX: Final = "PYTANGO_TELEMETRY_RETRY_MAX"
 PYTANGO_TELEMETRY_SPOOL_FILE_BYTES: Final = "PYTANGO_TELEMETRY_SPOOL_FILE_BYTES"
 """Bytes in one file of the spool, default 1 MiB."""
 
+PYTANGO_TELEMETRY_FILE_MAX_BYTES: Final = "PYTANGO_TELEMETRY_FILE_MAX_BYTES"
+"""Bytes in one file of the exporter ``file``, for each process, default 64 MiB; then a new one is begun."""
+
+PYTANGO_TELEMETRY_FILE_MAX_COUNT: Final = "PYTANGO_TELEMETRY_FILE_MAX_COUNT"
+"""Files of the exporter ``file`` that each process keeps, default 8; the oldest is removed."""
+
 PYTANGO_TELEMETRY_HANDED_ON: Final = "PYTANGO_TELEMETRY_HANDED_ON"
 """Written by us, not for users: what the user had set where we gave cppTango something else. Children read it."""

@@ -8,7 +8,7 @@ Where this differs from the SDK on purpose:
 
 - Telemetry never raises into user code. Where the SDK lets an exception of a value's ``__str__``, of a sampler or of a
   span processor through to the caller, it is logged here, once for each place, and what caused it is left out.
-- A lone surrogate in a string becomes ``?``. The official encoder loses the attribute, or the whole batch if it is in a name.
+- A lone surrogate in a string becomes U+FFFD. The official encoder loses the attribute, or the whole batch if it is in a name.
 - The end of a span is read from a clock that does not step, unless the start was given.
 """
 

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 
 class Result(Enum):
-    """How one attempt to send ended."""
+    """How one attempt to send ended.
+
+    REJECTED is an answer about the data, which deletes it. An answer about the place, such as a proxy's 404 or a token
+    that has expired, is RETRY: another answer may come from there tomorrow.
+    """
 
     DELIVERED = "delivered"
     RETRY = "retry"
@@ -23,25 +27,37 @@ class Result(Enum):
 class Outcome:
     """The end of one attempt to send a payload.
 
+    reason: what kind of end, a short text with few different values, such as "HTTP status 401": what was logged once is
+    known by it. detail: more of it, as the server's own words. peer: who gave the answer, where that is known. None of
+    the three holds secrets or control characters.
     retry_after: seconds that the collector asked us to wait, 0 if it did not.
     rejected_spans: spans that the collector took delivery of and refused (OTLP's partial success).
-    reason: a short text for the log, without secrets.
+    doubtful: the answer was an error of the server's own, which this payload may cause each time.
     """
 
     result: Result
     reason: str = ""
     retry_after: float = 0.0
     rejected_spans: int = 0
+    detail: str = ""
+    peer: str = ""
+    doubtful: bool = False
+
+    def describe(self) -> str:
+        """All that is known, for a log."""
+        text = f"{self.reason} from {self.peer}" if self.peer and self.reason else self.reason or self.peer
+        return f"{text}: {self.detail}" if self.detail else text
 
 
 DELIVERED = Outcome(Result.DELIVERED)
 
 
 class Batch(NamedTuple):
-    """Spans that are encoded and wait to be sent."""
+    """Spans that are encoded and wait to be sent. apart: in a request of their own, for another has failed with them."""
 
     payload: bytes
     spans: int
+    apart: bool = False
 
 
 class EncodedSource(Protocol):

@@ -27,5 +27,5 @@ def create_exporter(endpoint: Endpoint, settings: PipelineSettings) -> Exporter:
     from tango_telemetry.pipeline._local import ConsoleExporter, FileExporter
 
     if endpoint.exporter == "file":
-        return FileExporter(target)
+        return FileExporter(target, settings.file_max_bytes, settings.file_max_count)
     return ConsoleExporter(target)

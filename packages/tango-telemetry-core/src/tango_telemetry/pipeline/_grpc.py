@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tango_telemetry import _otel_sdk
 from tango_telemetry.pipeline._delivery import Outcome, Result
-from tango_telemetry.pipeline._otlp import ProtobufEncoder, rejected_spans
+from tango_telemetry.pipeline._otlp import ProtobufEncoder, read_answer
+from tango_telemetry.pipeline._redact import clean_text, redact_url, secrets_of
 from tango_telemetry.pipeline._settings import WireSettings
 
 if TYPE_CHECKING:
     from tango_telemetry._otel_sdk import ReadableSpan
 
 _METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-# OTLP's list of retryable codes, and UNKNOWN, INTERNAL: what a proxy or a collector that dies in mid-answer gives.
-# RESOURCE_EXHAUSTED is one only where the server says by RetryInfo that it can recover: without that it is how a server
-# refuses a message that is too long (4 MiB by default), and will refuse it for ever.
-_RETRYABLE = frozenset(
-    (
-        "CANCELLED",
-        "DEADLINE_EXCEEDED",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNKNOWN",
-        "INTERNAL",
-    )
-)
+# Answers about the data, which will be the same tomorrow. Every other code is one about the place or the moment, also those
+# that OTLP does not list as retryable: UNIMPLEMENTED, UNAUTHENTICATED and PERMISSION_DENIED come from gateways that lack
+# their backend or a token. RESOURCE_EXHAUSTED is about the place only where the server says by RetryInfo that it can
+# recover: without that it is how a server refuses a message that is too long (4 MiB by default), and will for ever.
+_ABOUT_THE_DATA = frozenset(("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"))
 _PLAINTEXT = {"grpc": True, "http": True, "grpcs": False, "https": False}
 
 
@@ -58,6 +50,20 @@ def parse_target(target: str, insecure: bool | None) -> tuple[str, bool]:
     return f"{host}:{port}", _PLAINTEXT[scheme] if scheme else bool(insecure)
 
 
+def _proxy_of(address: str, environ: Mapping[str, str]) -> str:
+    """The proxy that gRPC's core uses for `address` ("" if none): it does not say so itself (grpcio 1.85).
+
+    Source: "gRPC environment variables" of gRPC core.
+    """
+    host = address.rpartition(":")[0]
+    without = environ.get("no_grpc_proxy") or environ.get("no_proxy") or ""
+    if any(host.endswith(name.strip()) for name in without.split(",") if name.strip()):
+        return ""
+    return next(
+        (environ[name] for name in ("grpc_proxy", "https_proxy", "http_proxy") if environ.get(name)), ""
+    )
+
+
 def _read(path: str) -> bytes | None:
     if not path:
         return None
@@ -77,6 +83,8 @@ class GrpcExporter:
         self._encoder = _otel_sdk.Deferred(lambda: ProtobufEncoder(_otel_sdk.load_encoder("grpc")))
         self._grpc = _otel_sdk.Deferred(lambda: _otel_sdk.load_transport("grpc")[0])
         self._wire = wire
+        self._secrets = secrets_of(target, wire.headers)
+        self._peer = self._address
         self._metadata = tuple((name.lower(), value) for name, value in wire.headers)
         self._channel: Any = None
         self._call: Any = None
@@ -95,8 +103,15 @@ class GrpcExporter:
     def _connect(self) -> None:
         grpc, wire = self._grpc(), self._wire
         compression = grpc.Compression.Gzip if wire.compression == "gzip" else grpc.Compression.NoCompression
-        # gRPC's own wait between connections grows to 2 minutes; ours is shorter, so let the channel try when we do.
-        options = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000))
+        options = (
+            # gRPC's own wait between connections grows to 2 minutes; ours is shorter, so let the channel try when we do.
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+            # Without it a new channel takes up the connection of an old one to the same address, a dead one too. HTTP/2
+            # pings instead would have servers close the connection (too_many_pings): by default they allow one in 5
+            # minutes, and none between calls. A call's deadline finds a dead connection as soon as it matters.
+            ("grpc.use_local_subchannel_pool", 1),
+        )
         if self._insecure:
             self._channel = grpc.insecure_channel(self._address, options=options, compression=compression)
         else:
@@ -107,23 +122,44 @@ class GrpcExporter:
                 self._address, credentials, options=options, compression=compression
             )
         self._call = self._channel.unary_unary(_METHOD)
+        proxy = _proxy_of(self._address, os.environ)
+        self._secrets = (*secrets_of(proxy, ()), *self._secrets)
+        self._peer = f"{self._address} by the proxy {redact_url(proxy)}" if proxy else self._address
 
     def send(self, payload: bytes, timeout: float) -> Outcome:
         grpc = self._grpc()
-        if self._call is None:
-            self._connect()
         try:
+            if self._call is None:
+                self._connect()
             response = self._call(payload, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             return self._failure(error)
-        return Outcome(Result.DELIVERED, rejected_spans=rejected_spans(response))
+        except OSError as error:  # the file of a certificate
+            detail = f"{error.strerror}: {error.filename}"
+            return Outcome(Result.RETRY, type(error).__name__, detail=detail, peer=self._peer)
+        answer = read_answer(response, "application/grpc+protobuf")
+        if answer is None:
+            reason = "gRPC status OK, but no answer that a collector gives"
+            return Outcome(Result.RETRY, reason, peer=self._peer)
+        return Outcome(
+            Result.DELIVERED,
+            rejected_spans=answer.rejected_spans,
+            detail=clean_text(answer.message, self._secrets),
+            peer=self._peer,
+        )
 
     def _failure(self, error: Any) -> Outcome:
         code = error.code().name
         retry_after = self._retry_after(error)
-        if code in _RETRYABLE or (code == "RESOURCE_EXHAUSTED" and retry_after is not None):
-            return Outcome(Result.RETRY, f"gRPC status {code}", retry_after or 0.0)
-        return Outcome(Result.REJECTED, f"gRPC status {code}")
+        about_the_data = code in _ABOUT_THE_DATA and retry_after is None
+        return Outcome(
+            Result.REJECTED if about_the_data else Result.RETRY,
+            f"gRPC status {code}",
+            retry_after or 0.0,
+            detail=clean_text(error.details() or "", self._secrets),
+            peer=self._peer,
+            doubtful=code in ("INTERNAL", "UNKNOWN"),
+        )
 
     def _retry_after(self, error: Any) -> float | None:
         """Seconds in the server's RetryInfo, which OTLP uses for back-pressure; None if there is none.

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
+import logging
 import os
 import re
+import stat
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tango_telemetry import _otel_sdk
 from tango_telemetry.pipeline._delivery import DELIVERED, Outcome, Result
+from tango_telemetry.pipeline._mend import Mender, mend_text
 from tango_telemetry.pipeline._otlp import Grouping, to_json_line
+from tango_telemetry.pipeline._redact import clean_text
 
 if TYPE_CHECKING:
     from tango_telemetry._otel_sdk import ReadableSpan
+
+_logger = logging.getLogger("tango_telemetry.pipeline")
+_ATTEMPTS = 3
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def file_name(service: str) -> str:
@@ -24,31 +35,141 @@ def file_name(service: str) -> str:
     return f"{service}-{os.getpid()}-{time.time_ns()}.jsonl"
 
 
+class RotatedFile:
+    """The file of one process in a folder. What `append` has taken can be found in that folder.
+
+    Whoever rotates logs may rename, truncate or remove the file, or the folder, at any time: a new one is begun in the
+    folder that was asked for. At `max_bytes` the file gets a number before its suffix and a new one takes its name, so
+    that names sort by age; beyond `max_count` files the oldest is removed.
+    """
+
+    def __init__(self, directory: str, max_bytes: int, max_count: int) -> None:
+        self._directory = directory
+        self._max_bytes = max_bytes
+        self._max_count = max_count
+        self._file = -1
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Let go of the file: the next one gets a name of its own. In a forked child: the file is the parent's."""
+        self.close()
+        self._path = ""
+        self._number = 0
+        self._rotated: deque[str] = deque()
+
+    def append(self, data: bytes, service: str) -> None:
+        """Write all of `data` or nothing, in a file named after `service` if a new one is begun; raises OSError."""
+        for _ in range(_ATTEMPTS):
+            self._open(service)
+            if self._size and self._size + len(data) > self._max_bytes:
+                self._rotate()
+                continue
+            try:
+                self._write_whole(data)
+            except OSError as error:
+                if error.errno != errno.EFBIG or not self._size:
+                    raise
+                self._rotate()  # `ulimit -f` is below our bound: the next file has as much room
+                continue
+            if os.fstat(self._file).st_nlink:
+                return
+            self.close()  # removed in this moment, with what has just been written
+        raise FileNotFoundError(errno.ENOENT, "the file is removed again and again", self._path)
+
+    def _open(self, service: str) -> None:
+        """Have the file open that stands at our path, and is one that can be written and read."""
+        if self._file >= 0 and self._is_in_place():
+            return
+        self.close()
+        os.makedirs(self._directory, exist_ok=True)
+        for _ in range(_ATTEMPTS):
+            if not self._path:
+                self._path = os.path.join(self._directory, file_name(service))
+                self._number = 0
+            try:
+                # What somebody else has put in our place may be a pipe that nobody reads.
+                self._file = os.open(self._path, _FLAGS, 0o644)
+                if self._is_in_place():
+                    return
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EPERM):
+                    raise
+                if not os.path.lexists(self._path):  # it is the folder that may not be written
+                    raise
+            self.close()
+            self._path = ""  # left to whoever has put something else there
+
+    def _is_in_place(self) -> bool:
+        try:
+            here, there = os.fstat(self._file), os.stat(self._path, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        self._size = here.st_size
+        same = (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+        return same and stat.S_ISREG(here.st_mode) and bool(here.st_mode & stat.S_IRUSR)
+
+    def _rotate(self) -> None:
+        """Give the file a number, and remove the oldest beyond the bound."""
+        self._number += 1
+        numbered = f"{self._path.removesuffix('.jsonl')}.{self._number:06d}.jsonl"
+        self.close()
+        os.rename(self._path, numbered)
+        self._rotated.append(numbered)
+        while len(self._rotated) >= self._max_count:
+            if len(self._rotated) == self._number:
+                _logger.warning(
+                    "tango-telemetry: %s takes PYTANGO_TELEMETRY_FILE_MAX_COUNT=%d files of"
+                    " PYTANGO_TELEMETRY_FILE_MAX_BYTES=%d; from now on the oldest is removed for each new one",
+                    self._path,
+                    self._max_count,
+                    self._max_bytes,
+                )
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._rotated[0])
+            self._rotated.popleft()
+
+    def _write_whole(self, data: bytes) -> None:
+        """All of it or nothing: a full disk must not leave half a line in front of the next one."""
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._file, view) :]
+        except OSError:
+            os.ftruncate(self._file, self._size)
+            raise
+
+    def close(self) -> None:
+        """Close it; the next `append` opens it again."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+
 class FileExporter:
-    """OTLP JSON lines in a directory, one file per process, written by the official file exporter."""
+    """OTLP JSON lines in a directory, one file at a time for each process, written by the official file exporter."""
 
     spoolable = False
     chunk_spans = 16
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, max_bytes: int, max_count: int) -> None:
         _otel_sdk.find_exporter("file")
         self._encoder = _otel_sdk.Deferred(lambda: _otel_sdk.load_encoder("file"))
         self._grouping = Grouping()
-        self._directory = os.path.abspath(directory.removeprefix("file://"))
+        directory = os.path.abspath(directory.removeprefix("file://"))
         # Tried here and now, so that an unwritable folder is a warning at start and not a loss later.
-        os.makedirs(self._directory, exist_ok=True)
-        if not os.access(self._directory, os.W_OK | os.X_OK):
-            raise PermissionError(f"folder {self._directory} is not writable")
-        self._service = "service"
-        self._file = -1
+        os.makedirs(directory, exist_ok=True)
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise PermissionError(f"folder {directory} is not writable")
+        self._service = ""
+        self._file = RotatedFile(directory, max_bytes, max_count)
 
     def prepare(self, encoding: bool) -> None:
         if encoding:
             self._encoder()
 
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
-        if self._file < 0 and spans:
-            self._service = str(spans[0].resource.attributes.get("service.name", "service"))
+        if not self._service and spans:
+            self._service = mend_text(spans[0].resource.attributes.get("service.name", ""))
         text = io.StringIO()
         self._encoder().FileSpanExporter(stream=text).export(self._grouping.cheaper(spans))
         return text.getvalue().encode("utf-8", "backslashreplace")
@@ -58,32 +179,20 @@ class FileExporter:
 
     def send(self, payload: bytes, timeout: float) -> Outcome:
         try:
-            if self._file < 0:
-                path = os.path.join(self._directory, file_name(self._service))
-                self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-            self._write_whole(payload)
+            self._file.append(payload, self._service)
         except OSError as error:
-            return Outcome(Result.RETRY, f"{type(error).__name__}: {error.strerror}")
+            return Outcome(
+                Result.RETRY,
+                f"{type(error).__name__}: {error.strerror}",
+                detail=clean_text(error.filename or ""),
+            )
         return DELIVERED
 
-    def _write_whole(self, payload: bytes) -> None:
-        """All of it or nothing: a full disk must not leave half a line in front of the next one."""
-        start = os.fstat(self._file).st_size
-        view = memoryview(payload)
-        try:
-            while view:
-                view = view[os.write(self._file, view) :]
-        except OSError:
-            os.ftruncate(self._file, start)
-            raise
-
     def reset_after_fork(self) -> None:
-        self.close()  # the child's spans go to a file of its own
+        self._file.begin_anew()  # the child's spans go to a file of its own
 
     def close(self) -> None:
-        file, self._file = self._file, -1
-        if file >= 0:
-            os.close(file)
+        self._file.close()
 
 
 class ConsoleExporter:
@@ -96,6 +205,7 @@ class ConsoleExporter:
         _otel_sdk.find_exporter("console")
         if target not in ("cout", "cerr"):
             raise ValueError("not one of cout, cerr")
+        self._mender = Mender(bytes_as_text=True)
         self._encoder = _otel_sdk.Deferred(lambda: _otel_sdk.load_encoder("console"))
         self._stream = "stdout" if target == "cout" else "stderr"
 
@@ -105,7 +215,7 @@ class ConsoleExporter:
 
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
         text = io.StringIO()
-        self._encoder().ConsoleSpanExporter(out=text).export(spans)
+        self._encoder().ConsoleSpanExporter(out=text).export(self._mender.mend_all(spans))
         return text.getvalue().encode("utf-8", "backslashreplace")
 
     def transcode(self, resource_spans: bytes) -> bytes:
@@ -114,10 +224,11 @@ class ConsoleExporter:
     def send(self, payload: bytes, timeout: float) -> Outcome:
         # Looked up at each use: pytest, IPython and servers replace sys.stdout after import.
         stream = getattr(sys, self._stream)
+        if stream is None:  # a program without a console, as pythonw or a daemon that has closed it
+            return Outcome(Result.REJECTED, f"there is no sys.{self._stream}")
         try:
-            if stream is not None:
-                stream.write(payload.decode("utf-8", "replace"))
-                stream.flush()
+            stream.write(payload.decode("utf-8", "replace"))
+            stream.flush()
         except (OSError, ValueError) as error:  # a closed or broken pipe
             return Outcome(Result.REJECTED, type(error).__name__)
         return DELIVERED

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tango_telemetry import _otel_sdk
+from tango_telemetry.pipeline._mend import Mender
 from tango_telemetry.pipeline._plain_span import PlainSpans, field
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Grouping:
 
     def __init__(self) -> None:
         self._groups: dict[int, _Group] = {}
+        self._mender = Mender()
 
     def by_resource(self, spans: Sequence[ReadableSpan]) -> list[tuple[_Group, list[ReadableSpan]]]:
         """The spans of each resource, in their order."""
@@ -113,8 +115,11 @@ class Grouping:
         return group
 
     def cheaper(self, spans: Sequence[ReadableSpan]) -> list[Any]:
-        """The same spans in their order, with resources that are cheap to hash."""
-        return [_SameResource(span, self._get(id(span.resource), span.resource).cheap) for span in spans]
+        """The same spans in their order, mended, with resources that are cheap to hash."""
+        return [
+            _SameResource(span, self._get(id(span.resource), span.resource).cheap)
+            for span in self._mender.mend_all(spans)
+        ]
 
 
 class ProtobufEncoder:
@@ -127,6 +132,7 @@ class ProtobufEncoder:
     def __init__(self, encoder: Any) -> None:
         self._encode_spans = encoder.encode_spans
         self._grouping = Grouping()
+        self._mender = Mender()
         self._no_resource = _otel_sdk.create_resource({}, "")
         self._plain: PlainSpans | None = PlainSpans()
 
@@ -154,13 +160,15 @@ class ProtobufEncoder:
         return field(_RESOURCE_SPANS, b"".join((group.head, *scopes)))
 
     def _encode_one(self, span: ReadableSpan) -> bytes:
-        (resource_spans,) = self._encode_spans([_SameResource(span, self._no_resource)]).resource_spans
+        mended = _SameResource(self._mender.mend(span), self._no_resource)
+        (resource_spans,) = self._encode_spans([mended]).resource_spans
         encoded: bytes = resource_spans.scope_spans[0].spans[0].SerializePartialToString()
         return encoded
 
     def _look_at(self, group: _Group, key: int, span: ReadableSpan) -> None:
         """Have the official encoder say what a resource and a scope look like, and whether plain spans still do."""
-        (resource_spans,) = self._encode_spans([_SameResource(span, group.original)]).resource_spans
+        mended = self._mender.mend(span)
+        (resource_spans,) = self._encode_spans([_SameResource(mended, mended.resource)]).resource_spans
         (scope_spans,) = resource_spans.scope_spans
         official = scope_spans.spans[0].SerializePartialToString()
         if self._plain is not None and self._plain.encode(span) not in (None, official):
@@ -182,20 +190,51 @@ _MAX_SCOPES = 64
 load_messages = _otel_sdk.Deferred(_otel_sdk.load_trace_messages)
 
 
-def rejected_spans(response: bytes) -> int:
-    """How many spans an `ExportTraceServiceResponse` says the collector refused; 0 for what is not one."""
-    if response in (
-        b"",
-        b"\n\0",
-    ):  # nothing; an empty partial success, which the Collector sends: no need for protobuf
-        return 0
+class Answer(NamedTuple):
+    """What a collector says to a request that it took: how many spans it refused all the same, and a text about it."""
+
+    rejected_spans: int = 0
+    message: str = ""
+
+
+# Nothing, and an empty partial success, which the Collector sends: no need to load protobuf for them.
+_EMPTY_ANSWERS = (b"", b"\n\0")
+
+
+def read_answer(body: bytes, content_type: str = "") -> Answer | None:
+    """What the body of a successful answer says; None if no collector gives such an answer.
+
+    A collector answers with an `ExportTraceServiceResponse` in the encoding of the request, which may be empty; some
+    answer in JSON whatever was asked. A web server, a login page or a captive portal in its place says 200 as well.
+    """
+    if "html" in content_type.lower():
+        return None
+    if body in _EMPTY_ANSWERS:
+        return Answer()
     messages = load_messages()
     try:
-        return max(
-            0, int(messages.ExportTraceServiceResponse.FromString(response).partial_success.rejected_spans)
-        )
-    except _otel_sdk.load("google.protobuf.message", "OTLP payloads").DecodeError:  # a proxy's HTML page, say
-        return 0
+        message = messages.ExportTraceServiceResponse.FromString(body)
+    except _otel_sdk.load("google.protobuf.message", "OTLP payloads").DecodeError:
+        return _read_json_answer(body)
+    size = message.ByteSize()
+    message.DiscardUnknownFields()
+    if "protobuf" not in content_type.lower() and message.ByteSize() != size:
+        return None  # some texts happen to be protobuf, with fields that OTLP has not
+    partial = message.partial_success
+    return Answer(max(0, int(partial.rejected_spans)), str(partial.error_message))
+
+
+def _read_json_answer(body: bytes) -> Answer | None:
+    try:
+        tree = json.loads(body)
+        if not isinstance(tree, dict) or tree.keys() - {"partialSuccess", "partial_success"}:
+            return None
+        partial = tree.get("partialSuccess", tree.get("partial_success")) or {}
+        rejected = partial.get("rejectedSpans", partial.get("rejected_spans")) or 0
+        message = partial.get("errorMessage", partial.get("error_message")) or ""
+        return Answer(max(0, int(rejected)), str(message))
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def _hex(value: str) -> str:

@@ -203,11 +203,18 @@ class Pipeline:
                 self._work_without_threads()
             else:
                 self._spans.wait(self._finished, deadline - time.monotonic())
-        left = self._spans.stats().queued
+        stats = self._spans.stats()
+        left = stats.queued
         self._spans.refuse("shutdown")
+        if self._exporter is not None:
+            self._drops.look(stats)
         if left:
+            why = self._sender.last_failure if self._exporter is not None else ""
             _logger.warning(
-                "tango-telemetry: %d spans for %s were not delivered before exit", left, self.endpoint
+                "tango-telemetry: %d spans for %s were not delivered before exit (%s)",
+                left,
+                self.endpoint,
+                why or "no answer so far",
             )
         if self._spool is not None:
             self._spool.close()

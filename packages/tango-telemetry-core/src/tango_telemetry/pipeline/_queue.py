@@ -165,10 +165,11 @@ class SpanQueue:
             if spans:
                 self._add(Batch(payload, spans))
 
-    def drop_encoding(self, reason: str) -> None:
-        """Those of the spans last taken that were not put could not be encoded."""
+    def drop_encoding(self, reason: str, spans: int) -> None:
+        """So many of the spans last taken could not be encoded."""
         with self._lock:
-            spans, self._encoding = self._encoding, 0
+            spans = min(spans, self._encoding)  # 0 if refuse() has counted them meanwhile
+            self._encoding -= spans
             self.drop(reason, spans)
 
     def drain(self, source: EncodedSource, max_bytes: int, transcode: Callable[[bytes], bytes]) -> bool:
@@ -229,10 +230,14 @@ class SpanQueue:
         batches = self._take_batches(max_spans, max_bytes, self._in_flight)
         return b"".join(batch.payload for batch in batches)
 
-    def put_back(self) -> None:
-        """What was checked out was not sent."""
+    def put_back(self, apart: bool = False) -> None:
+        """What was checked out was not sent. apart: let others go first, and send each batch of it in its own request."""
         with self._lock:
-            self._give_back(self._in_flight)
+            if apart:
+                self._encoded.extend(batch._replace(apart=True) for batch in self._in_flight)
+                self._in_flight.clear()
+            else:
+                self._give_back(self._in_flight)
 
     def settle(self, drop_reason: str = "", rejected: int = 0) -> None:
         """What was checked out is delivered, except `rejected` spans of it, or is dropped for `drop_reason`."""
@@ -263,7 +268,7 @@ class SpanQueue:
                 batch = self._encoded[0]
                 spans += batch.spans
                 size += len(batch.payload)
-                if into and (spans > max_spans or size > max_bytes):
+                if into and (spans > max_spans or size > max_bytes or batch.apart or into[-1].apart):
                     break
                 into.append(self._encoded.popleft())
             return list(into)

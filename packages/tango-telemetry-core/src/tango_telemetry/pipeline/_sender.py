@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from tango_telemetry.pipeline._spool import Spool
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
+_MOST_SAID = 16
+"""How many different reasons are told apart."""
+_PATIENCE = 4
+"""How many errors of the server's own in a row end the belief that it is not about the payload."""
+_REPEAT_AFTER = 60.0
+"""Seconds after which the same refusal is said again, with how many spans it has cost meanwhile."""
 
 
 class Sender:
@@ -38,6 +44,10 @@ class Sender:
         self._settings = settings
         self._spool = spool
         self._failures = 0
+        self._announced: set[str] = set()
+        self._refusals: dict[str, tuple[float, int]] = {}
+        self.last_failure = ""
+        self._doubts = 0
         self.wake: SimpleQueue[None] = SimpleQueue()
         self.closing_deadline = 0.0
         self.gave_up = False
@@ -82,15 +92,17 @@ class Sender:
         if file is None:
             return None
         payload = self._spool.read(file)
-        outcome = self._attempt(payload) if payload is not None else Outcome(Result.REJECTED, "damaged file")
-        if outcome.result is not Result.RETRY:
-            reason = (
-                ""
-                if outcome.result is Result.DELIVERED
-                else "rejected"
-                if payload is not None
-                else "spool_damaged"
-            )
+        if payload is None:
+            self._spool.remove(file)
+            self._spans.settle_spooled(file.spans, file.own, "spool_damaged")
+            return Outcome(Result.REJECTED, "damaged file")
+        outcome = self._attempt(payload)
+        if outcome.result is Result.RETRY:
+            if self._has_doubts(outcome):
+                self._spool.put_last(file)
+        else:
+            self._tell_refused(outcome, file.spans)
+            reason = "rejected" if outcome.result is Result.REJECTED else ""
             self._spool.remove(file)
             self._spans.settle_spooled(file.spans, file.own, reason, outcome.rejected_spans)
         return outcome
@@ -107,8 +119,9 @@ class Sender:
             return None
         outcome = self._attempt(payload)
         if outcome.result is Result.RETRY:
-            self._spans.put_back()
+            self._spans.put_back(apart=self._has_doubts(outcome))
         else:
+            self._tell_refused(outcome, self._spans.in_flight)
             reason = "rejected" if outcome.result is Result.REJECTED else ""
             self._spans.settle(reason, outcome.rejected_spans)
         return outcome
@@ -117,24 +130,44 @@ class Sender:
         timeout = self._settings.export_timeout
         if self.closing_deadline:
             timeout = min(timeout, max(0.01, self.closing_deadline - time.monotonic()))
+        outcome = Outcome(Result.RETRY, "internal error")
         with self.gate, log_internal_error("sending spans", foreign=True):
             try:
-                return self._exporter.send(payload, timeout)
+                outcome = self._exporter.send(payload, timeout)
             except _otel_sdk.MissingPackageError as error:  # it is installed, and cannot be imported
-                return Outcome(Result.RETRY, str(error))
-        return Outcome(Result.RETRY, "internal error")
+                outcome = Outcome(Result.RETRY, str(error))
+            finally:
+                if outcome.result is Result.RETRY:
+                    # The next attempt starts from nothing: the connection may be dead without a word, the name may mean
+                    # another machine by now, and a certificate or a proxy may be a new one.
+                    self._exporter.close()
+        return outcome
+
+    def _has_doubts(self, outcome: Outcome) -> bool:
+        """Whether it is time to let others go first: what fails each time must not hold them up for ever."""
+        self._doubts = self._doubts + 1 if outcome.doubtful else 0
+        if self._doubts < _PATIENCE:
+            return False
+        self._doubts = 0
+        return True
+
+    # --- what is said. It is said before it is counted: who waits for a flush finds the reason in the log.
 
     def _worked(self) -> None:
-        if self._failures:
+        if self._announced:
             _logger.warning("tango-telemetry: delivery to %s works again", self._name)
-        self._failures = 0
+        self._failures = self._doubts = 0
+        self.last_failure = ""
+        self._announced.clear()
 
     def _failed(self, outcome: Outcome) -> None:
-        if not self._failures:
+        self.last_failure = outcome.describe()
+        if outcome.reason not in self._announced and len(self._announced) < _MOST_SAID:
+            self._announced.add(outcome.reason)
             _logger.warning(
                 "tango-telemetry: cannot deliver spans to %s (%s); keeping them and trying again",
                 self._name,
-                outcome.reason,
+                self.last_failure,
             )
         self._failures += 1
         if self.closing_deadline:
@@ -142,6 +175,30 @@ class Sender:
         self._spans.attempt_failed()
         if not self.gave_up:
             self._back_off(outcome.retry_after)
+
+    def _tell_refused(self, outcome: Outcome, spans: int) -> None:
+        """Say what a collector refused, or remarked while it took everything; once a minute for each reason."""
+        refused = spans if outcome.result is Result.REJECTED else min(outcome.rejected_spans, spans)
+        if not refused and not outcome.detail:
+            return
+        reason = outcome.reason or ("partial success" if refused else "remark")
+        now = time.monotonic()
+        said, kept_quiet = self._refusals.get(reason, (-_REPEAT_AFTER, 0))
+        if now - said < _REPEAT_AFTER or (reason not in self._refusals and len(self._refusals) >= _MOST_SAID):
+            self._refusals[reason] = (said, kept_quiet + refused)
+            return
+        self._refusals[reason] = (now, 0)
+        more = f" (and {kept_quiet} more since it was last said)" if kept_quiet else ""
+        if refused:
+            _logger.warning(
+                "tango-telemetry: %d spans%s were refused and are lost: %s (for %s)",
+                refused,
+                more,
+                outcome.describe() or reason,
+                self._name,
+            )
+        else:
+            _logger.warning("tango-telemetry: %s remarks: %s", self._name, outcome.detail)
 
     def _back_off(self, retry_after: float) -> None:
         wait = min(self._settings.retry_max, self._settings.retry_initial * 2 ** min(self._failures - 1, 16))

@@ -115,6 +115,10 @@ class PipelineSettings:
     """PYTANGO_TELEMETRY_SPOOL_MAX_BYTES. Bytes in that folder, all processes together."""
     spool_file_bytes: int = 1024 * 1024
     """PYTANGO_TELEMETRY_SPOOL_FILE_BYTES. Bytes in one file of it."""
+    file_max_bytes: int = 64 * 1024 * 1024
+    """PYTANGO_TELEMETRY_FILE_MAX_BYTES. Bytes in one file of the exporter "file", per process."""
+    file_max_count: int = 8
+    """PYTANGO_TELEMETRY_FILE_MAX_COUNT. Such files that each process keeps; the oldest is removed."""
     sdk_log_level: str = ""
     """PYTANGO_TELEMETRY_SDK_LOG_LEVEL. Level of the loggers of the SDK and the exporters; "" leaves it."""
     wire: WireSettings = WireSettings()
@@ -127,6 +131,8 @@ class PipelineSettings:
             "max_batch_spans",
             "max_batch_bytes",
             "spool_file_bytes",
+            "file_max_bytes",
+            "file_max_count",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"PipelineSettings.{name} must be at least 1")

@@ -199,6 +199,12 @@ class Spool:
         _logger.warning("tango-telemetry: file %s of the spool is damaged or gone; skipped", file.name)
         return None
 
+    def put_last(self, file: SpoolFile) -> None:
+        """Send the others first."""
+        with self._lock:
+            self._files.remove(file)
+            self._files.append(file)
+
     def remove(self, file: SpoolFile) -> None:
         """It was delivered, or cannot be."""
         with self._lock:

@@ -112,13 +112,16 @@ class Worker:
             spans = self._spans.take(self._exporter.chunk_spans)
             if not spans:
                 return False
-            with log_internal_error("encoding spans", foreign=True) as guard:
+            with log_internal_error("encoding spans", foreign=True):
                 payload = self._exporter.encode(spans)
                 if len(payload) <= self._max_batch_bytes:
                     self._spans.put(payload)
-                else:  # a collector refuses what is too long: of many long spans none must go with the others
-                    for span in spans:
-                        self._spans.put(self._exporter.encode([span]), 1)
-            if guard.failed:
-                self._spans.drop_encoding("encoding")
+                    return True
+            # A collector refuses what is too long, and an encoder what it does not understand: of many spans none must go
+            # with the others.
+            for span in spans:
+                with log_internal_error("encoding a span", foreign=True) as guard:
+                    self._spans.put(self._exporter.encode([span]), 1)
+                if guard.failed:
+                    self._spans.drop_encoding("encoding", 1)
         return True

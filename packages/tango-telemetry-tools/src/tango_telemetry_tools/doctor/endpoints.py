@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -22,6 +24,7 @@ from .model import Diagnosis, EndpointResult
 TIMEOUT = 3.0
 """Seconds for one attempt."""
 _GRACE = 2.0
+_PROBE_BYTES = 4096
 SERVICE_NAME = "tango-telemetry doctor"
 
 
@@ -53,7 +56,9 @@ def try_endpoint(endpoint: Endpoint, config: TelemetryConfig) -> EndpointResult:
         return EndpointResult(endpoint.exporter, target, "failed", _one_line(error))
     seconds = round(time.monotonic() - start, 3)
     delivered = outcome.result is Result.DELIVERED and not outcome.rejected_spans
-    reason = outcome.reason or ("" if delivered else "the collector refused the span")
+    reason = outcome.reason if delivered else outcome.describe()
+    if outcome.rejected_spans:
+        reason = f"the collector refused the span ({reason})" if reason else "the collector refused the span"
     return EndpointResult(endpoint.exporter, target, "delivered" if delivered else "failed", reason, seconds)
 
 
@@ -74,6 +79,10 @@ def _write_file(endpoint: Endpoint) -> Outcome:
         raise NotADirectoryError(20, "not a directory", str(existing))
     if not os.access(existing, os.W_OK | os.X_OK):
         raise PermissionError(13, "the folder is not writable", str(existing))
+    # The access check is not enough: a full disk and a quota are found by writing only, and root may access everything.
+    with tempfile.TemporaryFile(dir=existing) as probe:
+        probe.write(bytes(_PROBE_BYTES))
+        probe.flush()
     return Outcome(Result.DELIVERED, "" if existing == folder else "the folder will be made")
 
 
@@ -112,12 +121,13 @@ def suggest(endpoint: Endpoint, reason: str, variable: str) -> str:
         return FULL
     if endpoint.exporter == "file":
         return f"export {variable}=$HOME/tango-traces"
-    if "401" in reason or "403" in reason or "UNAUTHENTICATED" in reason or "PERMISSION_DENIED" in reason:
+    if re.match(r"HTTP status 40[13]|gRPC status (UNAUTHENTICATED|PERMISSION_DENIED)", reason):
         return 'export OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20YOUR_TOKEN"'
     parts = urlsplit(endpoint.target)
     host = parts.hostname or "localhost"
-    if endpoint.exporter == "http" and (parts.path in ("", "/") or parts.port == 4317):
-        port = 4318 if parts.port in (None, 4317) else parts.port
+    misses = parts.path in ("", "/") or parts.port == 4317 or "no answer that a collector gives" in reason
+    if endpoint.exporter == "http" and misses and (parts.port, parts.path) != (4318, "/v1/traces"):
+        port = 4318 if parts.port in (None, 4317) or parts.path == "/v1/traces" else parts.port
         return f"export {variable}={parts.scheme}://{host}:{port}/v1/traces"
     if endpoint.exporter == "grpc" and parts.hostname and parts.port in (None, 4318):
         return f"export {variable}={parts.scheme}://{host}:4317"
