@@ -40,6 +40,8 @@ class IdlFunctions(ctypes.Structure):
     """`tango_telemetry::IdlFunctions` (bridge_functions.h), without the two that clients need."""
 
     _fields_ = (
+        ("writes", ctypes.CFUNCTYPE(ctypes.c_bool)),
+        ("has_read", ctypes.CFUNCTYPE(ctypes.c_bool)),
         ("is_ready", ctypes.CFUNCTYPE(ctypes.c_bool)),
         ("get_context", ctypes.CFUNCTYPE(None, SINK, ctypes.c_void_p)),
         ("open_scope", ctypes.c_void_p),
@@ -53,10 +55,14 @@ class Upcall:
 
     def __init__(self) -> None:
         self.sent = (b"", b"")
-        self.ready = True
         fields: dict[str, Any] = dict(IdlFunctions._fields_)
         self.functions = IdlFunctions(
-            fields["is_ready"](lambda: self.ready), fields["get_context"](self.get_context), None, None
+            fields["writes"](lambda: False),
+            fields["has_read"](lambda: False),
+            fields["is_ready"](lambda: True),
+            fields["get_context"](self.get_context),
+            None,
+            None,
         )
         provider = spans.create_native_tracer_provider({}, sampler=ALWAYS_ON, queue=spans.create_span_queue())
         self.tracer = provider.get_tracer("test")
