@@ -28,7 +28,13 @@ from tango_telemetry._handover import patch_executors
 from tango_telemetry._place import thread_attributes
 from tango_telemetry._sdk import load_native_calls
 from tango_telemetry._state import get_config, set_config, state, warn_once
-from tango_telemetry.bridge import CarrierParts, NoOpBridge, create_context_bridge
+from tango_telemetry.bridge import (
+    CarrierParts,
+    NativeBridge,
+    NoOpBridge,
+    create_context_bridge,
+    release_native,
+)
 from tango_telemetry.patching import Patches
 
 __all__ = ["activate", "configure", "deactivate", "stay_off", "tango_version"]
@@ -123,11 +129,16 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
         set(settings.propagators) - {"baggage"}
     )  # Tango has W3C's fields only, whichever format is named
     bridge = create_context_bridge(
-        settings.context_bridge if carries else "noop", kernel=settings.kernel, tango_version=version
+        settings.context_bridge if carries else "noop",
+        kernel=settings.kernel,
+        tango_version=version,
+        logging="logging" in settings.types,
     )
     idl = any(part in ("pytango", "native") for part in bridge.name.split("+"))
     kernel = bool(settings.kernel)
-    if idl and version < (10, 3) and settings.kernel is None:
+    if isinstance(bridge, NativeBridge) and version < (10, 3):
+        idl = False  # it does without cppTango's telemetry, which would add spans to the trace there
+    elif idl and version < (10, 3) and settings.kernel is None:
         # On 10.0 and 10.1 the context travels by IDL v6 only together with cppTango's own spans, which must go somewhere.
         kernel = any(endpoint.exporter != "file" for endpoint in settings.endpoints)
         if not kernel:
@@ -174,6 +185,7 @@ def deactivate() -> None:
     if not state.active:
         _patches.undo()
         guarded(_hand_back)
+        guarded(release_native)
         state.bridge = NoOpBridge()
         state.make_current = make_current
         _set_native(None)

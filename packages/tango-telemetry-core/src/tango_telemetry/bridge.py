@@ -7,6 +7,7 @@ forces one. Every implementation passes ``tests/native/test_bridge.py``.
 from __future__ import annotations
 
 import importlib
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,14 +23,16 @@ __all__ = [
     "ContextBridge",
     "GiopBridge",
     "IdlBridge",
+    "NativeBridge",
     "NoOpBridge",
     "StackedBridge",
     "create_context_bridge",
     "create_scope",
     "import_native",
+    "release_native",
 ]
 
-NATIVE_ABI_VERSION = 4
+NATIVE_ABI_VERSION = 5
 """The version of the native package's interface that this core works with."""
 
 
@@ -212,6 +215,28 @@ class StackedBridge(_Texts):
         self._giop.prepare_server()
 
 
+class NativeBridge(StackedBridge):
+    """Both carriers through the native package, which writes and reads the client identification in cppTango's place.
+
+    What a thread's requests carry is set once, for both. cppTango's telemetry may be on or off.
+    """
+
+    def __init__(self, native: Any) -> None:
+        giop = GiopBridge(native.giop)
+        super().__init__(IdlBridge(native, "native", native.idl_functions), giop)
+        self.enter = giop.enter  # type: ignore[method-assign]
+        self.enter_span = giop.enter_span  # type: ignore[method-assign]
+        self.exit = giop.exit  # type: ignore[method-assign]
+
+
+def release_native() -> None:
+    """Leave the client identification to cppTango again."""
+    native = sys.modules.get("tango_telemetry_native")
+    identification = getattr(native, "identification", None)
+    if identification is not None:
+        identification.disable()
+
+
 def import_native() -> Any:
     """Give the native package, or None. A version that this core does not know is refused with one warning."""
     try:
@@ -240,15 +265,18 @@ def _pytango_telemetry() -> Any:
 
 
 def create_context_bridge(
-    choice: str, *, kernel: bool | None, tango_version: tuple[int, ...]
+    choice: str, *, kernel: bool | None, tango_version: tuple[int, ...], logging: bool = False
 ) -> ContextBridge:
     """Choose how the context travels in this process.
 
     :param choice: ``auto``, ``pytango``, ``native``, ``giop`` or ``noop`` (``PYTANGO_TELEMETRY_CONTEXT_BRIDGE``)
     :param kernel: whether cppTango's own spans are wanted; None if the user left it open
-    :param tango_version: PyTango's version; IDL v6 needs >= 10.0, and >= 10.3 to go without cppTango's spans
+    :param tango_version: PyTango's version; IDL v6 needs >= 10.0, and without the native package >= 10.3 to go without
+        cppTango's spans
+    :param logging: whether cppTango's log records are wanted, which carry a trace id in a scope of cppTango's only
     :returns: the bridge; a choice that this machine does not have gives the best one it has, with a warning
     """
+    release_native()
     if choice == "noop":
         return NoOpBridge()
     native = import_native()
@@ -271,7 +299,10 @@ def create_context_bridge(
             TelemetryWarning,
             stacklevel=2,
         )
-    # On 10.0 and 10.1 IDL v6 only works with cppTango's own spans in the trace (FACTS: KERNEL_ENABLE has no effect).
+    # With cppTango's spans wanted they are the parents, and cppTango names them.
+    if idl is not None and giop is not None and not kernel and native.identification.install(scopes=logging):
+        return NativeBridge(native)
+    # On 10.0 and 10.1 cppTango carries the context only with its own spans in the trace (FACTS: KERNEL_ENABLE has no effect).
     if idl is not None and (kernel or giop is None or tango_version >= (10, 3)):
         return StackedBridge(idl, giop) if giop is not None else idl
     return giop if giop is not None else NoOpBridge()

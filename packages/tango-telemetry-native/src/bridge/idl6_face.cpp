@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
+#include "identification.h"
 #include "idl6.h"
+#include "giop.h"
 #include "python_face.h"
 
 #include "../bridge_functions.h"
@@ -58,13 +60,26 @@ PyObject *to_carrier(PyObject *parent, PyObject *state) {
     return carrier;
 }
 
+bool has_read() noexcept { return identification::knows_incoming(giop::this_thread()); }
+
+void get_context(void (*sink)(void *, idl6::Text, idl6::Text), void *target) {
+    const giop::ThreadState &thread = giop::this_thread();
+    if(!identification::knows_incoming(thread)) {
+        binding->get_context(sink, target);
+    } else if(const wire::TraceContext *const found = identification::incoming(thread); found != nullptr) {
+        sink(target, {found->traceparent, wire::traceparent_size}, {found->tracestate, found->tracestate_size});
+    } else {
+        sink(target, {"", 0}, {"", 0});
+    }
+}
+
 PyObject *get_trace_context(PyObject *, PyObject *) {
     bool raised = false;
-    if(!is_ready(raised)) {
+    if(!has_read() && !is_ready(raised)) {
         return raised ? nullptr : to_carrier(to_python("", 0), to_python("", 0));
     }
     PyObject *carrier = nullptr;
-    binding->get_context(
+    get_context(
         [](void *target, idl6::Text parent, idl6::Text state) {
             *static_cast<PyObject **>(target) =
                 to_carrier(to_python(parent.data, parent.size), to_python(state.data, state.size));
@@ -78,15 +93,13 @@ bool is_ready_or_raised() {
     return is_ready(raised);
 }
 
-void get_context(void (*sink)(void *, idl6::Text, idl6::Text), void *target) { binding->get_context(sink, target); }
-
 void *open_scope(idl6::Text name, idl6::Text traceparent, idl6::Text tracestate) {
     return binding->open_scope(name, traceparent, tracestate);
 }
 
 void close_scope(void *scope) { binding->close_scope(scope); }
 
-const IdlFunctions idl_functions{is_ready_or_raised, get_context, open_scope, close_scope};
+const IdlFunctions idl_functions{identification::writes, has_read, is_ready_or_raised, get_context, open_scope, close_scope};
 
 // UTF-8, with a question mark for what has none (a lone surrogate): a span's name must not make a call fail.
 std::string to_utf8(const py::str &text) {
@@ -157,6 +170,55 @@ void idl6_set_prepare(py::object callable) {
     Py_XDECREF(old);
 }
 
+// "" or the reason why libtango's import stays what it is.
+std::string patch(const std::string &directory, const idl6::Import &wanted, const char *what) {
+    const ImportPatch done = wanted.symbol == nullptr
+                                 ? ImportPatch::not_found
+                                 : patch_import(directory, "libtango", wanted.symbol, wanted.replacement);
+    switch(done) {
+    case ImportPatch::not_found:
+        return std::string("libtango does not import cppTango's function that ") + what;
+    case ImportPatch::failed:
+        return std::string("the import table of libtango is read-only for the function that ") + what;
+    default:
+        return {};
+    }
+}
+
+// Both halves or none. The functions in libtango's place do as cppTango until they are enabled.
+std::string identification_install(const std::string &path, bool scopes) {
+    if(!idl6_bind(path)) {
+        return "cppTango's telemetry functions were not found in the libraries PyTango has loaded";
+    }
+    if(!giop::status().installed) {
+        return "omniORB's interceptors are not registered";
+    }
+    const std::string library = file_of(binding->address());
+    const std::string directory = library.substr(0, library.rfind('/') + 1);
+    std::string reason = patch(directory, binding->server_import(), "opens a scope for a request");
+    if(reason.empty()) {
+        reason = patch(directory, binding->client_import, "gives a request its trace context");
+    }
+    if(reason.empty()) {
+        identification::enable(scopes);
+    }
+    return reason;
+}
+
+py::dict identification_status() {
+    const identification::Status status = identification::status();
+    py::dict counters;
+    for(const auto &[name, value] : status.counters) {
+        counters[name] = value;
+    }
+    py::dict result;
+    result["client"] = status.client;
+    result["server"] = status.server;
+    result["reason"] = status.reason;
+    result["counters"] = counters;
+    return result;
+}
+
 PyMethodDef hot_functions[] = {
     {"get_trace_context", get_trace_context, METH_NOARGS,
      "get_trace_context()\n--\n\nThe W3C trace context of cppTango on this thread, as a carrier."},
@@ -178,6 +240,9 @@ void add_idl6(py::module_ &m) {
     }
     m.def("idl6_bind", &idl6_bind, py::arg("path"));
     m.def("idl6_has_interface", &has_interface);
+    m.def("identification_install", &identification_install, py::arg("path"), py::arg("scopes"));
+    m.def("identification_disable", &identification::disable);
+    m.def("identification_status", &identification_status);
     m.def("idl6_set_prepare", &idl6_set_prepare, py::arg("callable"));
 
     // An ordinary class to Python: pybind11's own metaclass is for static properties, and the stub cannot name it.

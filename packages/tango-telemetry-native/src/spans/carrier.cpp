@@ -59,13 +59,14 @@ void read_texts(void* target, IdlFunctions::Text parent, IdlFunctions::Text entr
 // Where cppTango's functions are not there for this thread, Python has to judge.
 Found find_by_idl(const IdlFunctions& idl, SpanNumbers& parent, bool& believed) {
     believed = true;
-    if (!idl.is_ready()) {
+    const bool on_upcall = idl.has_read();
+    if (!on_upcall && !idl.is_ready()) {
         return PyErr_Occurred() ? Found::kError : Found::kNo;
     }
     IncomingTexts texts{false, false, &parent};
     idl.get_context(read_texts, &texts);
     believed = texts.believed;
-    return texts.read ? Found::kByIdl : Found::kNo;
+    return !texts.read ? Found::kNo : on_upcall ? Found::kOnUpcall : Found::kByIdl;
 }
 
 // False with an error set. A scope that cppTango refuses to open carries nothing.
@@ -153,7 +154,8 @@ bool enter_carrier(ModuleState& state, Carried& carried, PyObject* name, PyObjec
         case Named::kByNumbers:
             break;
     }
-    if (state.idl && !state.idl->is_ready()) {
+    const IdlFunctions* const scopes = state.giop && state.idl && state.idl->writes() ? nullptr : state.idl;
+    if (scopes && !scopes->is_ready()) {
         return !PyErr_Occurred() && enter_in_python(state, carried, name, span);
     }
     if (state.giop) {
@@ -164,7 +166,7 @@ bool enter_carrier(ModuleState& state, Carried& carried, PyObject* name, PyObjec
         carried.giop = state.giop;
         carried.giop_previous = previous;
     }
-    if (state.idl && !open_scope(*state.idl, carried, name, numbers)) {
+    if (scopes && !open_scope(*scopes, carried, name, numbers)) {
         PyObject *kind, *value, *traceback;
         PyErr_Fetch(&kind, &value, &traceback);
         if (!leave_carrier(state, carried)) {
@@ -211,7 +213,7 @@ Found find_remote_parent(ModuleState& state, SpanNumbers& parent) {
             return found;
         }
     }
-    return state.giop && state.giop->get_span(parent) ? Found::kByGiop : Found::kNo;
+    return state.giop && state.giop->get_span(parent) ? Found::kOnUpcall : Found::kNo;
 }
 
 }  // namespace tango_spans

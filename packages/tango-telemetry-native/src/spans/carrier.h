@@ -30,7 +30,8 @@ bool leave_carrier(ModuleState& state, Carried& carried);
 int traverse_carried(const Carried& carried, visitproc visit, void* arg);
 void clear_carried(Carried& carried);
 
-enum class Found { kNo, kByGiop, kByIdl, kError };
+// kOnUpcall: read from the request itself, which proves that the thread serves one.
+enum class Found { kNo, kOnUpcall, kByIdl, kError };
 
 // The parent that came with the request of the running upcall, where it is one that core.propagation.extract() would give
 // without a trace state of others. kNo: none, or one for Python to judge.

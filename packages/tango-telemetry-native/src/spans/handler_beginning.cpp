@@ -10,13 +10,13 @@ using tango_telemetry::SpanNumbers;
 
 bool is_true(PyObject* object) { return object == Py_True; }
 
-// Who called, from cppTango. It may crash where no omniORB upcall runs (a remark of PyTango 10.3's): a GIOP context is
-// only found where one does, and for the other ways PyTango is asked.
+// Who called, from cppTango. It may crash where no omniORB upcall runs (a remark of PyTango 10.3's): what a request itself
+// brought is only found where one does, and where cppTango's own context was found PyTango is asked.
 bool record_client(BeginningObject* self, ModuleState& state, PyObject* device, PyObject* span, Found found) {
     if (self->known == Py_None) {
         return true;
     }
-    if (found != Found::kByGiop) {
+    if (found != Found::kOnUpcall) {
         Ref on_upcall(PyObject_CallNoArgs(state.is_omni_thread));
         if (!on_upcall || !is_true(on_upcall.get())) {
             return static_cast<bool>(on_upcall);
