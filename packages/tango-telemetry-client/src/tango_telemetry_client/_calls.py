@@ -23,6 +23,7 @@ from tango_telemetry.instrumentation import (
     get_current,
     get_current_span,
     guarded,
+    is_over,
     judged_modules,
     not_traced,
     pass_through_tracer,
@@ -57,16 +58,21 @@ def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) ->
     # The object stays in `args`, which then go on as they are (CPython 3.11 builds a list and a tuple otherwise).
     @functools.wraps(function)
     def traced(*args: Any, **kwargs: Any) -> Any:
-        call = begin(args, kwargs)
-        if call is None:
-            return function(*args, **kwargs)
+        call = None
         try:
+            call = begin(args, kwargs)
             return function(*args, **kwargs) if kwargs else function(*args)
         except BaseException as error:
-            guarded(call.fail, error)
+            if call is not None:
+                guarded(call.fail, error)
             raise
         finally:
-            call.end()
+            if call is not None:
+                try:
+                    call.end()
+                except BaseException:  # from outside, in the middle of it
+                    call.leave()
+                    raise
 
     return traced
 
@@ -134,7 +140,7 @@ class CallBeginning:
         """Start the span of a call; None if the call is part of another one, whose span is there."""
         context = get_current()
         active = active_client_span.get()
-        if active is not None and get_current_span(context) is active:
+        if active is not None and get_current_span(context) is active and not is_over(active):
             return None  # part of the call that is being made: PyTango's own helper calls get no span of their own
         quick = self.quick
         epoch = quick.get_epoch() if quick is not None else -1
@@ -161,11 +167,15 @@ class CallBeginning:
             call = TracedCall(tracer, title, _CLIENT, attributes, context, self.carry, links)
         else:
             call = DelegatedCall(site, tracer, title, _CLIENT, attributes, context, self.carry, links)
-        if state.config.capture_arguments:
-            guarded(record_arguments, call.span, args if name is None else args[1:], kwargs)
-        if hooks.wanted:
-            call.call_hooks(hooks, subject, self.operation.method)
-        return call
+        try:
+            if state.config.capture_arguments:
+                guarded(record_arguments, call.span, args if name is None else args[1:], kwargs)
+            if hooks.wanted:
+                call.call_hooks(hooks, subject, self.operation.method)
+            return call
+        except BaseException:  # from outside: the call is not made
+            call.end()
+            raise
 
     @staticmethod
     def _may_be_kept() -> bool:

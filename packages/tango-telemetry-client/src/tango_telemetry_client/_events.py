@@ -79,10 +79,11 @@ def wrap_subscribe(function: Callable[..., Any], operation: Operation, owner: st
 
     @functools.wraps(function)
     def traced_subscribe(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = guarded(begin, self, args, kwargs)
-        if call is None:
-            return function(self, *args, **kwargs)
+        call = None
         try:
+            call = guarded(begin, self, args, kwargs)
+            if call is None:
+                return function(self, *args, **kwargs)
             made = guarded(_trace_subscription, self, args, kwargs, call.span.get_span_context())
             if made is not None:
                 subscription, args, kwargs = made
@@ -94,10 +95,16 @@ def wrap_subscribe(function: Callable[..., Any], operation: Operation, owner: st
                 guarded(_remember, self, result, subscription)
             return result
         except BaseException as error:
-            guarded(call.fail, error)
+            if call is not None:
+                guarded(call.fail, error)
             raise
         finally:
-            call.end()
+            if call is not None:
+                try:
+                    call.end()
+                except BaseException:  # from outside, in the middle of it
+                    call.leave()
+                    raise
 
     return traced_subscribe
 

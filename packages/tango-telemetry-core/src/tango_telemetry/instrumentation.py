@@ -78,6 +78,7 @@ __all__ = [
     "get_current_span",
     "guarded",
     "incoming_context",
+    "is_over",
     "judged_modules",
     "log_internal_error",
     "no_op_tracer",
@@ -116,6 +117,14 @@ def not_traced(context: Context, attributes: Mapping[str, Any], class_name: str 
         return True
     exclusion = state.exclusion
     return exclusion is not None and exclusion.matches(attributes, class_name)
+
+
+def is_over(span: Any) -> bool:
+    """Whether a span has ended; one that does not tell is not over.
+
+    What goes on in a copy of a context, a task or a thread, outlives the call whose span is current in it.
+    """
+    return getattr(span, "end_time", None) is not None
 
 
 def no_op_tracer_provider() -> TracerProvider:
@@ -165,19 +174,18 @@ class TracedCall:
             variables = (active_client_span, span)
         self._entered = (span, context, *variables)
         self._current = current = state.make_current(span, context, *variables)
-        if carry is not None:
-            span_context = span.get_span_context()
-            if span_context.is_valid:
-                try:
-                    # A context holds more than the span where the user put something there: baggage, perhaps.
-                    if state.baggage and len(current.context) > 1:
-                        texts = inject_with_baggage(span_context, context)
-                        self._bridged = state.bridge.enter(carry, *texts)
-                    else:
-                        self._bridged = state.bridge.enter_span(carry, span_context)
-                except BaseException:
-                    current.leave()
-                    raise
+        try:
+            span_context = span.get_span_context() if carry is not None else None
+            if span_context is not None and span_context.is_valid:
+                # A context holds more than the span where the user put something there: baggage, perhaps.
+                if state.baggage and len(current.context) > 1:
+                    texts = inject_with_baggage(span_context, context)
+                    self._bridged = state.bridge.enter(carry, *texts)
+                else:
+                    self._bridged = state.bridge.enter_span(carry, span_context)
+        except BaseException:
+            self.leave()
+            raise
 
     @property
     def context(self) -> Context:
@@ -196,11 +204,14 @@ class TracedCall:
 
     def leave(self) -> None:
         """Make what was current before current again; the span stays open."""
-        bridged = self._bridged
-        if bridged is not _NOT_CARRIED:
-            self._bridged = _NOT_CARRIED
-            state.bridge.exit(bridged)
-        self._current.leave()
+        try:
+            bridged = self._bridged
+            if bridged is not _NOT_CARRIED:
+                state.bridge.exit(bridged)
+                self._bridged = _NOT_CARRIED
+        finally:
+            with contextlib.suppress(ValueError):  # left in another context: nothing of it is current here
+                self._current.leave()
 
     def fail(self, error: BaseException) -> None:
         """Record that the call failed."""

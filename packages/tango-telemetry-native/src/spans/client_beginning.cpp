@@ -118,7 +118,8 @@ Ref begin_usual_client(BeginningObject* self, ModuleState& state, PyObject* args
     if (!active) {
         return Ref();
     }
-    if (parent && parent == active.get()) {
+    // A task or thread that goes on in a copy of the context outlives the call whose span is current in it.
+    if (parent && parent == active.get() && !is_over(state, parent)) {
         return Ref::borrow(Py_None);  // part of the call that is being made
     }
     Ref device_tracer = get_variable(self->tracer_variable);

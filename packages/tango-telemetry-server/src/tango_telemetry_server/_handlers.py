@@ -82,26 +82,33 @@ def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[...
     # `self` is an argument of its own: pybind11 looks for it in the frame that calls a method of a C++ base class (10.3.1).
     @functools.wraps(function)
     def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = begin(self, args)
-        if call is None:
-            return function(self, *args, **kwargs)
+        call = None
         try:
+            call = begin(self, args)
             result = function(self, *args, **kwargs) if args or kwargs else function(self)
+            if call is not None:
+                kind = type(result)
+                # An `async def` handler that another handler calls itself; PyTango before 10.0 makes a generator of it.
+                if kind is CoroutineType or (
+                    kind is GeneratorType and result.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE
+                ):
+                    guarded(call.leave)
+                    result = _in_span(call, result)
+                    call = None
+                elif check is not None:
+                    call.check(check, args, result)
+            return result
         except BaseException as error:
-            guarded(call.fail, error)
-            call.end()
+            if call is not None:
+                guarded(call.fail, error)
             raise
-        kind = type(result)
-        # An `async def` handler that another handler calls itself; PyTango before 10.0 makes a generator of it.
-        if kind is CoroutineType or (
-            kind is GeneratorType and result.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE
-        ):
-            guarded(call.leave)
-            return _in_span(call, result)
-        if check is not None:
-            call.check(check, args, result)
-        call.end()
-        return result
+        finally:
+            if call is not None:
+                try:
+                    call.end()
+                except BaseException:  # from outside, in the middle of it
+                    call.leave()
+                    raise
 
     traced.__tango_telemetry__ = handler  # type: ignore[attr-defined]
     return traced
@@ -116,13 +123,15 @@ def _in_span(call: HandlerCall, coroutine: CoroutineType[Any, Any, Any]) -> Coro
 
 async def _finish(call: HandlerCall, coroutine: CoroutineType[Any, Any, Any]) -> Any:
     """Await a handler inside its span, which is current in the task that awaits."""
-    guarded(call.enter)
     try:
+        guarded(call.enter)
         result = await coroutine
     except (
         GeneratorExit
-    ):  # thrown away while it waited, perhaps in another context: there is nothing to leave
+    ):  # thrown away while it waited, perhaps in another context
         call.span.end()
+        if isinstance(call, HandlerCall):  # one in C++ takes back what is still current here where it is dropped
+            call.leave()
         raise
     except BaseException as error:
         guarded(call.fail, error)
@@ -225,17 +234,20 @@ class _Begin:
             self.quick.keep(own, epoch, place, title, kind, attributes, tracer, known, checks_topic)
         attributes = {**attributes, **thread_attributes(), **(caller or {})}
         call = HandlerCall(tracer, title, kind, attributes, context, (telemetry, title), direct)
-        if (
-            remote and call.span.is_recording()
-        ):  # cppTango is asked for the caller only where that is recorded
-            caller = client_ident_attributes(device, self.lifecycle)
-            if caller is not None:
-                call.span.set_attributes(caller)
-        if state.config.capture_arguments and handler.operation in _WITH_ARGUMENTS:
-            guarded(record_arguments, call.span, args, {})
-        if hooks.wanted:
-            call.call_hooks(hooks, device, handler.operation)
-        return call
+        try:
+            # cppTango is asked for the caller only where that is recorded.
+            if remote and call.span.is_recording():
+                caller = client_ident_attributes(device, self.lifecycle)
+                if caller is not None:
+                    call.span.set_attributes(caller)
+            if state.config.capture_arguments and handler.operation in _WITH_ARGUMENTS:
+                guarded(record_arguments, call.span, args, {})
+            if hooks.wanted:
+                call.call_hooks(hooks, device, handler.operation)
+            return call
+        except BaseException:  # from outside, or a defect: the span would stay current
+            call.end()
+            raise
 
     def _create_attributes(self, telemetry: Any) -> dict[str, Any]:
         handler = self.handler
