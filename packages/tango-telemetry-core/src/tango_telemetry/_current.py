@@ -13,11 +13,14 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tango_telemetry._otel import Context, Span, attach, context_variable, detach, set_span_in_context
 
-__all__ = ["ContextChange", "CurrentSpan", "Undoable", "make_current"]
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["ContextChange", "Undoable", "make_current"]
 
 _set: Any = ContextVar.set
 _reset: Any = ContextVar.reset
@@ -25,13 +28,13 @@ _CONTEXT = context_variable()
 
 
 class Undoable:
-    """Something that was done and can be undone once, each in one step that no exception from outside can divide.
+    """Something that is done by :meth:`do` and undone once, each in one step that no exception from outside can divide.
 
     :param do: a function in C, called with one item of each of ``arguments``
     :param undo: a function in C, called with one of ``first`` (where that is given) and what ``do`` gave
     """
 
-    __slots__ = ("__weakref__", "_dropped", "_undo")
+    __slots__ = ("__weakref__", "_dropped", "_results", "_steps", "_undo")
 
     def __init__(
         self,
@@ -40,14 +43,19 @@ class Undoable:
         arguments: tuple[Iterable[Any], ...],
         first: tuple[Iterable[Any], ...] = (),
     ) -> None:
-        done: list[Any] = []
+        self._results: list[Any] = []
+        self._steps = map(do, *arguments)
         # An iterator gives each item once, so undoing again does nothing.
-        self._undo = undo_each = map(undo, *first, done)
+        self._undo = undo_each = map(undo, *first, self._results)
         # Called where this is dropped, and in C all the way: a `__del__` in Python would be a place where an exception
         # that comes from outside is only printed, and lost to the user. `fromkeys` is what takes an iterator and one more.
         self._dropped = weakref.ref(self, functools.partial(dict.fromkeys, undo_each))
+
+    def do(self) -> Self:
+        """Do it, and give itself: to be called once."""
         try:
-            done.extend(map(do, *arguments))
+            self._results.extend(self._steps)
+            return self
         except BaseException:
             self.leave()
             raise
@@ -81,8 +89,17 @@ class ContextChange(Undoable):
         if _CONTEXT is not None:
             variables, values = (_CONTEXT, *variables), (context, *values)
         super().__init__(_set, _reset, (variables, values), (variables,))
-        if _CONTEXT is None:
-            self._token = attach(context)
+
+    def do(self) -> Self:
+        """Make the values current."""
+        try:
+            super().do()
+            if _CONTEXT is None:
+                self._token = attach(self.context)
+            return self
+        except BaseException:
+            self.leave()
+            raise
 
     def leave(self) -> None:
         """Make what was current before current again. Does nothing the second time."""
@@ -92,18 +109,10 @@ class ContextChange(Undoable):
         super().leave()
 
 
-class CurrentSpan(ContextChange):
-    """A span that was made current, and what was current before. The native package has the same in C++."""
+def make_current(span: Span, context: Context, *pairs: Any) -> ContextChange:
+    """Make a span current in the running task or thread until ``leave()``. The native package has the same in C++.
 
-    __slots__ = ()
-
-    def __init__(self, span: Span, context: Context, *pairs: Any) -> None:
-        """Make a span current in the running task or thread until :meth:`leave`.
-
-        :param context: OpenTelemetry's context that the span was started in
-        :param pairs: context variables, each followed by the value that it has meanwhile
-        """
-        super().__init__(set_span_in_context(span, context), *pairs)
-
-
-make_current = CurrentSpan
+    :param context: OpenTelemetry's context that the span was started in; the result's ``context`` has the span too
+    :param pairs: context variables, each followed by the value that it has meanwhile
+    """
+    return ContextChange(set_span_in_context(span, context), *pairs).do()

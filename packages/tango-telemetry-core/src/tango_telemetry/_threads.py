@@ -105,7 +105,7 @@ def _enter_block() -> None:
         stack.append(None)
     else:
         context, tracer = carried
-        stack.append(ContextChange(context, current_tracer, tracer))
+        stack.append(ContextChange(context, current_tracer, tracer).do())
 
 
 def _leave_block() -> None:

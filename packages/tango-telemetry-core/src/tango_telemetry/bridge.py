@@ -167,13 +167,13 @@ class GiopBridge(_Texts):
         return self._get() or ("", "")
 
     def enter(self, name: str, traceparent: str, tracestate: str) -> Any:
-        return Undoable(self._set, self._restore, ((traceparent,), (tracestate,)))
+        return Undoable(self._set, self._restore, ((traceparent,), (tracestate,))).do()
 
     def enter_span(self, name: str, span_context: SpanContext) -> Any:
         trace_id, span_id, _, flags, trace_state, _ = span_context
         if trace_state is not NO_TRACE_STATE and trace_state:
             return super().enter_span(name, span_context)
-        return Undoable(self._set_span, self._restore, ((trace_id,), (span_id,), (flags,)))
+        return Undoable(self._set_span, self._restore, ((trace_id,), (span_id,), (flags,))).do()
 
     def get_parent(self) -> tuple[SpanContext | None, str]:
         found = self._get_span()
