@@ -19,6 +19,7 @@ from tango_telemetry.instrumentation import (
     call_site,
     caller_of_tango,
     current_tracer,
+    get_calling_tracer,
     get_client_tracer,
     get_current,
     get_current_span,
@@ -35,10 +36,22 @@ from tango_telemetry.instrumentation import (
 from tango_telemetry_client._attributes import create_attributes, find_name
 from tango_telemetry_client._targets import Operation
 
-__all__ = ["CallBeginning", "hooks", "own_attributes", "wrap_call"]
+__all__ = ["CallBeginning", "hooks", "own_attributes", "switch", "wrap_call"]
 
 hooks = Hooks()
 """The hooks given to the client instrumentor."""
+
+
+class _Switch:
+    """Whether client calls are traced: a callback that was given before ``uninstrument()`` outlives it."""
+
+    __slots__ = ("on",)
+
+    def __init__(self) -> None:
+        self.on = False
+
+
+switch = _Switch()
 
 _get_attribute = object.__getattribute__
 _CLIENT = SpanKind.CLIENT
@@ -152,7 +165,7 @@ class CallBeginning:
         if frame is None:  # in a pool thread: the call was made elsewhere
             frame = site = call_site.get()
         attributes, own = self._attributes(subject, name, args, kwargs, frame)
-        tracer = current_tracer.get() or get_client_tracer()
+        tracer = get_calling_tracer()
         title = self.method if name is None else f"{self.method} {name}"
         if not_traced(context, attributes, "DataBase" if self.owner == "Database" else ""):
             tracer = pass_through_tracer()
@@ -160,8 +173,9 @@ class CallBeginning:
             places = [(None, 0, name)]  # for a span that is not recorded any place will do
             if frame is not None:
                 places.append((frame.f_code, frame.f_lasti, name))
+            in_use = tracer if tracer is current_tracer.get() else None
             for place in places:
-                quick.keep(own, epoch, place, title, _CLIENT, attributes, get_client_tracer())
+                quick.keep(own, epoch, place, title, _CLIENT, attributes, get_client_tracer(), in_use)
         attributes = {**attributes, **thread_attributes()}
         if site is None:
             call = TracedCall(tracer, title, _CLIENT, attributes, context, self.carry, links)

@@ -18,8 +18,7 @@ from tango_telemetry.instrumentation import (
     SpanContext,
     SpanKind,
     active_client_span,
-    current_tracer,
-    get_client_tracer,
+    get_calling_tracer,
     get_current,
     guarded,
     not_traced,
@@ -189,7 +188,7 @@ def _record_pull(subject: Any, subscription: Subscription, events: Any, start: i
     }
     if not_traced(context, attributes):
         return
-    tracer = current_tracer.get() or get_client_tracer()
+    tracer = get_calling_tracer()
     title = f"get_events{subscription.title}"
     span = tracer.start_span(title, context, SpanKind.CONSUMER, attributes, subscription.links, start)
     if hooks.wanted:

@@ -19,7 +19,7 @@ from tango_telemetry._current import ContextChange
 from tango_telemetry._guard import guarded
 from tango_telemetry._otel import get_current
 from tango_telemetry._setup import tango_version
-from tango_telemetry._tracing import current_tracer
+from tango_telemetry._tracing import carried_owner, current_tracer, get_owner
 from tango_telemetry.patching import Patches
 
 __all__ = ["carry_context", "instrument_threads", "uninstrument_threads"]
@@ -87,7 +87,7 @@ def _wrap_start(start: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(start)
     def noting_start(self: threading.Thread) -> None:
         if not _submitting.get():
-            self.__dict__[_CARRIED] = (get_current(), current_tracer.get())
+            self.__dict__[_CARRIED] = (get_current(), current_tracer.get(), get_owner())
         start(self)
 
     return noting_start
@@ -104,8 +104,8 @@ def _enter_block() -> None:
     if carried is None or get_current():
         stack.append(None)
     else:
-        context, tracer = carried
-        stack.append(ContextChange(context, current_tracer, tracer).do())
+        context, tracer, owner = carried
+        stack.append(ContextChange(context, current_tracer, tracer, carried_owner, owner).do())
 
 
 def _leave_block() -> None:

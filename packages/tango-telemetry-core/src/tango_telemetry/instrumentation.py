@@ -37,13 +37,17 @@ from tango_telemetry._otel import (
 from tango_telemetry._place import code_attributes, thread_attributes
 from tango_telemetry._quick import QuickBeginning
 from tango_telemetry._setup import activate, deactivate, stay_off, tango_version
-from tango_telemetry._state import get_config, state
+from tango_telemetry._state import get_config, state, switch_tracer
 from tango_telemetry._tracing import (
     SERVER_SCOPE,
     VERSION,
     call_tracer_provider_factory,
+    carried_owner,
+    current_handler,
     current_tracer,
+    get_calling_tracer,
     get_client_tracer,
+    get_owner,
 )
 from tango_telemetry.propagation import extract_baggage, inject_with_baggage
 
@@ -70,12 +74,16 @@ __all__ = [
     "call_site",
     "call_tracer_provider_factory",
     "caller_of_tango",
+    "carried_owner",
     "code_attributes",
+    "current_handler",
     "current_tracer",
     "force_tracing_needed",
+    "get_calling_tracer",
     "get_client_tracer",
     "get_current",
     "get_current_span",
+    "get_owner",
     "guarded",
     "incoming_context",
     "is_over",
@@ -91,6 +99,7 @@ __all__ = [
     "set_span_in_context",
     "state",
     "suppressed",
+    "switch_tracer",
     "thread_attributes",
     "with_incoming_context",
 ]

@@ -20,7 +20,7 @@ struct PlanObject {
     bool checks_topic;
     std::uint64_t epoch;
     PyObject* tracer;
-    PyObject* handler;  // the value of the handler variable; null for clients
+    PyObject* handler;  // the value of the handler variable; of a client, the device's tracer that was in use; or null
     PreparedSpan span;
 };
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from types import CoroutineType, GeneratorType
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from tango_telemetry.instrumentation import (
     TracedCall,
     active_client_span,
     code_attributes,
+    current_handler,
     current_tracer,
     get_current,
     get_current_span,
@@ -48,9 +48,6 @@ _SERVER = SpanKind.SERVER
 _INTERNAL = SpanKind.INTERNAL
 _WITH_ARGUMENTS = ("command", "write_attribute", "write_pipe")
 _LIFECYCLE = ("init_device", "delete_device", "server_init_hook", "initialize_dynamic_attributes")
-
-current_handler: ContextVar[Any] = ContextVar("tango_telemetry_current_handler", default=None)
-"""``(DeviceTelemetry, span name)`` of the handler that runs in this context."""
 
 
 class Handler(NamedTuple):
