@@ -18,8 +18,7 @@ from tango_telemetry.instrumentation import (
     SpanContext,
     SpanKind,
     active_client_span,
-    current_tracer,
-    get_client_tracer,
+    get_calling_tracer,
     get_current,
     guarded,
     not_traced,
@@ -79,10 +78,11 @@ def wrap_subscribe(function: Callable[..., Any], operation: Operation, owner: st
 
     @functools.wraps(function)
     def traced_subscribe(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = guarded(begin, self, args, kwargs)
-        if call is None:
-            return function(self, *args, **kwargs)
+        call = None
         try:
+            call = guarded(begin, self, args, kwargs)
+            if call is None:
+                return function(self, *args, **kwargs)
             made = guarded(_trace_subscription, self, args, kwargs, call.span.get_span_context())
             if made is not None:
                 subscription, args, kwargs = made
@@ -94,10 +94,16 @@ def wrap_subscribe(function: Callable[..., Any], operation: Operation, owner: st
                 guarded(_remember, self, result, subscription)
             return result
         except BaseException as error:
-            guarded(call.fail, error)
+            if call is not None:
+                guarded(call.fail, error)
             raise
         finally:
-            call.end()
+            if call is not None:
+                try:
+                    call.end()
+                except BaseException:  # from outside, in the middle of it
+                    call.leave()
+                    raise
 
     return traced_subscribe
 
@@ -182,7 +188,7 @@ def _record_pull(subject: Any, subscription: Subscription, events: Any, start: i
     }
     if not_traced(context, attributes):
         return
-    tracer = current_tracer.get() or get_client_tracer()
+    tracer = get_calling_tracer(context)
     title = f"get_events{subscription.title}"
     span = tracer.start_span(title, context, SpanKind.CONSUMER, attributes, subscription.links, start)
     if hooks.wanted:

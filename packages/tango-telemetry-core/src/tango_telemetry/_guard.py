@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable
+from traceback import walk_tb
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -36,6 +38,19 @@ def _place_of(error: BaseException) -> tuple[str, int]:
     return trace.tb_frame.f_code.co_filename, trace.tb_lineno
 
 
+_OWN = frozenset(("tango_telemetry", "tango_telemetry_client", "tango_telemetry_server", "opentelemetry"))
+_RAISED_BY_OURS = _OWN | {
+    "builtins",
+    "tango",
+    "PyTango",
+    "tango_telemetry_native",
+    "_queue",
+    "queue",
+    "socket",
+    "json",
+}
+
+
 def _first_time(where: str, error: BaseException) -> bool:
     """Whether this error, from this place, is new: the same defect at each span must not fill a log."""
     key = (where, type_name(type(error)), *_place_of(error))
@@ -43,6 +58,28 @@ def _first_time(where: str, error: BaseException) -> bool:
         return False
     _seen.add(key)
     return True
+
+
+def _is_from_outside(error: BaseException) -> bool:
+    """Whether something outside raised this into our code, where nothing failed: the user waits for it.
+
+    A signal's handler does (``signal.alarm`` with a ``TimeoutError`` is how many limit a time), and another thread with
+    ``PyThreadState_SetAsyncExc``, which a class of the user's own in a frame of ours betrays: none of ours raises such.
+    """
+    traceback = error.__traceback__
+    if traceback is None:
+        return False
+    codes = {id(frame.f_code) for frame, _ in walk_tb(traceback)}
+    for number in signal.valid_signals() if threading.current_thread() is threading.main_thread() else ():
+        handler = signal.getsignal(number)
+        if callable(handler):
+            code = getattr(handler, "__code__", None) or getattr(type(handler).__call__, "__code__", None)
+            if id(code) in codes:
+                return True
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    where = traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0]
+    return where in _OWN and type(error).__module__.partition(".")[0] not in _RAISED_BY_OURS
 
 
 class log_internal_error:  # noqa: N801 - reads as a verb where it is used
@@ -72,7 +109,7 @@ class log_internal_error:  # noqa: N801 - reads as a verb where it is used
             return False
         self.failed = True
         ours = threading.current_thread().name.startswith("tango-telemetry")
-        if not ours and not isinstance(error, Exception):
+        if not ours and (not isinstance(error, Exception) or (not self._foreign and _is_from_outside(error))):
             return False
         if _first_time(self._where, error):
             what = "error" if self._foreign else "internal error"

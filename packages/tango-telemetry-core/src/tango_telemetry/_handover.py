@@ -17,7 +17,7 @@ from typing import Any
 
 from tango_telemetry._guard import guarded
 from tango_telemetry._otel import attach, get_current
-from tango_telemetry._tracing import current_tracer
+from tango_telemetry._tracing import carried_owner, current_tracer, get_owner
 from tango_telemetry.patching import Patches
 
 __all__ = ["Site", "call_site", "caller_of_tango", "judged_modules", "patch_executors"]
@@ -162,11 +162,13 @@ def _carry_into_greenlet(greenlet: Any) -> None:
 
 def _set_greenlet_context(greenlet: Any) -> None:
     tracer, current = current_tracer.get(), get_current()
+    owner = get_owner()
     if (tracer is None and not current) or greenlet.gr_context is not None:
         return
     context = Context()
     context.run(attach, current)
     context.run(current_tracer.set, tracer)
+    context.run(carried_owner.set, owner)
     greenlet.gr_context = context
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tango_telemetry import noop
@@ -142,6 +143,23 @@ else:
         API_AVAILABLE = False
 
 
+def context_variable() -> ContextVar[Context] | None:
+    """Give the context variable behind ``opentelemetry.context``; None if it is kept in another way.
+
+    Setting it is one step in C, where ``attach`` is several in Python, and an exception can come between any two of them.
+    Source: opentelemetry-api 1.20 to 1.45, ``ContextVarsRuntimeContext``; there is no public name for it.
+    """
+    if not API_AVAILABLE:
+        return None
+    import opentelemetry.context
+
+    runtime = getattr(opentelemetry.context, "_RUNTIME_CONTEXT", None)
+    if type(runtime).__name__ != "ContextVarsRuntimeContext":
+        return None
+    variable = getattr(runtime, "_current_context", None)
+    return variable if isinstance(variable, ContextVar) else None
+
+
 def suppress_key() -> Any:
     """The context key under which OpenTelemetry's instrumentation packages look for ``suppress_instrumentation``.
 
@@ -173,6 +191,7 @@ __all__ = [
     "TracerProvider",
     "W3CBaggagePropagator",
     "attach",
+    "context_variable",
     "create_key",
     "detach",
     "get_current",

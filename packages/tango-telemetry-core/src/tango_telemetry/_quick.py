@@ -48,7 +48,7 @@ class QuickBeginning:
         kind: SpanKind,
         attributes: Mapping[str, Any],
         tracer: Tracer,
-        handler: tuple[Any, ...] | None = None,
+        handler: Any = None,
         checks_topic: bool = False,
     ) -> None:
         """Keep what is known of the calls that are made at ``place`` for a proxy or device.
@@ -58,7 +58,7 @@ class QuickBeginning:
         :param place: code object, instruction, and the name of the command or attribute
         :param attributes: without those of the thread, which each call adds
         :param tracer: the device's; of a client, the one outside devices
-        :param handler: what the running handler is known by
+        :param handler: what the running handler is known by; of a client, the tracer of the device that calls
         :param checks_topic: whether the device's topic ``user`` may change without a word
         """
         plans = own.get(self.KEY)

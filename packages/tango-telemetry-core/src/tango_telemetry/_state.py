@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ from tango_telemetry.bridge import ContextBridge, NoOpBridge
 
 if TYPE_CHECKING:
     from tango_telemetry._otel import Tracer, TracerProvider
+    from tango_telemetry._tracing import Owner
 
-__all__ = ["State", "get_config", "get_context_bridge", "set_config", "state", "warn_once"]
+__all__ = ["State", "get_config", "get_context_bridge", "set_config", "state", "switch_tracer", "warn_once"]
 
 
 class State:
@@ -33,7 +35,8 @@ class State:
         self.make_current: Callable[..., Any] = make_current
         self.tracer_provider: TracerProvider | None = None
         self.client_tracer: Tracer | None = None
-        self.tracers: dict[str, Tracer] = {}
+        self.tracers: dict[tuple[str, str | None], Tracer] = {}
+        self.owners: weakref.WeakSet[Owner] = weakref.WeakSet()  # devices, as long as they live
         self.generation = 0
         self.native: Any = None  # the module with calls in C++, while it is in use
 
@@ -56,6 +59,10 @@ class State:
 
     def reset_tracers(self) -> None:
         """Forget the tracers made so far: the next call of each service makes a new one."""
+        # Contexts of jobs and threads may still have them, and C++ asks nobody.
+        switch_tracer(self.client_tracer, False)
+        for owner in list(self.owners):
+            owner.retire()
         self.client_tracer = None
         self.tracers = {}
         self.generation += 1
@@ -64,6 +71,13 @@ class State:
     def __repr__(self) -> str:
         fields: dict[str, Any] = {"active": self.active, "bridge": self.bridge.name, "config": self.config}
         return f"State({', '.join(f'{name}={value!r}' for name, value in fields.items())})"
+
+
+def switch_tracer(tracer: Any, on: bool) -> None:
+    """Switch a tracer in C++ on or off; one that is off hands the context on. Others have no such switch."""
+    switch = getattr(tracer, "_set_enabled", None)
+    if switch is not None:
+        switch(on)
 
 
 state = State()

@@ -15,10 +15,11 @@ from contextvars import ContextVar, copy_context
 from types import TracebackType
 from typing import Any, TypeVar
 
+from tango_telemetry._current import ContextChange
 from tango_telemetry._guard import guarded
-from tango_telemetry._otel import attach, detach, get_current
+from tango_telemetry._otel import get_current
 from tango_telemetry._setup import tango_version
-from tango_telemetry._tracing import current_tracer
+from tango_telemetry._tracing import carried_owner, current_tracer, get_owner
 from tango_telemetry.patching import Patches
 
 __all__ = ["carry_context", "instrument_threads", "uninstrument_threads"]
@@ -72,11 +73,12 @@ def uninstrument_threads() -> None:
 def _wrap_submit(submit: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(submit)
     def carrying_submit(self: Any, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        token = _submitting.set(True)
+        before = _submitting.get()
         try:
+            _submitting.set(True)
             return submit(self, copy_context().run, fn, *args, **kwargs)
         finally:
-            _submitting.reset(token)
+            _submitting.set(before)
 
     return carrying_submit
 
@@ -85,24 +87,13 @@ def _wrap_start(start: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(start)
     def noting_start(self: threading.Thread) -> None:
         if not _submitting.get():
-            self.__dict__[_CARRIED] = (get_current(), current_tracer.get())
+            self.__dict__[_CARRIED] = (get_current(), current_tracer.get(), get_owner())
         start(self)
 
     return noting_start
 
 
-class _Block:
-    """What one ``EnsureOmniThread`` block has made current; kept by the thread, for a block may hold another."""
-
-    def __init__(self, context: Any, tracer: Any) -> None:
-        self._context = attach(context)
-        self._tracer = current_tracer.set(tracer)
-
-    def leave(self) -> None:
-        current_tracer.reset(self._tracer)
-        detach(self._context)
-
-
+# What the `EnsureOmniThread` blocks of a thread have made current, for a block may hold another.
 _blocks = threading.local()
 
 
@@ -110,7 +101,11 @@ def _enter_block() -> None:
     stack = _blocks.__dict__.setdefault("stack", [])
     carried = threading.current_thread().__dict__.get(_CARRIED)
     # A block inside a span of this thread's own goes on in that span.
-    stack.append(_Block(*carried) if carried is not None and not get_current() else None)
+    if carried is None or get_current():
+        stack.append(None)
+    else:
+        context, tracer, owner = carried
+        stack.append(ContextChange(context, current_tracer, tracer, carried_owner, owner).do())
 
 
 def _leave_block() -> None:

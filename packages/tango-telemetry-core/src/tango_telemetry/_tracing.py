@@ -14,14 +14,19 @@ from tango_telemetry import semantic_conventions as names
 from tango_telemetry._config import Endpoint
 from tango_telemetry._otel import Context, NoOpTracerProvider, Tracer, TracerProvider
 from tango_telemetry._otel_sdk import MissingPackageError
-from tango_telemetry._state import get_config, state, warn_once
+from tango_telemetry._state import get_config, state, switch_tracer, warn_once
 
 __all__ = [
+    "Owner",
     "TracerProviderFactory",
     "call_tracer_provider_factory",
+    "carried_owner",
     "create_tracer_provider",
+    "current_handler",
     "current_tracer",
+    "get_calling_tracer",
     "get_client_tracer",
+    "get_owner",
     "get_tracer",
     "get_tracer_provider_factory",
     "set_tracer_provider_factory",
@@ -30,19 +35,33 @@ __all__ = [
 VERSION = "0.1.0"
 CLIENT_SCOPE = "tango_telemetry.client"
 SERVER_SCOPE = "tango_telemetry.server"
+_MOST_TRACERS = 1024
+_NO_OP = type(NoOpTracerProvider().get_tracer("tango_telemetry"))
 
 current_tracer: ContextVar[Tracer | None] = ContextVar("tango_telemetry_current_tracer", default=None)
 """The tracer of the device whose handler is running in this context, None outside devices."""
 
+current_handler: ContextVar[tuple[Owner, str] | None] = ContextVar(
+    "tango_telemetry_current_handler", default=None
+)
+"""``(owner, span name)`` of the handler that runs in this context."""
 
-_OWNER = "tango-telemetry-owner"
-"""The key in OpenTelemetry's context of whoever the calls that are made in it belong to. The native package reads it too."""
+carried_owner: ContextVar[Owner | None] = ContextVar("tango_telemetry_carried_owner", default=None)
+"""Whose calls are made in this context, where it was handed over without the handler: a thread's, a callback's."""
 
 
 class Owner(Protocol):
-    """Whose calls they are: a device, or nobody where they are not traced. Its tracer may change meanwhile."""
+    """Whose spans they are: a device. What is kept for later remembers the owner, whose tracer may change or be none."""
 
-    tracer: Tracer
+    def get_tracer(self) -> Tracer | None:
+        """Give the tracer that the owner has now, one that emits nothing while it is switched off; None: no owner any more."""
+
+    def retire(self) -> None:
+        """Let the tracer that was given make no more spans, whoever still has it: the settings are others now."""
+
+
+_OWNER = "tango-telemetry-owner"
+"""The key in OpenTelemetry's context of whoever the calls that are made in it belong to. The native package reads it too."""
 
 
 def with_owner(context: Context, owner: Owner) -> Context:
@@ -53,13 +72,10 @@ def with_owner(context: Context, owner: Owner) -> Context:
     return _otel.set_value(_OWNER, owner, context)
 
 
-def get_call_tracer(context: Context) -> Tracer:
-    """Give the tracer of a call that is made in a context: that of the device it is made for, else the clients'."""
-    tracer = current_tracer.get()
-    if tracer is None and context:
-        owner: Any = context.get(_OWNER)
-        tracer = None if owner is None else owner.tracer
-    return tracer or get_client_tracer()
+def get_owner() -> Owner | None:
+    """Give whose calls are made in this context; None outside devices."""
+    running = current_handler.get()
+    return running[0] if running is not None else carried_owner.get()
 
 
 class TracerProviderFactory(Protocol):
@@ -186,11 +202,32 @@ def get_tracer(name: str, version: str | None = None) -> Tracer:
     """
     if not state.active and not get_config().enabled:
         return NoOpTracerProvider().get_tracer(name, version)
-    tracer = state.tracers.get(name)
+    key = (name, version)
+    tracer = state.tracers.get(key)
     if tracer is None:
         tracer = call_tracer_provider_factory(name).get_tracer(name, version)
-        state.tracers[name] = tracer
+        # A program that makes up names has them all made anew now and then, and no more memory.
+        if len(state.tracers) >= _MOST_TRACERS:
+            state.tracers.clear()
+        state.tracers[key] = tracer
     return tracer
+
+
+def get_calling_tracer(context: Context) -> Tracer:
+    """Give the tracer of a client call that is made here: that of the device whose handler runs, or the client's.
+
+    :param context: OpenTelemetry's, which may have come here by a tool that carries nothing else
+    A context may be older than the last change of the settings (that of a job in a pool, a thread, a greenlet), so its
+    tracer only tells that there is an owner, or that nothing is to be traced.
+    """
+    tracer = current_tracer.get()
+    if tracer is None:
+        carried: Any = context.get(_OWNER) if context else None
+        return (carried.get_tracer() if carried is not None else None) or get_client_tracer()
+    owner = get_owner()
+    if owner is None or type(tracer) is _NO_OP:
+        return tracer
+    return owner.get_tracer() or get_client_tracer()
 
 
 def get_client_tracer() -> Tracer:
@@ -199,4 +236,5 @@ def get_client_tracer() -> Tracer:
     if tracer is None:
         provider = call_tracer_provider_factory(get_config().client_service_name)
         tracer = state.client_tracer = provider.get_tracer(CLIENT_SCOPE, VERSION)
+        switch_tracer(tracer, True)  # a provider of the user's gives the same one again
     return tracer

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from tango_telemetry._config import TelemetryWarning
+from tango_telemetry._current import Undoable
 from tango_telemetry._otel import SpanContext
 from tango_telemetry.propagation import NO_TRACE_STATE, TRACE_FLAGS, extract, inject
 
@@ -55,10 +56,13 @@ class ContextBridge(Protocol):
         """Give ``(traceparent, tracestate)`` of the request that the running upcall serves, ``("", "")`` if none."""
 
     def enter(self, name: str, traceparent: str, tracestate: str) -> Any:
-        """Give the strings to the calls that this thread makes from now on; what it returns goes to :meth:`exit`."""
+        """Give the strings to the calls that this thread makes from now on; what it returns goes to :meth:`exit`.
+
+        What it returns restores by itself where it is dropped instead: an exception from outside can come between the two.
+        """
 
     def exit(self, token: Any) -> None:
-        """Restore what was there before the matching :meth:`enter`."""
+        """Restore what was there before the matching :meth:`enter`. Does nothing the second time."""
 
     def prepare_server(self) -> None:
         """Make ready again after ``Util`` has been initialised: a process that was a client becomes a server."""
@@ -134,8 +138,12 @@ class IdlBridge(_Texts):
 
     def enter(self, name: str, traceparent: str, tracestate: str) -> Any:
         scope = self._scope(name, traceparent, tracestate, *self._topic)
-        scope.__enter__()
-        return scope
+        try:
+            scope.__enter__()
+            return scope
+        except BaseException:
+            scope.__exit__(None, None, None)
+            raise
 
     def exit(self, token: Any) -> None:
         token.__exit__(None, None, None)
@@ -162,13 +170,13 @@ class GiopBridge(_Texts):
         return self._get() or ("", "")
 
     def enter(self, name: str, traceparent: str, tracestate: str) -> Any:
-        return self._set(traceparent, tracestate)
+        return Undoable(self._set, self._restore, ((traceparent,), (tracestate,))).do()
 
     def enter_span(self, name: str, span_context: SpanContext) -> Any:
         trace_id, span_id, _, flags, trace_state, _ = span_context
         if trace_state is not NO_TRACE_STATE and trace_state:
             return super().enter_span(name, span_context)
-        return self._set_span(trace_id, span_id, flags)
+        return Undoable(self._set_span, self._restore, ((trace_id,), (span_id,), (flags,))).do()
 
     def get_parent(self) -> tuple[SpanContext | None, str]:
         found = self._get_span()
@@ -179,7 +187,7 @@ class GiopBridge(_Texts):
         return extract(*found), found[1]
 
     def exit(self, token: Any) -> None:
-        self._restore(token)
+        token.leave()
 
     def prepare_server(self) -> None:
         # omniORB drops a client's interceptors with the client's ORB, which `Util` replaces (4.2.5 to 4.3.4).
@@ -205,11 +213,18 @@ class StackedBridge(_Texts):
         return incoming if incoming[0] else (traceparent, tracestate)
 
     def enter(self, name: str, traceparent: str, tracestate: str) -> Any:
-        return self._giop.enter(name, traceparent, tracestate), self._idl.enter(name, traceparent, tracestate)
+        giop = self._giop.enter(name, traceparent, tracestate)
+        try:
+            return giop, self._idl.enter(name, traceparent, tracestate)
+        except BaseException:
+            self._giop.exit(giop)
+            raise
 
     def exit(self, token: Any) -> None:
-        self._idl.exit(token[1])
-        self._giop.exit(token[0])
+        try:
+            self._idl.exit(token[1])
+        finally:
+            self._giop.exit(token[0])
 
     def prepare_server(self) -> None:
         self._giop.prepare_server()

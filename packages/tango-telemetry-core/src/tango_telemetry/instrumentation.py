@@ -37,14 +37,17 @@ from tango_telemetry._otel import (
 from tango_telemetry._place import code_attributes, thread_attributes
 from tango_telemetry._quick import QuickBeginning
 from tango_telemetry._setup import activate, deactivate, stay_off, tango_version
-from tango_telemetry._state import get_config, state
+from tango_telemetry._state import get_config, state, switch_tracer
 from tango_telemetry._tracing import (
     SERVER_SCOPE,
     VERSION,
     call_tracer_provider_factory,
+    carried_owner,
+    current_handler,
     current_tracer,
-    get_call_tracer,
+    get_calling_tracer,
     get_client_tracer,
+    get_owner,
     with_owner,
 )
 from tango_telemetry.propagation import extract_baggage, inject_with_baggage
@@ -72,15 +75,19 @@ __all__ = [
     "call_site",
     "call_tracer_provider_factory",
     "caller_of_tango",
+    "carried_owner",
     "code_attributes",
+    "current_handler",
     "current_tracer",
     "force_tracing_needed",
-    "get_call_tracer",
+    "get_calling_tracer",
     "get_client_tracer",
     "get_current",
     "get_current_span",
+    "get_owner",
     "guarded",
     "incoming_context",
+    "is_over",
     "judged_modules",
     "log_internal_error",
     "no_op_tracer",
@@ -93,6 +100,7 @@ __all__ = [
     "set_span_in_context",
     "state",
     "suppressed",
+    "switch_tracer",
     "thread_attributes",
     "with_incoming_context",
     "with_owner",
@@ -120,6 +128,14 @@ def not_traced(context: Context, attributes: Mapping[str, Any], class_name: str 
         return True
     exclusion = state.exclusion
     return exclusion is not None and exclusion.matches(attributes, class_name)
+
+
+def is_over(span: Any) -> bool:
+    """Whether a span has ended; one that does not tell is not over.
+
+    What goes on in a copy of a context, a task or a thread, outlives the call whose span is current in it.
+    """
+    return getattr(span, "end_time", None) is not None
 
 
 def no_op_tracer_provider() -> TracerProvider:
@@ -169,19 +185,18 @@ class TracedCall:
             variables = (active_client_span, span)
         self._entered = (span, context, *variables)
         self._current = current = state.make_current(span, context, *variables)
-        if carry is not None:
-            span_context = span.get_span_context()
-            if span_context.is_valid:
-                try:
-                    # A context holds more than the span where the user put something there: baggage, perhaps.
-                    if state.baggage and len(current.context) > 1:
-                        texts = inject_with_baggage(span_context, context)
-                        self._bridged = state.bridge.enter(carry, *texts)
-                    else:
-                        self._bridged = state.bridge.enter_span(carry, span_context)
-                except BaseException:
-                    current.leave()
-                    raise
+        try:
+            span_context = span.get_span_context() if carry is not None else None
+            if span_context is not None and span_context.is_valid:
+                # A context holds more than the span where the user put something there: baggage, perhaps.
+                if state.baggage and len(current.context) > 1:
+                    texts = inject_with_baggage(span_context, context)
+                    self._bridged = state.bridge.enter(carry, *texts)
+                else:
+                    self._bridged = state.bridge.enter_span(carry, span_context)
+        except BaseException:
+            self.leave()
+            raise
 
     @property
     def context(self) -> Context:
@@ -200,11 +215,14 @@ class TracedCall:
 
     def leave(self) -> None:
         """Make what was current before current again; the span stays open."""
-        bridged = self._bridged
-        if bridged is not _NOT_CARRIED:
-            self._bridged = _NOT_CARRIED
-            state.bridge.exit(bridged)
-        self._current.leave()
+        try:
+            bridged = self._bridged
+            if bridged is not _NOT_CARRIED:
+                state.bridge.exit(bridged)
+                self._bridged = _NOT_CARRIED
+        finally:
+            with contextlib.suppress(ValueError):  # left in another context: nothing of it is current here
+                self._current.leave()
 
     def fail(self, error: BaseException) -> None:
         """Record that the call failed."""

@@ -13,6 +13,7 @@ struct ActivationObject {
     PyObject* arguments[kStartArguments];
     PyObject* span;   // while it is entered
     PyObject* token;  // to detach with
+    bool entering;    // an attribute's __str__ may enter it again while its span starts
 };
 
 ActivationObject* as_activation(PyObject* object) { return reinterpret_cast<ActivationObject*>(object); }
@@ -58,15 +59,14 @@ bool detach(ModuleState& state, PyObject* token) {
 
 PyObject* activation_enter(PyObject* self, PyObject*) {
     ActivationObject* const activation = as_activation(self);
-    if (activation->span) {
+    if (activation->span || activation->entering) {
         PyErr_SetString(PyExc_RuntimeError, "a span can be entered once at a time");
         return nullptr;
     }
+    activation->entering = true;
     Ref span(start_span(activation->tracer, activation->arguments));
-    if (!span) {
-        return nullptr;
-    }
-    PyObject* const token = attach(*activation->tracer->state, span.get());
+    PyObject* const token = span ? attach(*activation->tracer->state, span.get()) : nullptr;
+    activation->entering = false;
     if (!token) {
         return nullptr;
     }

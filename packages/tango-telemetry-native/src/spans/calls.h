@@ -20,7 +20,7 @@ struct PlanObject {
     bool checks_topic;
     std::uint64_t epoch;
     PyObject* tracer;
-    PyObject* handler;  // the value of the handler variable; null for clients
+    PyObject* handler;  // the value of the handler variable; of a client, the device's tracer that was in use; or null
     PreparedSpan span;
 };
 
@@ -43,6 +43,9 @@ TracerObject* quick_tracer(ModuleState& state, PyObject* tracer);
 
 // Of a span of any make.
 bool is_recording(ModuleState& state, PyObject* span, bool& failed);
+
+// Whether the span, of any make, has ended; a span that does not tell is not over.
+bool is_over(ModuleState& state, PyObject* span);
 
 // A call whose span is current with the context variables of `pairs`. `context` is the one the span was started in, or null.
 PyObject* create_call(PyObject* module, PyObject* span, PyObject* context, PyObject* const* pairs, Py_ssize_t count);

@@ -144,6 +144,7 @@ PyObject* set_carrier(PyObject* module, PyObject* args) {
 
 bool enter_carrier(ModuleState& state, Carried& carried, PyObject* name, PyObject* span) {
     SpanNumbers numbers{};
+    carried.thread = PyThread_get_thread_ident();
     switch (read_span(state, span, numbers)) {
         case Named::kNothing:
             return true;
@@ -192,6 +193,18 @@ bool leave_carrier(ModuleState& state, Carried& carried) {
         good = static_cast<bool>(left);
     }
     return good;
+}
+
+void drop_carrier(ModuleState& state, Carried& carried) {
+    if (!(carried.idl || carried.giop || carried.token) || carried.thread != PyThread_get_thread_ident()) {
+        return;
+    }
+    PyObject *kind, *value, *traceback;
+    PyErr_Fetch(&kind, &value, &traceback);
+    if (!leave_carrier(state, carried)) {
+        PyErr_Clear();
+    }
+    PyErr_Restore(kind, value, traceback);
 }
 
 int traverse_carried(const Carried& carried, visitproc visit, void* arg) {

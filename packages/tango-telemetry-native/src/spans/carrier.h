@@ -15,6 +15,7 @@ struct Carried {
     void* idl_scope;
     PyObject* token;  // of the bridge in Python, which had to do it; owned
     PyObject* bridge;  // that one; owned
+    unsigned long thread;  // that made it; what was set is the thread's
 };
 
 // set_carrier(bridge, giop_functions, idl_functions): the ways of core's bridge, each None where it has none of it. A bridge
@@ -26,6 +27,9 @@ bool enter_carrier(ModuleState& state, Carried& carried, PyObject* name, PyObjec
 
 // False with an error set; everything is taken back nevertheless.
 bool leave_carrier(ModuleState& state, Carried& carried);
+
+// For the end of a call that was dropped before it could leave: leave_carrier() without a word, on the thread that entered.
+void drop_carrier(ModuleState& state, Carried& carried);
 
 int traverse_carried(const Carried& carried, visitproc visit, void* arg);
 void clear_carried(Carried& carried);

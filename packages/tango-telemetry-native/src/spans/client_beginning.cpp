@@ -63,8 +63,13 @@ bool read_context(ModuleState& state, PyObject* context, PyObject*& span, PyObje
     return !PyErr_Occurred() && size == (span ? 1 : 0) + (owner ? 1 : 0);
 }
 
-PyObject* choose_tracer(PyObject* device_tracer, const PlanObject* plan) {
-    return device_tracer == Py_None ? plan->tracer : device_tracer;
+// Null where Python has to say whether that tracer is still in use: the context may be older than the last change. One in
+// C++ would be switched off then, and another is in use if it is the one that the plan was made with.
+PyObject* choose_tracer(ModuleState& state, PyObject* device_tracer, const PlanObject* plan) {
+    if (device_tracer == Py_None) {
+        return plan->tracer;
+    }
+    return device_tracer == plan->handler || PyObject_TypeCheck(device_tracer, state.tracer_base) ? device_tracer : nullptr;
 }
 
 // A span that is not recorded, without asking where the call is written: that makes three objects of frames, and a walk.
@@ -75,8 +80,8 @@ Ref start_dropped(BeginningObject* self, ModuleState& state, PyObject* subject, 
     if (!plan) {
         return Ref();
     }
-    PyObject* const tracer = choose_tracer(device_tracer, reinterpret_cast<PlanObject*>(plan.get()));
-    TracerObject* const quick = quick_tracer(state, tracer);
+    PyObject* const tracer = choose_tracer(state, device_tracer, reinterpret_cast<PlanObject*>(plan.get()));
+    TracerObject* const quick = tracer ? quick_tracer(state, tracer) : nullptr;
     return Ref(quick ? start_dropped_span(quick, context) : nullptr);
 }
 
@@ -95,7 +100,8 @@ Ref start_here(BeginningObject* self, ModuleState& state, PyObject* subject, PyO
         return Ref();
     }
     auto* const plan = reinterpret_cast<PlanObject*>(found.get());
-    return start_planned(state, plan, choose_tracer(device_tracer, plan), context, nullptr);
+    PyObject* const tracer = choose_tracer(state, device_tracer, plan);
+    return tracer ? start_planned(state, plan, tracer, context, nullptr) : Ref();
 }
 
 Ref begin_usual_client(BeginningObject* self, ModuleState& state, PyObject* args, PyObject* kwargs) {
@@ -119,7 +125,8 @@ Ref begin_usual_client(BeginningObject* self, ModuleState& state, PyObject* args
     if (!active) {
         return Ref();
     }
-    if (parent && parent == active.get()) {
+    // A task or thread that goes on in a copy of the context outlives the call whose span is current in it.
+    if (parent && parent == active.get() && !is_over(state, parent)) {
         return Ref::borrow(Py_None);  // part of the call that is being made
     }
     Ref device_tracer = get_variable(self->tracer_variable);

@@ -40,6 +40,19 @@ bool enter_all(ModuleState& state, Current& current, PyObject* const* pairs, Py_
     return true;
 }
 
+// Gives the context variables what they had before; false with the last error set.
+bool reset_all(Current& current) {
+    bool good = true;
+    for (int i = kMaxVariables - 1; i >= 0; i--) {
+        Ref variable(std::exchange(current.variables[i], nullptr));
+        Ref token(std::exchange(current.tokens[i], nullptr));
+        if (token && PyContextVar_Reset(variable.get(), token.get()) < 0) {
+            good = false;
+        }
+    }
+    return good;
+}
+
 }  // namespace
 
 Ref get_current_context(ModuleState& state, bool& failed) {
@@ -76,14 +89,7 @@ bool enter_current(ModuleState& state, Current& current, PyObject* const* pairs,
 }
 
 bool leave_current(ModuleState& state, Current& current) {
-    bool good = true;
-    for (int i = kMaxVariables - 1; i >= 0; i--) {
-        Ref variable(std::exchange(current.variables[i], nullptr));
-        Ref token(std::exchange(current.tokens[i], nullptr));
-        if (token && PyContextVar_Reset(variable.get(), token.get()) < 0) {
-            good = false;
-        }
-    }
+    const bool good = reset_all(current);
     Ref token(std::exchange(current.token, nullptr));
     if (!token) {
         return good;
@@ -98,6 +104,34 @@ bool leave_current(ModuleState& state, Current& current) {
     }
     PyErr_Restore(type, value, traceback);
     return good;
+}
+
+bool is_still_current(ModuleState& state, const Current& current) {
+    if (!current.token || !state.configured || !state.context_variable || state.context_variable == Py_None) {
+        return false;
+    }
+    PyObject *kind, *value, *traceback;
+    PyErr_Fetch(&kind, &value, &traceback);
+    bool failed;
+    Ref here = get_current_context(state, failed);
+    if (failed) {
+        PyErr_Clear();
+    }
+    PyErr_Restore(kind, value, traceback);
+    return here && here.get() == current.context;
+}
+
+void drop_current(ModuleState& state, Current& current) {
+    if (!is_still_current(state, current)) {
+        return;
+    }
+    PyObject *kind, *value, *traceback;
+    PyErr_Fetch(&kind, &value, &traceback);
+    if (!reset_all(current) || PyContextVar_Reset(state.context_variable, current.token) < 0) {
+        PyErr_Clear();  // the same context in a copy of what it was entered in: whoever made the copy has it
+    }
+    Py_CLEAR(current.token);
+    PyErr_Restore(kind, value, traceback);
 }
 
 int traverse_current(const Current& current, visitproc visit, void* arg) {

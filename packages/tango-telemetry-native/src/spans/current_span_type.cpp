@@ -43,6 +43,9 @@ int clear(PyObject* self) {
 void dealloc(PyObject* self) {
     PyTypeObject* const type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    if (as_current_span(self)->module) {
+        drop_current(state_of(as_current_span(self)), as_current_span(self)->current);
+    }
     clear(self);
     Py_CLEAR(as_current_span(self)->module);
     type->tp_free(self);

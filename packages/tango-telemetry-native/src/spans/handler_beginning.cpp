@@ -91,10 +91,7 @@ Ref begin_usual_handler(BeginningObject* self, ModuleState& state, PyObject* dev
     if (call && is_recording(state, span.get(), failed)) {
         failed = !record_client(self, state, device, span.get(), found);
     }
-    if (failed && !absorb_error(state, "the client could not be told")) {
-        PyErr_Clear();
-    }
-    return call;
+    return !failed || absorb_error(state, "the client could not be told") ? std::move(call) : Ref();
 }
 
 PyObject* begin_handler(PyObject* object, PyObject* const* args, Py_ssize_t count) {

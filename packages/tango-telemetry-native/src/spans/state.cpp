@@ -185,6 +185,9 @@ bool absorb_error(ModuleState& state, const char* what) {
     if (!state.configured || !state.report_failure) {
         return true;
     }
+    if (value && traceback && PyException_SetTraceback(value, traceback) < 0) {  // Python 3.12 has done so
+        PyErr_Clear();
+    }
     Ref text(PyUnicode_FromString(what));
     Ref result;
     if (text) {
@@ -195,6 +198,10 @@ bool absorb_error(ModuleState& state, const char* what) {
             return false;
         }
         PyErr_Clear();
+    }
+    if (result.get() == Py_False) {  // raised into this call from outside, by a handler of a signal perhaps
+        PyErr_Restore(owned_type.release(), owned_value.release(), owned_traceback.release());
+        return false;
     }
     return true;
 }

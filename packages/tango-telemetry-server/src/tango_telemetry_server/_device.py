@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from tango_telemetry import Endpoint
@@ -23,6 +24,7 @@ from tango_telemetry.instrumentation import (
     no_op_tracer_provider,
     pass_through_tracer,
     state,
+    switch_tracer,
     with_owner,
 )
 
@@ -68,6 +70,10 @@ class DeviceTelemetry:
         # Whether the topics of this device can have changed: cppTango 10.3.1 says nothing when they do.
         self.follows_topics = False
         self._own_tracer: Tracer | None = None
+        self._device = weakref.ref(device)
+        made_by = getattr(type(device), "create_telemetry_tracer", None)
+        self._tracer_is_ours = made_by is TelemetryDevice.create_telemetry_tracer
+        state.owners.add(self)
         self._cpptango: CppTangoState | None = None
         guarded(self._follow, device)
 
@@ -76,6 +82,27 @@ class DeviceTelemetry:
         self.generation = state.generation
         self._own_tracer = None
         self._apply(device)
+
+    def get_tracer(self) -> Tracer | None:
+        """Give the tracer that client calls of this device have now; None once devices are not traced any more."""
+        if not switch.on:
+            return None
+        if self.generation != state.generation:
+            device = self._device()
+            if device is None:
+                return pass_through_tracer()
+            self.generation = state.generation
+            guarded(self.refresh, device)
+        return self.tracer
+
+    def retire(self) -> None:
+        """Let the tracer make no more spans, whoever still has it in a context that outlives its request."""
+        self._switch_tracer(False)
+
+    def _switch_tracer(self, on: bool) -> None:
+        # One that a device class made itself is the user's, and may be in use elsewhere.
+        if self._tracer_is_ours:
+            switch_tracer(self._own_tracer, on)
 
     def set_enabled(self, device: Any, enabled: bool) -> None:
         """Switch the spans of this device on or off; the context goes through it either way."""
@@ -102,11 +129,13 @@ class DeviceTelemetry:
     def _apply(self, device: Any) -> None:
         state.changed()
         if not self.enabled or state.config.enabled is False:
+            self.retire()
             self.tracer = pass_through_tracer()
             return
         if self._own_tracer is None:
             self.provider = device.create_telemetry_tracer_provider(self.class_name, self.device_name)
             self._own_tracer = device.create_telemetry_tracer(self.provider)
+        self._switch_tracer(True)
         self.tracer = self._own_tracer
 
 

@@ -7,7 +7,6 @@ import inspect
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from types import CodeType, CoroutineType, GeneratorType
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from tango_telemetry.instrumentation import (
     Tracer,
     active_client_span,
     code_attributes,
+    current_handler,
     current_tracer,
     get_current,
     get_current_span,
@@ -58,9 +58,6 @@ _LAYERS = 64
 _FIRST_HOOK = "always_executed_hook"
 """What cppTango calls first for each request."""
 _LIFECYCLE = ("init_device", "delete_device", "server_init_hook", "initialize_dynamic_attributes")
-
-current_handler: ContextVar[Any] = ContextVar("tango_telemetry_current_handler", default=None)
-"""``(DeviceTelemetry, span name)`` of the handler that runs in this context."""
 
 
 class Handler(NamedTuple):
@@ -112,26 +109,33 @@ def wrap_handler(function: Callable[..., Any], handler: Handler, original: Any =
 
     # `self` is an argument of its own: pybind11 looks for it in the frame that calls a method of a C++ base class (10.3.1).
     def traced(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        call = begin(self, args)
-        if call is None:
-            return function(self, *args, **kwargs)
+        call = None
         try:
+            call = begin(self, args)
             result = function(self, *args, **kwargs) if args or kwargs else function(self)
+            if call is not None:
+                kind = type(result)
+                # An `async def` handler that another handler calls itself; PyTango before 10.0 makes a generator of it.
+                if kind is CoroutineType or (
+                    kind is GeneratorType and result.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE
+                ):
+                    guarded(call.leave)
+                    result = _in_span(call, result)
+                    call = None
+                elif check is not None:
+                    call.check(check, args, result)
+            return result
         except BaseException as error:
-            guarded(call.fail, error)
-            call.end()
+            if call is not None:
+                guarded(call.fail, error)
             raise
-        kind = type(result)
-        # An `async def` handler that another handler calls itself; PyTango before 10.0 makes a generator of it.
-        if kind is CoroutineType or (
-            kind is GeneratorType and result.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE
-        ):
-            guarded(call.leave)
-            return _in_span(call, result)
-        if check is not None:
-            call.check(check, args, result)
-        call.end()
-        return result
+        finally:
+            if call is not None:
+                try:
+                    call.end()
+                except BaseException:  # from outside, in the middle of it
+                    call.leave()
+                    raise
 
     made: Callable[..., Any] = traced
     if inspect.iscoroutinefunction(function):
@@ -184,13 +188,15 @@ def _in_span(call: HandlerCall, coroutine: CoroutineType[Any, Any, Any]) -> Coro
 
 async def _finish(call: HandlerCall, coroutine: CoroutineType[Any, Any, Any]) -> Any:
     """Await a handler inside its span, which is current in the task that awaits."""
-    guarded(call.enter)
     try:
+        guarded(call.enter)
         result = await coroutine
-    except (
-        GeneratorExit
-    ):  # thrown away while it waited, perhaps in another context: there is nothing to leave
+    except GeneratorExit:  # thrown away while it waited, perhaps in another context
         call.span.end()
+        if isinstance(
+            call, HandlerCall
+        ):  # one in C++ takes back what is still current here where it is dropped
+            call.leave()
         raise
     except BaseException as error:
         guarded(call.fail, error)
@@ -347,7 +353,14 @@ def _get_waiting() -> _Waiting:
 class _Nobody:
     """The owner of calls that are not traced."""
 
-    tracer = pass_through_tracer()
+    def get_tracer(self) -> Tracer:
+        return pass_through_tracer()
+
+    def retire(self) -> None:
+        return
+
+
+_NOBODY = _Nobody()
 
 
 class _Begin:
@@ -433,23 +446,26 @@ class _Begin:
         attributes = {**attributes, **thread_attributes(), **(caller or {})}
         if not direct:
             # Not for what another handler calls: the context says already whose calls they are.
-            context = with_owner(context, telemetry if tracer is telemetry.tracer else _Nobody)
+            context = with_owner(context, telemetry if tracer is telemetry.tracer else _NOBODY)
         what = (title, kind, attributes, context, (telemetry, title), direct)
         if root and of_request:
             refused = self._prepare_refused(telemetry, tracer, context, args, caller)
             return UntracedHookCall(refused, pass_through_tracer(), *what, tracer)
         call = (WaitingHookCall if waits and not direct and not excluded else HandlerCall)(tracer, *what)
-        if (
-            remote and call.span.is_recording()
-        ):  # cppTango is asked for the caller only where that is recorded
-            caller = client_ident_attributes(device, self.lifecycle)
-            if caller is not None:
-                call.span.set_attributes(caller)
-        if state.config.capture_arguments and handler.operation in _WITH_ARGUMENTS:
-            guarded(record_arguments, call.span, args, {})
-        if hooks.wanted:
-            call.call_hooks(hooks, device, handler.operation)
-        return call
+        try:
+            # cppTango is asked for the caller only where that is recorded.
+            if remote and call.span.is_recording():
+                caller = client_ident_attributes(device, self.lifecycle)
+                if caller is not None:
+                    call.span.set_attributes(caller)
+            if state.config.capture_arguments and handler.operation in _WITH_ARGUMENTS:
+                guarded(record_arguments, call.span, args, {})
+            if hooks.wanted:
+                call.call_hooks(hooks, device, handler.operation)
+            return call
+        except BaseException:  # from outside, or a defect: the span would stay current
+            call.end()
+            raise
 
     def _prepare_refused(
         self,
