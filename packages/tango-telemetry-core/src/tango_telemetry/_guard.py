@@ -19,14 +19,18 @@ RAISE_INTERNAL_ERRORS = "PYTANGO_TELEMETRY_RAISE_INTERNAL_ERRORS"
 """Environment variable: ``on`` raises internal errors again after logging them. For the tests of this product."""
 
 _logger = logging.getLogger("tango_telemetry")
-_seen: set[tuple[str, str, int]] = set()
+_seen: set[tuple[str, str, str, int]] = set()
 _MAX_SEEN = 256
 
 
 def _first_time(where: str, error: BaseException) -> bool:
     """Whether this error, from this line, is new: the same defect at each span must not fill a log."""
-    line = error.__traceback__.tb_lineno if error.__traceback__ is not None else 0
-    key = (where, type(error).__name__, line)
+    # The line that raised, not the first of the traceback: that is the same one for all errors that pass by here.
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    file, line = (place.tb_frame.f_code.co_filename, place.tb_lineno) if place is not None else ("", 0)
+    key = (where, type(error).__name__, file, line)
     if key in _seen or len(_seen) >= _MAX_SEEN:
         return False
     _seen.add(key)
