@@ -295,6 +295,52 @@ def test_a_message_is_let_through_once_a_minute(monkeypatch: pytest.MonkeyPatch)
     assert passes("a")
 
 
+def test_the_same_message_about_something_else_is_let_through_a_few_times() -> None:
+    limit = RateLimit()
+    passed = [
+        limit.filter(
+            logging.LogRecord("opentelemetry", logging.WARNING, "", 0, "key %s", (f"k{n // 2}",), None)
+        )
+        for n in range(100)
+    ]
+    assert passed[:4] == [True, False, True, False]
+    assert sum(passed) == 4
+
+
+def test_two_defects_in_one_place_are_two_log_lines(caplog: pytest.LogCaptureFixture) -> None:
+    from tango_telemetry._guard import guarded
+
+    def first() -> None:
+        raise ValueError("first")
+
+    def second() -> None:
+        raise ValueError("second")
+
+    def work(step: Callable[[], None]) -> None:
+        step()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTANGO_TELEMETRY_RAISE_INTERNAL_ERRORS", raising=False)
+        for step in (first, second) * 3:
+            guarded(work, step)
+    assert ["first" in record.getMessage() for record in caplog.records] == [True, False]
+
+
+@pytest.mark.parametrize("reason", ["HTTP status 413", "gRPC status INVALID_ARGUMENT"])
+def test_what_a_collector_refuses_takes_few_others_with_it(reason: str) -> None:
+    pipeline, exporter, tracer = build()
+
+    def refuse(payload: bytes) -> Outcome:
+        bad = b"7\n" in payload.splitlines(keepends=True)
+        return Outcome(Result.REJECTED, reason) if bad else DELIVERED
+
+    exporter.on_send = refuse
+    end_spans(tracer, 40)
+    assert pipeline.flush(10)
+    assert dict(pipeline.stats().dropped_by_reason) == {"rejected": exporter.chunk_spans}
+    assert len(exporter.sent) == 40 - exporter.chunk_spans
+
+
 def test_the_account_as_metrics() -> None:
     from tango_telemetry import _otel_sdk
     from tango_telemetry.pipeline import _metrics

@@ -27,7 +27,7 @@ from tango_telemetry.pipeline._delivery import Result
 from tango_telemetry.pipeline._exporters import create_exporter
 from tango_telemetry.pipeline._grpc import parse_target
 from tango_telemetry.pipeline._http import parse_retry_after
-from tango_telemetry.pipeline._otlp import Answer, ProtobufEncoder, read_answer, to_json_line
+from tango_telemetry.pipeline._otlp import Answer, ProtobufEncoder, read_answer, to_json_lines
 from tango_telemetry.pipeline._redact import redact_url
 
 
@@ -100,8 +100,15 @@ def file_exporter(folder: Path) -> Any:
 
 def test_transcoded_json_is_what_the_official_file_exporter_writes(tmp_path: Path) -> None:
     spans = rich_spans()
-    ours = json.loads(to_json_line(encode_spans(spans).SerializeToString()))
+    lines = to_json_lines(encode_spans(spans).SerializeToString(), 16).splitlines()
+    # A line for each resource and scope, which the official exporter joins: (resource, scope) by (resource, scope).
+    ours = {"resourceSpans": [group for line in lines for group in json.loads(line)["resourceSpans"]]}
     official = json.loads(file_exporter(tmp_path).encode(spans))
+    official["resourceSpans"] = [
+        {**group, "scopeSpans": [scope]}
+        for group in official["resourceSpans"]
+        for scope in group["scopeSpans"]
+    ]
 
     def normal(tree: Any) -> Any:
         """Protobuf's JSON leaves empty fields out and may give numbers as texts."""

@@ -14,6 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from tango_telemetry.pipeline import Endpoint, PipelineSettings
 from tango_telemetry.pipeline._delivery import Result
 from tango_telemetry.pipeline._exporters import create_exporter
@@ -223,6 +226,49 @@ def test_a_line_that_is_longer_than_a_file_has_one_of_its_own(tmp_path: Path) ->
         send(exporter, number)
     assert lines(tmp_path) == [0, 1, 2]
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_batch_of_many_lines_is_spread_over_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure in the middle neither loses nor repeats a line."""
+    exporter = exporter_for(tmp_path, max_bytes=350, max_count=100)
+    payload = b"".join(LINE % number for number in range(20))
+    write, calls = os.write, []
+
+    def full(file: int, data: bytes) -> int:
+        calls.append(1)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, data)
+
+    monkeypatch.setattr(os, "write", full)
+    assert exporter.send(payload, 1.0).result is Result.RETRY
+    exporter.close()
+    assert exporter.send(payload + LINE % 20, 1.0).result is Result.DELIVERED
+    assert lines(tmp_path) == list(range(21))
+    assert {path.stat().st_size for path in tmp_path.iterdir()} == {3 * len(LINE % 1)}
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_spans_of_both_providers_keep_to_the_bound(native: bool, tmp_path: Path) -> None:
+    bound = 20_000
+    exporter = exporter_for(tmp_path, max_bytes=bound, max_count=1000)
+    keep: list[ReadableSpan] = []
+    provider = TracerProvider(resource=Resource({"service.name": "s"}), shutdown_on_exit=False)
+    tracer = provider.get_tracer("t")
+    for number in range(300):
+        span = tracer.start_span(f"span {number}", attributes={"text": "x" * 100})
+        span.end()
+        keep.append(span)  # type: ignore[arg-type]
+    if native:
+        payloads = [exporter.transcode(encode_spans(keep).SerializeToString())]
+    else:
+        size = exporter.chunk_spans
+        payloads = [exporter.encode(keep[at : at + size]) for at in range(0, 300, size)]
+    assert exporter.send(b"".join(payloads), 1.0).result is Result.DELIVERED
+    assert max(path.stat().st_size for path in tmp_path.iterdir()) <= bound
+    problems = Problems()
+    names = [span.name for span in read_spans(find_files([tmp_path], problems), problems)]
+    assert names == [f"span {number}" for number in range(300)]
 
 
 def test_rotated_files_that_somebody_has_moved_away(tmp_path: Path) -> None:

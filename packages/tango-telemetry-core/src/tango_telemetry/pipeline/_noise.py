@@ -7,6 +7,8 @@ import time
 
 INTERVAL = 60.0
 """Seconds for which the same message of the same logger is not repeated."""
+MOST_OF_A_KIND = 4
+"""How many messages with the same text and different arguments are let through meanwhile: each may be another defect."""
 _LOGGERS = (
     "opentelemetry.attributes",
     "opentelemetry.baggage",
@@ -22,25 +24,45 @@ _LOGGERS = (
 )
 
 
+class _Kind:
+    """What was said since `since` with one text."""
+
+    __slots__ = ("held_back", "said", "since")
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.said: set[str] = set()
+        self.held_back = 0
+
+
 class RateLimit(logging.Filter):
-    """Lets a message through once per INTERVAL; the next one says how many were held back."""
+    """Lets a message through once per INTERVAL, and of those that differ only in what they are about the first few.
+
+    The next one of its kind after that time says how many were held back.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._last: dict[str, tuple[float, int]] = {}
+        self._kinds: dict[str, _Kind] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         key = str(record.msg)[:200]
         now = time.monotonic()
-        last, held_back = self._last.get(key, (-INTERVAL, 0))
-        if now - last < INTERVAL:
-            self._last[key] = (last, held_back + 1)
+        kind = self._kinds.get(key)
+        held_back = 0
+        if kind is None or now - kind.since >= INTERVAL:
+            if len(self._kinds) >= 256:
+                self._kinds.clear()
+            held_back = kind.held_back if kind is not None else 0
+            since = kind.since if kind is not None else now
+            kind = self._kinds[key] = _Kind(now)
+        message = str(record.args)[:200]
+        if message in kind.said or len(kind.said) >= MOST_OF_A_KIND:
+            kind.held_back += 1
             return False
-        if len(self._last) >= 256:
-            self._last.clear()
-        self._last[key] = (now, 0)
+        kind.said.add(message)
         if held_back:
-            record.msg = f"{record.msg} [and {held_back} more of these in {now - last:.0f} s]"
+            record.msg = f"{record.msg} [and {held_back} more of these in {now - since:.0f} s]"
         return True
 
 

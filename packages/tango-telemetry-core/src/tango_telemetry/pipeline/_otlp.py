@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tango_telemetry import _otel_sdk
@@ -241,28 +241,30 @@ def _hex(value: str) -> str:
     return base64.b64decode(value).hex()
 
 
-def _all_spans(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for resource_spans in request.get("resourceSpans", ()):
-        for scope_spans in resource_spans.get("scopeSpans", ()):
-            yield from scope_spans.get("spans", ())
-
-
 load_json = _otel_sdk.Deferred(
     lambda: (_otel_sdk.load("google.protobuf.json_format", "OTLP JSON"), load_messages())
 )
 
 
-def to_json_line(request: bytes) -> bytes:
-    """One line of OTLP JSON for a serialised `ExportTraceServiceRequest`.
+def to_json_lines(request: bytes, spans_per_line: int) -> bytes:
+    """Lines of OTLP JSON for a serialised `ExportTraceServiceRequest`, with so many spans at most in each.
 
     OTLP's JSON is protobuf's JSON, except that ids are hexadecimal and enumerations are numbers.
     """
     json_format, messages = load_json()
     message = messages.ExportTraceServiceRequest.FromString(request)
     tree = json_format.MessageToDict(message, use_integers_for_enums=True)
-    for span in _all_spans(tree):
-        for holder in (span, *span.get("links", ())):
-            for name in _ID_FIELDS:
-                if name in holder:
-                    holder[name] = _hex(holder[name])
-    return json.dumps(tree, separators=(",", ":")).encode() + b"\n"
+    lines = []
+    for resource_spans in tree.get("resourceSpans", ()):
+        for scope_spans in resource_spans.get("scopeSpans", ()):
+            spans = scope_spans.get("spans", ())
+            for start in range(0, len(spans), spans_per_line):
+                some = spans[start : start + spans_per_line]
+                for span in some:
+                    for holder in (span, *span.get("links", ())):
+                        for name in _ID_FIELDS:
+                            if name in holder:
+                                holder[name] = _hex(holder[name])
+                part = {**resource_spans, "scopeSpans": [{**scope_spans, "spans": some}]}
+                lines.append(json.dumps({"resourceSpans": [part]}, separators=(",", ":")) + "\n")
+    return "".join(lines).encode()

@@ -120,6 +120,8 @@ class Sender:
         outcome = self._attempt(payload)
         if outcome.result is Result.RETRY:
             self._spans.put_back(apart=self._has_doubts(outcome))
+        elif outcome.result is Result.REJECTED and self._spans.batches_in_flight > 1:
+            self._spans.put_back(apart=True)  # one bad or long span must not take the others with it
         else:
             self._tell_refused(outcome, self._spans.in_flight)
             reason = "rejected" if outcome.result is Result.REJECTED else ""
