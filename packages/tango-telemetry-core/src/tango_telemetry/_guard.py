@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
+
+from tango_telemetry._originals import is_own_thread
 
 _T = TypeVar("_T")
 
@@ -59,8 +60,7 @@ class log_internal_error:  # noqa: N801 - reads as a verb where it is used
         if error is None:
             return False
         self.failed = True
-        ours = threading.current_thread().name.startswith("tango-telemetry")
-        if not ours and not isinstance(error, Exception):
+        if not is_own_thread() and not isinstance(error, Exception):
             return False
         if _first_time(self._where, error):
             what = "error" if self._foreign else "internal error"

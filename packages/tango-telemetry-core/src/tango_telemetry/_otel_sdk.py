@@ -6,14 +6,16 @@ OpenTelemetry is not installed.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
 import sys
-import threading
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from tango_telemetry._originals import RLock, threads_are_replaced
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
@@ -67,7 +69,7 @@ _NEEDED = {
     "console": ("opentelemetry.sdk.trace.export",),
 }
 
-loading = threading.RLock()
+loading = RLock()
 """Held while a thread of ours imports, so that a fork can wait: a child forked in the middle of an import would find the
 lock of that module locked for ever."""
 
@@ -91,9 +93,9 @@ class Deferred:
 
 
 def reset_after_fork() -> None:
-    """In a forked child: nobody imports."""
+    """Renew the import lock: the thread that held it does not exist in the child."""
     global loading
-    loading = threading.RLock()
+    loading = RLock()
 
 
 def find_exporter(exporter: str) -> None:
@@ -162,6 +164,54 @@ def _cheap_resource_class() -> Any:
 def create_resource(attributes: Any, schema_url: str = "") -> Any:
     """An SDK resource whose hash is computed once. Exporters hash the resource of each span."""
     return _cheap_resource_class()(dict(attributes), schema_url)
+
+
+def detect_resource() -> Any:
+    """The SDK's resource of this process: what its detectors and `OTEL_RESOURCE_ATTRIBUTES` say."""
+    resources = load("opentelemetry.sdk.resources", "recording spans")
+    if not threads_are_replaced():
+        with contextlib.suppress(RuntimeError):  # no more threads, or the interpreter is ending
+            return resources.Resource.create({})
+    # The SDK runs its detectors in a thread pool (1.30 to 1.45) and offers no other way. Where gevent has replaced the
+    # pool's queue and not the threads, each detector takes the 5 s that it may, and is then left out.
+    pool, resources.concurrent = resources.concurrent, _CallersThread
+    try:
+        return resources.Resource.create({})
+    finally:
+        resources.concurrent = pool
+
+
+class _CallersThread:
+    """Stands in for the module `concurrent`: a pool that runs everything at once, in the thread that asks."""
+
+    class futures:  # noqa: N801 - the module's name
+        """As much of `concurrent.futures` as the SDK's detection of resources uses."""
+
+        TimeoutError = TimeoutError
+
+        class ThreadPoolExecutor:
+            """Runs a job when it is submitted."""
+
+            def __init__(self, max_workers: int | None = None) -> None:
+                pass
+
+            def submit(self, function: Callable[..., Any], *args: Any) -> Any:
+                """Return a finished future."""
+                future = importlib.import_module("concurrent.futures").Future()
+                try:
+                    future.set_result(function(*args))
+                except Exception as error:
+                    future.set_exception(error)
+                return future
+
+            def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+                """Nothing is left to do."""
+
+            def __enter__(self) -> Any:
+                return self
+
+            def __exit__(self, *error: object) -> None:
+                pass
 
 
 def create_recording_provider(resource: Any) -> Any:

@@ -22,7 +22,7 @@ def create_resource(attributes: Mapping[str, Any]) -> Any:
     global _base_resource
     Resource = _otel_sdk.load("opentelemetry.sdk.resources", "recording spans").Resource  # noqa: N806
     if _base_resource is None:
-        _base_resource = Resource.create({})  # runs the detectors and reads OTEL_RESOURCE_ATTRIBUTES once
+        _base_resource = _otel_sdk.detect_resource()  # reads OTEL_RESOURCE_ATTRIBUTES once
     # What merge() does for values that are not empty, at half its price: a server makes one for each device.
     return Resource({**_base_resource.attributes, **attributes}, _base_resource.schema_url)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 
+from tango_telemetry._originals import is_own_thread
+
 INTERVAL = 60.0
 """Seconds for which the same message of the same logger is not repeated."""
 _LOGGERS = (
@@ -48,7 +50,7 @@ class OurRequests(logging.Filter):
     """Holds back what HTTP libraries log about our own requests: their debug lines quote paths and queries."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not (record.threadName or "").startswith("tango-telemetry")
+        return not is_own_thread()
 
 
 def _add_once(logger: logging.Logger, kind: type[logging.Filter]) -> None:
