@@ -6,6 +6,7 @@ going whatever happens wraps the risky part in `log_internal_error`; it is the o
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable
@@ -64,7 +65,10 @@ class log_internal_error:  # noqa: N801 - reads as a verb where it is used
             return False
         if _first_time(self._where, error):
             what = "error" if self._foreign else "internal error"
-            _logger.error("tango-telemetry: %s while %s: %r", what, self._where, error, exc_info=error)
+            with contextlib.suppress(
+                Exception
+            ):  # a filter or a handler of the user's, or the text of the exception
+                _logger.error("tango-telemetry: %s while %s: %r", what, self._where, error, exc_info=error)
         return self._foreign or os.environ.get(RAISE_INTERNAL_ERRORS, "").lower() not in ("on", "1", "true")
 
 

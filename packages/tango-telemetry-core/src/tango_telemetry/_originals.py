@@ -135,7 +135,10 @@ def _let_greenlets_run(seconds: float) -> bool:
         return False
     try:
         time.sleep(seconds)
-    except Exception:  # the event loop itself calls, by a signal handler say, and cannot wait for itself
+    except (
+        AssertionError,
+        RuntimeError,
+    ):  # the event loop itself calls, by a signal handler say, and cannot wait for itself
         return False
     return True
 

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tango_telemetry._originals import RLock, threads_are_replaced
+from tango_telemetry._warnings import quiet_warnings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
@@ -37,7 +38,8 @@ class MissingPackageError(ImportError):
 def load(module: str, purpose: str) -> Any:
     """Import `module`; raises MissingPackageError, which says what it was for and what to type."""
     try:
-        return importlib.import_module(module)
+        with quiet_warnings():
+            return importlib.import_module(module)
     except ImportError as error:
         raise MissingPackageError(purpose, module, str(error)) from error
 
@@ -181,8 +183,20 @@ def detect_resource() -> Any:
         resources.concurrent = pool
 
 
+class _Job:
+    """Stands in for a future."""
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self._function = function
+        self._args = args
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Return what the function returns; raises what it raises."""
+        return self._function(*self._args)
+
+
 class _CallersThread:
-    """Stands in for the module `concurrent`: a pool that runs everything at once, in the thread that asks."""
+    """Stands in for the module `concurrent`: a pool that runs everything in the thread that asks."""
 
     class futures:  # noqa: N801 - the module's name
         """As much of `concurrent.futures` as the SDK's detection of resources uses."""
@@ -190,19 +204,14 @@ class _CallersThread:
         TimeoutError = TimeoutError
 
         class ThreadPoolExecutor:
-            """Runs a job when it is submitted."""
+            """Runs a job when its result is asked for."""
 
             def __init__(self, max_workers: int | None = None) -> None:
                 pass
 
-            def submit(self, function: Callable[..., Any], *args: Any) -> Any:
-                """Return a finished future."""
-                future = importlib.import_module("concurrent.futures").Future()
-                try:
-                    future.set_result(function(*args))
-                except Exception as error:
-                    future.set_exception(error)
-                return future
+            def submit(self, function: Callable[..., Any], *args: Any) -> _Job:
+                """Return what stands in for a future."""
+                return _Job(function, args)
 
             def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
                 """Nothing is left to do."""
@@ -230,7 +239,8 @@ def create_recording_provider(resource: Any) -> Any:
 def load_metrics_api() -> Any:
     """The module `opentelemetry.metrics`; None where it is not installed."""
     try:
-        return importlib.import_module("opentelemetry.metrics")
+        with quiet_warnings():
+            return importlib.import_module("opentelemetry.metrics")
     except ImportError:
         return None
 
