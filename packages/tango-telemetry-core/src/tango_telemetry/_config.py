@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from tango_telemetry import environment_variables as env
 from tango_telemetry._exclusion import check_pattern
+from tango_telemetry._warnings import TelemetryWarning
 from tango_telemetry.pipeline import Endpoint, PipelineSettings, WireSettings
 from tango_telemetry.pipeline._redact import redact_url
 
@@ -34,11 +35,19 @@ BRIDGES = ("auto", "pytango", "native", "giop", "noop")
 # Numbers that C takes too: the queue's in 64 bits, poll()'s milliseconds in 32.
 _MOST = 10**15
 _MOST_SECONDS = 10**6
+# What the SDK, or opentelemetry-instrument, would do with a setting that says nothing here. None: whatever its value.
+_NOT_FOLLOWED: dict[str, tuple[str | None, str]] = {
+    "OTEL_CONFIG_FILE": (None, "Set the variables of tango-telemetry and OTEL_* instead, or unset it"),
+    "OTEL_EXPERIMENTAL_CONFIG_FILE": (
+        None,
+        "Set the variables of tango-telemetry and OTEL_* instead, or unset it",
+    ),
+    "OTEL_PYTHON_ID_GENERATOR": (
+        "random",
+        "Give instrument() a tracer_provider with that id generator, or unset it",
+    ),
+}
 _OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-
-
-class TelemetryWarning(UserWarning):
-    """Something in the settings or the installation keeps telemetry from doing what was asked for."""
 
 
 def _shown(value: str) -> str:
@@ -239,6 +248,7 @@ class TelemetryConfig:
         enabled = reader.switch(env.TANGO_TELEMETRY_ENABLE, None)
         if enabled is False and env.TANGO_TELEMETRY_ENABLE not in mapping:
             enabled = None
+        _check_followed(reader)
         return cls(
             enabled=enabled,
             # A process with telemetry off must not be bothered about where spans would have gone.
@@ -278,6 +288,17 @@ def _read_exclusion(reader: _Reader) -> tuple[str, ...]:
         elif item:
             patterns.append(item)
     return tuple(patterns)
+
+
+def _check_followed(reader: _Reader) -> None:
+    """Say which settings of OpenTelemetry's are not followed: their users must not believe that they are."""
+    for name, (default, advice) in _NOT_FOLLOWED.items():
+        value = reader.text(name)
+        if value and value != default:
+            reader.warnings.append(
+                f"{name}={_shown(value)} is not followed by the tracer providers of tango-telemetry, only by one that the "
+                f"program, or opentelemetry-instrument, has made from it. {advice}."
+            )
 
 
 def _read_propagators(reader: _Reader) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ going whatever happens wraps the risky part in `log_internal_error`; it is the o
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -15,6 +16,7 @@ from traceback import walk_tb
 from types import TracebackType
 from typing import Any, TypeVar
 
+from tango_telemetry._originals import is_own_thread
 from tango_telemetry._texts import exception_message, exception_stacktrace, type_name
 
 _T = TypeVar("_T")
@@ -108,15 +110,18 @@ class log_internal_error:  # noqa: N801 - reads as a verb where it is used
         if error is None:
             return False
         self.failed = True
-        ours = threading.current_thread().name.startswith("tango-telemetry")
-        if not ours and (not isinstance(error, Exception) or (not self._foreign and _is_from_outside(error))):
+        outside = not isinstance(error, Exception) or (not self._foreign and _is_from_outside(error))
+        if outside and not is_own_thread():
             return False
         if _first_time(self._where, error):
             what = "error" if self._foreign else "internal error"
             # The error may be the user's, whose text may fail or be huge: the logger is given texts, and not the error.
             name, text = type_name(type(error)), exception_message(error, _TEXT)
             trace = exception_stacktrace(error, _TEXT).rstrip("\n")
-            _logger.error("tango-telemetry: %s while %s: %s: %s\n%s", what, self._where, name, text, trace)
+            with contextlib.suppress(Exception):  # a filter or a handler of the user's
+                _logger.error(
+                    "tango-telemetry: %s while %s: %s: %s\n%s", what, self._where, name, text, trace
+                )
         return self._foreign or os.environ.get(RAISE_INTERNAL_ERRORS, "").lower() not in ("on", "1", "true")
 
 

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tango_telemetry import noop
+from tango_telemetry._warnings import quiet_warnings
 
 if TYPE_CHECKING:
     import opentelemetry.trace
@@ -44,34 +45,35 @@ if TYPE_CHECKING:
     API_AVAILABLE: bool
 else:
     try:
-        from opentelemetry.baggage.propagation import W3CBaggagePropagator
-        from opentelemetry.context import (
-            Context,
-            attach,
-            create_key,
-            detach,
-            get_current,
-            get_value,
-            set_value,
-        )
-        from opentelemetry.trace import (
-            INVALID_SPAN,
-            Link,
-            NonRecordingSpan,
-            NoOpTracerProvider,
-            Span,
-            SpanContext,
-            SpanKind,
-            Status,
-            StatusCode,
-            TraceFlags,
-            Tracer,
-            TracerProvider,
-            TraceState,
-            get_current_span,
-            get_tracer_provider,
-            set_span_in_context,
-        )
+        with quiet_warnings():
+            from opentelemetry.baggage.propagation import W3CBaggagePropagator
+            from opentelemetry.context import (
+                Context,
+                attach,
+                create_key,
+                detach,
+                get_current,
+                get_value,
+                set_value,
+            )
+            from opentelemetry.trace import (
+                INVALID_SPAN,
+                Link,
+                NonRecordingSpan,
+                NoOpTracerProvider,
+                Span,
+                SpanContext,
+                SpanKind,
+                Status,
+                StatusCode,
+                TraceFlags,
+                Tracer,
+                TracerProvider,
+                TraceState,
+                get_current_span,
+                get_tracer_provider,
+                set_span_in_context,
+            )
 
         API_AVAILABLE = True
     except ImportError:

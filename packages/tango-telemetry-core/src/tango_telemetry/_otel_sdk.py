@@ -6,14 +6,17 @@ OpenTelemetry is not installed.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
 import sys
-import threading
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from tango_telemetry._originals import RLock, threads_are_replaced
+from tango_telemetry._warnings import quiet_warnings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
@@ -35,7 +38,8 @@ class MissingPackageError(ImportError):
 def load(module: str, purpose: str) -> Any:
     """Import `module`; raises MissingPackageError, which says what it was for and what to type."""
     try:
-        return importlib.import_module(module)
+        with quiet_warnings():
+            return importlib.import_module(module)
     except ImportError as error:
         raise MissingPackageError(purpose, module, str(error)) from error
 
@@ -67,7 +71,7 @@ _NEEDED = {
     "console": ("opentelemetry.sdk.trace.export",),
 }
 
-loading = threading.RLock()
+loading = RLock()
 """Held while a thread of ours imports, so that a fork can wait: a child forked in the middle of an import would find the
 lock of that module locked for ever."""
 
@@ -91,9 +95,9 @@ class Deferred:
 
 
 def reset_after_fork() -> None:
-    """In a forked child: nobody imports."""
+    """Renew the import lock: the thread that held it does not exist in the child."""
     global loading
-    loading = threading.RLock()
+    loading = RLock()
 
 
 def find_exporter(exporter: str) -> None:
@@ -164,6 +168,61 @@ def create_resource(attributes: Any, schema_url: str = "") -> Any:
     return _cheap_resource_class()(dict(attributes), schema_url)
 
 
+def detect_resource() -> Any:
+    """The SDK's resource of this process: what its detectors and `OTEL_RESOURCE_ATTRIBUTES` say."""
+    resources = load("opentelemetry.sdk.resources", "recording spans")
+    if not threads_are_replaced():
+        with contextlib.suppress(RuntimeError):  # no more threads, or the interpreter is ending
+            return resources.Resource.create({})
+    # The SDK runs its detectors in a thread pool (1.30 to 1.45) and offers no other way. Where gevent has replaced the
+    # pool's queue and not the threads, each detector takes the 5 s that it may, and is then left out.
+    pool, resources.concurrent = resources.concurrent, _CallersThread
+    try:
+        return resources.Resource.create({})
+    finally:
+        resources.concurrent = pool
+
+
+class _Job:
+    """Stands in for a future."""
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self._function = function
+        self._args = args
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Return what the function returns; raises what it raises."""
+        return self._function(*self._args)
+
+
+class _CallersThread:
+    """Stands in for the module `concurrent`: a pool that runs everything in the thread that asks."""
+
+    class futures:  # noqa: N801 - the module's name
+        """As much of `concurrent.futures` as the SDK's detection of resources uses."""
+
+        TimeoutError = TimeoutError
+
+        class ThreadPoolExecutor:
+            """Runs a job when its result is asked for."""
+
+            def __init__(self, max_workers: int | None = None) -> None:
+                pass
+
+            def submit(self, function: Callable[..., Any], *args: Any) -> _Job:
+                """Return what stands in for a future."""
+                return _Job(function, args)
+
+            def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+                """Nothing is left to do."""
+
+            def __enter__(self) -> Any:
+                return self
+
+            def __exit__(self, *error: object) -> None:
+                pass
+
+
 def create_recording_provider(resource: Any) -> Any:
     """The SDK's provider that records every span, whatever ``OTEL_TRACES_SAMPLER`` and ``OTEL_SDK_DISABLED`` say."""
     sdk = load_sdk()
@@ -180,7 +239,8 @@ def create_recording_provider(resource: Any) -> Any:
 def load_metrics_api() -> Any:
     """The module `opentelemetry.metrics`; None where it is not installed."""
     try:
-        return importlib.import_module("opentelemetry.metrics")
+        with quiet_warnings():
+            return importlib.import_module("opentelemetry.metrics")
     except ImportError:
         return None
 

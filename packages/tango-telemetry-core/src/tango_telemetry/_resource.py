@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import uuid
+import weakref
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -11,7 +14,7 @@ from urllib.parse import unquote
 from tango_telemetry import _otel_sdk
 from tango_telemetry import semantic_conventions as names
 
-__all__ = ["create_plain_resource", "create_resource"]
+__all__ = ["create_plain_resource", "create_resource", "renew_after_fork"]
 
 _KNOWN_SDKS = ((1, 30), (1, 46))
 _base_resource: Any = None
@@ -22,7 +25,7 @@ def create_resource(attributes: Mapping[str, Any]) -> Any:
     global _base_resource
     Resource = _otel_sdk.load("opentelemetry.sdk.resources", "recording spans").Resource  # noqa: N806
     if _base_resource is None:
-        _base_resource = Resource.create({})  # runs the detectors and reads OTEL_RESOURCE_ATTRIBUTES once
+        _base_resource = _otel_sdk.detect_resource()  # reads OTEL_RESOURCE_ATTRIBUTES once
     # What merge() does for values that are not empty, at half its price: a server makes one for each device.
     return Resource({**_base_resource.attributes, **attributes}, _base_resource.schema_url)
 
@@ -64,3 +67,50 @@ def _plain_base() -> dict[str, Any] | None:
         base[key.strip()] = unquote(value.strip())
     base[names.SERVICE_NAME] = os.environ.get("OTEL_SERVICE_NAME") or base.get(names.SERVICE_NAME, "")
     return base
+
+
+# A UUID of version 4: what the SDK's detector makes up for a process (1.45), and no name of a device.
+_MADE_UP = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_renewed: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+_registered = False
+
+
+def renew_after_fork(owner: Any, attribute: str) -> None:
+    """Give the child's resource to `owner` in each forked child: to a tracer or a provider, under the name it has there."""
+    global _registered
+    if not _registered:
+        _registered = True
+        os.register_at_fork(after_in_child=_after_fork)
+    _renewed[owner] = attribute
+
+
+def _after_fork() -> None:
+    global _base_resource
+    found: dict[int, tuple[Any, Any]] = {}
+
+    def of_this_process(resource: Any) -> Any:
+        renewed = found.get(id(resource))
+        if renewed is None:
+            # The old one is kept with it, so that no other can have its id meanwhile.
+            renewed = found[id(resource)] = (_of_this_process(resource), resource)
+        return renewed[0]
+
+    if _base_resource is not None:
+        _base_resource = of_this_process(_base_resource)
+    for owner, attribute in list(_renewed.items()):
+        setattr(owner, attribute, of_this_process(getattr(owner, attribute)))
+
+
+def _of_this_process(resource: Any) -> Any:
+    """Return the resource with the identity of this process in place of its parent's."""
+    attributes = dict(resource.attributes)
+    if names.PROCESS_PID in attributes:
+        attributes[names.PROCESS_PID] = os.getpid()
+    if names.PROCESS_PARENT_PID in attributes:
+        attributes[names.PROCESS_PARENT_PID] = os.getppid()
+    instance = attributes.get(names.SERVICE_INSTANCE_ID)
+    if isinstance(instance, str) and _MADE_UP.fullmatch(instance):
+        # Worked out, not drawn: services that were one instance are one again, also where the native package makes spans.
+        derived = uuid.uuid5(uuid.UUID(instance), str(os.getpid()))
+        attributes[names.SERVICE_INSTANCE_ID] = str(uuid.UUID(bytes=derived.bytes, version=4))
+    return type(resource)(attributes, resource.schema_url)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from functools import lru_cache
 from typing import Any
 
 from tango_telemetry import _otel_sdk
+from tango_telemetry._originals import Lock
 from tango_telemetry._otel import get_current_span
 
 __all__ = ["TokenBucket", "limit_new_traces"]
@@ -22,7 +22,7 @@ class TokenBucket:
         self._clock = clock
         self._tokens = self._capacity if rate > 0 else 0.0
         self._at = clock()
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self.refused = 0
 
     def take(self) -> bool:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 from tango_telemetry import _otel_sdk, pipeline
 from tango_telemetry._config import Endpoint, TelemetryConfig
+from tango_telemetry._originals import Lock
 from tango_telemetry._otel import TracerProvider
-from tango_telemetry._resource import create_plain_resource, create_resource
+from tango_telemetry._resource import create_plain_resource, create_resource, renew_after_fork
 from tango_telemetry._sampling import limit_new_traces
+from tango_telemetry._warnings import quiet_warnings
 from tango_telemetry.bridge import import_native
 
 __all__ = ["create_tracer_provider", "load_native_calls", "load_native_spans"]
@@ -33,7 +36,8 @@ def _load_native(module: str) -> Any:
     if import_native() is None:
         return None
     try:
-        return importlib.import_module(f"tango_telemetry_native.{module}")
+        with quiet_warnings():
+            return importlib.import_module(f"tango_telemetry_native.{module}")
     except ImportError:
         return None
 
@@ -99,10 +103,36 @@ class _Plan:
                 processor.keeps_failed = limit is not None
             shared = self._shared = ({"sampler": sampler, "span_limits": sdk.SpanLimits()}, processors)
         options, processors = shared
-        provider = sdk.TracerProvider(resource=resource, shutdown_on_exit=False, **options)
+        provider = _process_tracer_provider()(resource=resource, shutdown_on_exit=False, **options)
         for processor in processors:
             provider.add_span_processor(processor)
         return provider
+
+
+@lru_cache(maxsize=1)
+def _process_tracer_provider() -> Any:
+    """Made on demand, because its base class is the SDK's."""
+    base: Any = _otel_sdk.load_sdk().TracerProvider
+
+    class ProcessTracerProvider(base):  # type: ignore[misc]
+        """The SDK's tracer provider, whose spans carry the identity of the process that begins them, also after a fork."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            renew_after_fork(self, "_resource")
+
+        def get_tracer(self, *args: Any, **kwargs: Any) -> Any:
+            tracer = super().get_tracer(*args, **kwargs)
+            if hasattr(tracer, "resource"):  # else a no-op
+                renew_after_fork(tracer, "resource")
+            return tracer
+
+        def _handle_fork(self) -> None:
+            """Take the place of what the SDK does in a forked child (1.45): it runs its detectors again for each provider,
+            in a thread pool, and the instance id that they make up replaces the name of a device."""
+            self._tracers_lock = Lock()
+
+    return ProcessTracerProvider
 
 
 _plans: dict[tuple[Endpoint, ...], _Plan] = {}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
 import os
+import re
 import sys
-import warnings
 from typing import Any
 
 from tango_telemetry import _otel
 from tango_telemetry import environment_variables as env
 from tango_telemetry._builtin import leave_builtin_tracing_out, silence_builtin_tracing
-from tango_telemetry._config import TelemetryConfig, TelemetryWarning, read_environment
+from tango_telemetry._config import TelemetryConfig, read_environment
 from tango_telemetry._cpptango import (
     apply_cpptango_environment,
     cpptango_environment,
@@ -23,11 +24,12 @@ from tango_telemetry._cpptango import (
 )
 from tango_telemetry._current import make_current
 from tango_telemetry._failures import record_failure
-from tango_telemetry._guard import guarded
+from tango_telemetry._guard import guarded, log_internal_error
 from tango_telemetry._handover import patch_executors
 from tango_telemetry._place import thread_attributes
 from tango_telemetry._sdk import load_native_calls
 from tango_telemetry._state import get_config, set_config, state, warn_once
+from tango_telemetry._warnings import warn
 from tango_telemetry.bridge import (
     CarrierParts,
     NativeBridge,
@@ -44,7 +46,11 @@ _patches = Patches()
 
 
 def tango_version() -> tuple[int, ...]:
-    """Give the version of the installed PyTango, empty if there is none. Does not import it."""
+    """Give the version of the installed PyTango, empty if there is none.
+
+    Imports it only where its metadata is missing, as in programs that were frozen or stripped: that says nothing about
+    whether PyTango is there.
+    """
     text = getattr(sys.modules.get("tango"), "__version__", None) or _version_beside_package()
     if text is None:
         # Imported only where it is needed: with what it imports itself it takes 15 ms.
@@ -52,8 +58,22 @@ def tango_version() -> tuple[int, ...]:
         try:
             text = metadata.version("pytango")
         except metadata.PackageNotFoundError:
-            return ()
-    return tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
+            text = _version_of_package()
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+def _version_of_package() -> str:
+    """Ask PyTango itself; empty if it cannot be imported."""
+    tango: Any = sys.modules.get("tango")
+    with log_internal_error("asking PyTango for its version", foreign=True), contextlib.suppress(ImportError):
+        if tango is None:
+            tango = importlib.import_module("tango")
+        # The last is cppTango's; the two are released together.
+        for place, name in (("", "__version__"), ("Release", "version"), ("constants", "TgLibVers")):
+            text = getattr(getattr(tango, place, None) if place else tango, name, None)
+            if isinstance(text, str) and text[:1].isdigit():
+                return text
+    return ""
 
 
 def _version_beside_package() -> str | None:
@@ -143,13 +163,20 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
         kernel = any(endpoint.exporter != "file" for endpoint in settings.endpoints)
         if not kernel:
             idl, bridge = False, NoOpBridge()
-            warnings.warn(
+            warn(
                 f"PyTango {'.'.join(map(str, version))} carries the trace context only together with cppTango's own "
                 "spans, which cannot be written to files: each process makes traces of its own. "
                 "Type: pip install tango-telemetry-native",
-                TelemetryWarning,
-                stacklevel=4,
+                4,
             )
+    elif carries and settings.context_bridge != "noop" and isinstance(bridge, NoOpBridge):
+        found = (
+            f"PyTango {'.'.join(map(str, version))}" if version else "PyTango, whose version cannot be found,"
+        )
+        warn_once(
+            f"{found} cannot carry the trace context without the native package: each process makes traces of its own. "
+            "Type: pip install tango-telemetry-native"
+        )
     state.bridge = bridge
     native = load_native_calls(settings)
     state.make_current = make_current if native is None else native.make_current

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tango_telemetry._config import TelemetryConfig, TelemetryWarning, read_environment
+from tango_telemetry._config import TelemetryConfig, read_environment
 from tango_telemetry._current import make_current
 from tango_telemetry._exclusion import STATE_AND_STATUS, Exclusion, check_pattern, create_exclusion
+from tango_telemetry._warnings import warn
 from tango_telemetry.bridge import ContextBridge, NoOpBridge
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class State:
         self.configured = True
         # Those of the environment have been checked; these may be a program's own.
         for problem in filter(None, (check_pattern(pattern.lower()) for pattern in config.exclude)):
-            warnings.warn(f"exclude: {problem}; it is left out.", TelemetryWarning, stacklevel=3)
+            warn(f"exclude: {problem}; it is left out.", 3)
         own = () if config.state_status else STATE_AND_STATUS
         self.exclusion = create_exclusion((*config.exclude, *own))
         self.baggage = "baggage" in config.propagators
@@ -94,7 +94,7 @@ def set_config(config: TelemetryConfig) -> None:
     """Put settings into force and warn once of each that could not be used."""
     state.apply(config)
     for problem in config.problems if config.enabled is not False else ():
-        warnings.warn(problem, TelemetryWarning, stacklevel=4)
+        warn(problem, 4)
 
 
 _warned: set[str] = set()
@@ -104,7 +104,7 @@ def warn_once(message: str, stacklevel: int = 3) -> None:
     """Warn of something that keeps telemetry from doing what was asked for; once per process and message."""
     if message not in _warned:
         _warned.add(message)
-        warnings.warn(message, TelemetryWarning, stacklevel=stacklevel + 1)
+        warn(message, stacklevel + 1)
 
 
 def get_context_bridge() -> ContextBridge:

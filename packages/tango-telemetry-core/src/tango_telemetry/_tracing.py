@@ -12,9 +12,11 @@ from typing import Any, Protocol
 from tango_telemetry import _otel, _sdk
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry._config import Endpoint
+from tango_telemetry._guard import log_internal_error
 from tango_telemetry._otel import Context, NoOpTracerProvider, Tracer, TracerProvider
 from tango_telemetry._otel_sdk import MissingPackageError
 from tango_telemetry._state import get_config, state, switch_tracer, warn_once
+from tango_telemetry._warnings import quiet_warnings
 
 __all__ = [
     "Owner",
@@ -205,7 +207,7 @@ def get_tracer(name: str, version: str | None = None) -> Tracer:
     key = (name, version)
     tracer = state.tracers.get(key)
     if tracer is None:
-        tracer = call_tracer_provider_factory(name).get_tracer(name, version)
+        tracer = _make_tracer(name, name, version)
         # A program that makes up names has them all made anew now and then, and no more memory.
         if len(state.tracers) >= _MOST_TRACERS:
             state.tracers.clear()
@@ -230,11 +232,17 @@ def get_calling_tracer(context: Context) -> Tracer:
     return owner.get_tracer() or get_client_tracer()
 
 
+def _make_tracer(service_name: str, name: str, version: str | None) -> Tracer:
+    """Make a provider and its tracer; a no-op where that raises, which is logged and no concern of the program's."""
+    with log_internal_error("making a tracer", foreign=True), quiet_warnings():
+        return call_tracer_provider_factory(service_name).get_tracer(name, version)
+    return NoOpTracerProvider().get_tracer(name, version)
+
+
 def get_client_tracer() -> Tracer:
     """Give the tracer of client calls made outside devices, named by ``PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME``."""
     tracer = state.client_tracer
     if tracer is None:
-        provider = call_tracer_provider_factory(get_config().client_service_name)
-        tracer = state.client_tracer = provider.get_tracer(CLIENT_SCOPE, VERSION)
+        tracer = state.client_tracer = _make_tracer(get_config().client_service_name, CLIENT_SCOPE, VERSION)
         switch_tracer(tracer, True)  # a provider of the user's gives the same one again
     return tracer

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from tango_telemetry._config import TelemetryWarning
 from tango_telemetry._current import Undoable
 from tango_telemetry._otel import SpanContext
+from tango_telemetry._warnings import quiet_warnings, warn
 from tango_telemetry.propagation import NO_TRACE_STATE, TRACE_FLAGS, extract, inject
 
 __all__ = [
@@ -255,16 +254,16 @@ def release_native() -> None:
 def import_native() -> Any:
     """Give the native package, or None. A version that this core does not know is refused with one warning."""
     try:
-        native = importlib.import_module("tango_telemetry_native")
+        with quiet_warnings():
+            native = importlib.import_module("tango_telemetry_native")
     except ImportError:
         return None
     found = getattr(native, "ABI_VERSION", None)
     if found != NATIVE_ABI_VERSION:
-        warnings.warn(
+        warn(
             f"tango-telemetry-native has interface version {found}, this core needs {NATIVE_ABI_VERSION}; it is not "
             'used. Type: pip install --upgrade "tango-telemetry[full]"',
-            TelemetryWarning,
-            stacklevel=2,
+            2,
         )
         return None
     return native
@@ -309,10 +308,9 @@ def create_context_bridge(
         return giop
     if choice in ("pytango", "giop"):
         command = "" if choice == "pytango" else " Type: pip install tango-telemetry-native"
-        warnings.warn(
+        warn(
             f"PYTANGO_TELEMETRY_CONTEXT_BRIDGE={choice!r} is not available here; the best one that is, is used.{command}",
-            TelemetryWarning,
-            stacklevel=2,
+            2,
         )
     # With cppTango's spans wanted they are the parents, and cppTango names them.
     if idl is not None and giop is not None and not kernel and native.identification.install(scopes=logging):

@@ -33,6 +33,7 @@ SERVICE_NAMESPACE: Final = "service.namespace"
 SERVICE_INSTANCE_ID: Final = "service.instance.id"
 HOST_NAME: Final = "host.name"
 PROCESS_PID: Final = "process.pid"
+PROCESS_PARENT_PID: Final = "process.parent_pid"
 
 TANGO: Final = "tango"
 TANGO_HOST: Final = "tango.host"

@@ -265,6 +265,8 @@ class NativeTracer(_spans.TracerBase, trace.Tracer):  # type: ignore[misc]
         )
         self._key = key
         self._resource = provider._resource
+        # A program may keep the tracer only; a fork finds the tracers by their provider.
+        self._provider = provider
 
     @property
     def resource(self) -> Any:
@@ -391,7 +393,7 @@ class NativeTracerProvider(trace.TracerProvider):
         name, version, schema_url, attributes = key
         return _spans.Scope(self._encoded_resource, name, version, schema_url, attributes)
 
-    def _after_fork(self, instances: dict[str, str]) -> None:
+    def _after_fork(self) -> None:
         self._lock = threading.Lock()
         resource = self._resource.value
         attributes = getattr(resource, "attributes", resource) or {}
@@ -399,9 +401,11 @@ class NativeTracerProvider(trace.TracerProvider):
         update: dict[str, Any] = {}
         if "process.pid" in attributes:
             update["process.pid"] = os.getpid()
+        if "process.parent_pid" in attributes:
+            update["process.parent_pid"] = os.getppid()
         instance = attributes.get("service.instance.id")
         if isinstance(instance, str) and _RANDOM_ID.fullmatch(instance):
-            update["service.instance.id"] = instances.setdefault(instance, str(uuid.uuid4()))
+            update["service.instance.id"] = _instance_of_child(instance)
         if not update:
             return
         if hasattr(resource, "merge"):
@@ -417,9 +421,13 @@ _providers: weakref.WeakSet[NativeTracerProvider] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    instances: dict[str, str] = {}  # what was one instance is one again
     for provider in list(_providers):
-        provider._after_fork(instances)
+        provider._after_fork()
+
+
+def _instance_of_child(parents: str) -> str:
+    """The same for all services that had the same id in the parent, and for those of the SDK's spans in core."""
+    return str(uuid.UUID(bytes=uuid.uuid5(uuid.UUID(parents), str(os.getpid())).bytes, version=4))
 
 
 configure(NativeSpan, NativeDroppedSpan)

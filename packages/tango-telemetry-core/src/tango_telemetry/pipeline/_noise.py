@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
+import select
 import time
+
+from tango_telemetry import _originals as originals
+from tango_telemetry._originals import is_own_thread
 
 INTERVAL = 60.0
 """Seconds for which the same message of the same logger is not repeated."""
@@ -70,7 +76,35 @@ class OurRequests(logging.Filter):
     """Holds back what HTTP libraries log about our own requests: their debug lines quote paths and queries."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not (record.threadName or "").startswith("tango-telemetry")
+        return not is_own_thread()
+
+
+class ReadConsole(logging.Filter):
+    """Holds back a message of ours while the console that it would go to is full and nobody reads it.
+
+    Whoever writes there waits with the lock of the stream, which the interpreter needs at its end (3.11: it aborts then).
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        logger: logging.Logger | None = logging.getLogger(record.name)
+        handlers: list[logging.Handler] = []
+        while logger is not None:
+            handlers += logger.handlers
+            logger = logger.parent if logger.propagate else None
+        if not handlers and logging.lastResort is not None:
+            handlers = [logging.lastResort]
+        return all(_has_room(getattr(handler, "stream", None)) for handler in handlers)
+
+
+def _has_room(stream: object) -> bool:
+    """Whether a few lines can be written without waiting; True for what is not a console or a pipe."""
+    if type(stream) is not io.TextIOWrapper or isinstance(stream.buffer, io.BytesIO):
+        return True
+    with contextlib.suppress(OSError, ValueError):
+        poll = originals.poll()
+        poll.register(stream.fileno(), select.POLLOUT)
+        return bool(poll.poll(0))
+    return True
 
 
 def _add_once(logger: logging.Logger, kind: type[logging.Filter]) -> None:
@@ -84,6 +118,8 @@ def calm_sdk_loggers(level: str) -> None:
         _add_once(logging.getLogger(name), RateLimit)
     for name in ("urllib3.connectionpool", "requests", "grpc"):
         _add_once(logging.getLogger(name), OurRequests)
+    for name in ("tango_telemetry", "tango_telemetry.pipeline"):
+        _add_once(logging.getLogger(name), ReadConsole)
     number = logging.getLevelName(level.strip().upper()) if level else None
     if isinstance(number, int):
         for name in ("opentelemetry", "grpc", "urllib3"):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tango_telemetry._guard import log_internal_error
+from tango_telemetry._originals import RLock, sleep, start_thread
 from tango_telemetry.pipeline._delivery import EncodedSource, Exporter
 from tango_telemetry.pipeline._drops import DropLog
 from tango_telemetry.pipeline._queue import SpanQueue
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("tango_telemetry.pipeline")
 # So many spans may wait for the first export: a server with a thousand devices has ended that many before it serves.
 _FIRST_WORK_SPANS = 4096
+# Seconds before a thread whose body has ended begins again: a defect that comes back at once must not take a whole CPU.
+_RESTART_PAUSE = 0.5
 
 
 class Pipeline:
@@ -68,9 +70,9 @@ class Pipeline:
     def _prepare(self) -> None:
         self._bodies: list[tuple[str, Callable[[], None]]] = []
         self._next_start = 0.0
-        self._held: list[threading.Lock] = []
+        self._held: list[Any] = []
         # Re-entrant: a span may end in a finaliser while its thread is starting the threads.
-        self._start_lock = threading.RLock()
+        self._start_lock = RLock()
         if self._exporter is None:
             self._spans.refuse("no_exporter")
             return
@@ -140,7 +142,7 @@ class Pipeline:
             with contextlib.suppress(RuntimeError):
                 while self._bodies:
                     name, body = self._bodies[-1]
-                    threading.Thread(target=body, name=f"tango-telemetry-{name}", daemon=True).start()
+                    start_thread(_restarting(name, body), f"tango-telemetry-{name}")
                     self._bodies.pop()
                 self._spans.set_running(True)
 
@@ -270,3 +272,15 @@ class Pipeline:
     def capacity(self) -> int:
         """How many spans may wait in memory."""
         return self._settings.max_queue_spans
+
+
+def _restarting(name: str, body: Callable[[], None]) -> Callable[[], None]:
+    """Return a function that runs the body of a thread, and begins it anew, with a word in the log, should it ever end."""
+
+    def run() -> None:
+        while True:
+            with log_internal_error(f"running the {name}; it is started anew", foreign=True):
+                body()
+            sleep(_RESTART_PAUSE)
+
+    return run

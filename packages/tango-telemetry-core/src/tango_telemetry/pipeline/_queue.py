@@ -6,14 +6,13 @@ encoded form. Encoded batches wait in `_encoded`; there their size is exact.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tango_telemetry._guard import log_internal_error
+from tango_telemetry._originals import RLock, SimpleQueue, Waiters
 from tango_telemetry.pipeline._delivery import Batch, EncodedSource
 from tango_telemetry.pipeline._stats import PipelineStats
 
@@ -59,8 +58,8 @@ class SpanQueue:
 
     def reset(self) -> None:
         """Forget everything: a forked child counts and delivers its own spans only. Sources do the same themselves."""
-        self._lock = threading.RLock()
-        self._settled = threading.Condition(self._lock)
+        self._lock = RLock()
+        self._settled = Waiters(self._lock)
         # SimpleQueue, not Event: its put() may be re-entered by a signal handler or a finaliser.
         self.wake: SimpleQueue[None] = SimpleQueue()
         self._signalled = False
@@ -343,8 +342,7 @@ class SpanQueue:
 
     def wait(self, done: Callable[[], bool], timeout: float) -> bool:
         """Wait until `done()`, which is asked again whenever something was settled, at most `timeout` seconds."""
-        with self._settled:
-            return self._settled.wait_for(done, timeout)
+        return self._settled.wait_for(done, timeout)
 
     def stats(self) -> PipelineStats:
         """The account, in one consistent step."""

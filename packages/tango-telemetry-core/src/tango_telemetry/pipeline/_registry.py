@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import Any
 
 from tango_telemetry import _otel_sdk
 from tango_telemetry._guard import log_internal_error
+from tango_telemetry._originals import RLock, forget_threads, get_ident
 from tango_telemetry._otel_sdk import MissingPackageError
 from tango_telemetry.pipeline._delivery import Exporter
 from tango_telemetry.pipeline._exit import ExitHooks
@@ -28,13 +28,14 @@ class Registry:
     """All pipelines, by endpoint and processor."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._pipelines: dict[tuple[Endpoint, str], Pipeline] = {}
         self.settings = PipelineSettings()
         self.patient = False
         self._exit_hooks = ExitHooks(self)
         self._has_metrics = False
-        # Of each thread that forks: another one, which has waited in vain, must not make it forget what it holds.
+        # Keyed by thread: a second thread that forks at the same time, and did not get the lock, must not release
+        # this one's.
         self._loading: dict[int, Any] = {}
 
     def configure(self, settings: PipelineSettings) -> None:
@@ -131,14 +132,14 @@ class Registry:
         """Before a fork: hold the threads where nothing is half done, waiting at most `timeout` seconds in all."""
         loading = _otel_sdk.loading
         if loading.acquire(timeout=LOADING_PAUSE):
-            self._loading[threading.get_ident()] = loading
+            self._loading[get_ident()] = loading
         deadline = time.monotonic() + timeout
         for pipeline in self.all():
             pipeline.pause_for_fork(deadline)
 
     def resume_after_fork(self) -> None:
         """In the parent, after a fork."""
-        loading = self._loading.pop(threading.get_ident(), None)
+        loading = self._loading.pop(get_ident(), None)
         if loading is not None:
             loading.release()
         for pipeline in self.all():
@@ -146,7 +147,8 @@ class Registry:
 
     def reset_after_fork(self) -> None:
         """In a forked child: every pipeline starts from nothing."""
-        self._lock = threading.RLock()
+        forget_threads()
+        self._lock = RLock()
         self._loading.clear()
         _otel_sdk.reset_after_fork()
         self.patient = False

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import queue
 import random
-import threading
 import time
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from tango_telemetry import _otel_sdk
 from tango_telemetry._guard import log_internal_error
+from tango_telemetry._originals import Empty, Lock, SimpleQueue
 from tango_telemetry.pipeline._delivery import Exporter, Outcome, Result
 from tango_telemetry.pipeline._queue import SpanQueue
 from tango_telemetry.pipeline._settings import PipelineSettings
@@ -54,7 +52,7 @@ class Sender:
         self.hurry = False
         self._signalled = False
         # Held during each attempt, so that a fork can wait for its end for a moment.
-        self.gate = threading.Lock()
+        self.gate = Lock()
 
     def run(self) -> None:
         """The body of the thread; never returns."""
@@ -208,7 +206,7 @@ class Sender:
         while not self.hurry and (left := until - time.monotonic()) > 0:
             try:
                 self.wake.get(timeout=left)
-            except queue.Empty:
+            except Empty:
                 break
             self._signalled = False
         self.hurry = False

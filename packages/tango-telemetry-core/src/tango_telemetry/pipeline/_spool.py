@@ -15,11 +15,12 @@ import os
 import re
 import secrets
 import stat
-import threading
 import time
 import zlib
 from collections import deque
 from dataclasses import dataclass
+
+from tango_telemetry._originals import Lock
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
 _FILE = re.compile(
@@ -69,7 +70,7 @@ class Spool:
 
     def reset(self) -> None:
         """Start with no files and no owner: at first, and in a forked child, whose parent keeps its own."""
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._files: deque[SpoolFile] = deque()
         self._owner = ""
         self._lock_file = -1

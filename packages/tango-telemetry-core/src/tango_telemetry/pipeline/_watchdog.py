@@ -10,9 +10,10 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable
+
+from tango_telemetry._originals import start_thread
 
 GRACE = 0.3
 """Seconds that the main thread has to begin the Python handler."""
@@ -68,7 +69,7 @@ class Watchdog:
                 self.handled = True
                 # A thread of its own: the delivery needs the worker, on which this runs.
                 try:
-                    threading.Thread(target=self._die, name="tango-telemetry-exit", daemon=True).start()
+                    start_thread(self._die, "tango-telemetry-exit")
                 except RuntimeError:  # no more threads: without the delivery then
                     _die_of_sigterm()
         return is_new

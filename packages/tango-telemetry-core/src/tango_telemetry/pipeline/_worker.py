@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import queue
-import threading
 import time
 from collections.abc import Callable
 
 from tango_telemetry import _otel_sdk
 from tango_telemetry._guard import log_internal_error
+from tango_telemetry._originals import Empty, Lock, sleep
 from tango_telemetry.pipeline._delivery import Exporter
 from tango_telemetry.pipeline._queue import SpanQueue
 from tango_telemetry.pipeline._watchdog import Watchdog
@@ -57,7 +56,7 @@ class Worker:
         self._watchdog = watchdog
         self.urgent = False
         # Held while encoding, so that a fork can wait for a moment when nothing is half done.
-        self.gate = threading.Lock()
+        self.gate = Lock()
 
     def run(self) -> None:
         """The body of the thread; never returns."""
@@ -87,7 +86,7 @@ class Worker:
         while (left := due - time.monotonic()) > 0:
             # Before the first work a source that nobody drains does not wake us a second time.
             watching = self._waiting or (self._watchdog is not None and self._watchdog.installed)
-            with contextlib.suppress(queue.Empty):
+            with contextlib.suppress(Empty):
                 self._spans.wake.get(timeout=min(left, _WATCH_INTERVAL) if watching else left)
                 return
             if self._watchdog is not None and self._watchdog.look():
@@ -103,7 +102,7 @@ class Worker:
     def work(self) -> None:
         """Encode everything that waits."""
         while self._encode_chunk():
-            time.sleep(_NAP)
+            sleep(_NAP)
         with self.gate:
             self._drain_sources()
 
