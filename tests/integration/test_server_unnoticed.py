@@ -86,7 +86,8 @@ def test_reflection_finds_what_it_finds_without_tracing() -> None:
     for enable in ("off", "on"):
         with System(TANGO_TELEMETRY_ENABLE=enable) as system:
             text = system.run_client(REFLECTION)
-        outputs.append([line for line in text.splitlines() if "Ready to accept" not in line])
+        # cppTango writes its line where it likes between those of Python.
+        outputs.append(text.replace("Ready to accept request", "").split())
     assert outputs[0][-1] == "end"
     assert outputs[0] == outputs[1]
 
@@ -207,7 +208,7 @@ def test_a_span_names_what_was_asked_for_and_not_the_function(traced: bool) -> N
         "Slow",
     ]
     read = ["a_open", "a_b_open", "a_b_read_open", "p", "q"]
-    assert [_subject(span) for span in sorted(spans, key=lambda span: span.start_time_unix_nano)] == [
+    assert [_subject(span) for span in sorted(spans, key=lambda span: span.start_ns)] == [
         *refused[:11],
         *read[:3],
         *refused[11:],
