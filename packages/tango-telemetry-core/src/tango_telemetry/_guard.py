@@ -1,7 +1,8 @@
 """The one place where telemetry swallows an exception it did not expect.
 
 Telemetry must never raise into the user's code, and a defect of ours must not go unseen either. Whoever has to keep
-going whatever happens wraps the risky part in `log_internal_error`; it is the only broad ``except`` of the tree.
+going whatever happens wraps the risky part in `log_internal_error`; besides it only the texts of the user's values and
+exceptions, which may fail without being a defect, are under a broad ``except``.
 """
 
 from __future__ import annotations

@@ -73,6 +73,8 @@ def uninstrument_threads() -> None:
 def _wrap_submit(submit: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(submit)
     def carrying_submit(self: Any, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        if not _patches:  # another tool has wrapped this wrapper, so that it could not be taken off
+            return submit(self, fn, *args, **kwargs)
         before = _submitting.get()
         try:
             _submitting.set(True)
@@ -86,7 +88,7 @@ def _wrap_submit(submit: Callable[..., Any]) -> Callable[..., Any]:
 def _wrap_start(start: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(start)
     def noting_start(self: threading.Thread) -> None:
-        if not _submitting.get():
+        if _patches and not _submitting.get():
             self.__dict__[_CARRIED] = (get_current(), current_tracer.get(), get_owner())
         start(self)
 
@@ -119,7 +121,8 @@ def _wrap_enter(enter: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(enter)
     def carrying_enter(self: Any) -> Any:
         result = enter(self)
-        guarded(_enter_block)
+        if _patches:
+            guarded(_enter_block)
         return result
 
     return carrying_enter
