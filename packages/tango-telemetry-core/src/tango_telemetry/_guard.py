@@ -24,7 +24,16 @@ _logger = logging.getLogger("tango_telemetry")
 _seen: set[tuple[str, str, int]] = set()
 _MAX_SEEN = 256
 _OWN = frozenset(("tango_telemetry", "tango_telemetry_client", "tango_telemetry_server", "opentelemetry"))
-_RAISED_BY_OURS = _OWN | {"builtins", "tango", "PyTango", "tango_telemetry_native", "_queue", "queue", "socket", "json"}
+_RAISED_BY_OURS = _OWN | {
+    "builtins",
+    "tango",
+    "PyTango",
+    "tango_telemetry_native",
+    "_queue",
+    "queue",
+    "socket",
+    "json",
+}
 
 
 def _first_time(where: str, error: BaseException) -> bool:

@@ -123,11 +123,11 @@ async def _finish(call: HandlerCall, coroutine: CoroutineType[Any, Any, Any]) ->
     try:
         guarded(call.enter)
         result = await coroutine
-    except (
-        GeneratorExit
-    ):  # thrown away while it waited, perhaps in another context
+    except GeneratorExit:  # thrown away while it waited, perhaps in another context
         call.span.end()
-        if isinstance(call, HandlerCall):  # one in C++ takes back what is still current here where it is dropped
+        if isinstance(
+            call, HandlerCall
+        ):  # one in C++ takes back what is still current here where it is dropped
             call.leave()
         raise
     except BaseException as error:
