@@ -184,8 +184,7 @@ class TracedCall:
         self._entered = (span, context, *variables)
         self._current = current = state.make_current(span, context, *variables)
         try:
-            span_context = span.get_span_context() if carry is not None else None
-            if span_context is not None and span_context.is_valid:
+            if carry is not None and (span_context := span.get_span_context()).is_valid:
                 # A context holds more than the span where the user put something there: baggage, perhaps.
                 if state.baggage and len(current.context) > 1:
                     texts = inject_with_baggage(span_context, context)

@@ -205,7 +205,7 @@ class _Begin:
         caller: Mapping[str, Any] | None = None
         running = current_handler.get()
         direct = running is not None and running[0] is telemetry and parent is not active_client_span.get()
-        if direct:
+        if direct and running is not None:
             if running[1] == title:
                 return None  # an overridden handler that calls the one of its base class
             kind = _INTERNAL
