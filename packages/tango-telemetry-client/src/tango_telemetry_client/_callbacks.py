@@ -30,6 +30,9 @@ from tango_telemetry_client._calls import hooks, switch
 __all__ = ["Origin", "find_callback", "trace_callback"]
 
 
+_MOST_REASONS = 8
+
+
 class Origin:
     """Where a callback comes from, noted when it was given to PyTango.
 
@@ -38,9 +41,10 @@ class Origin:
     :param attributes: the span attributes that are the same for each call
     :param context: the context of its spans, an empty one for roots
     :param links: what they are linked to
+    :param failures: of what repeats by itself: the reasons of failures since the last success, of which each makes one span
     """
 
-    __slots__ = ("attributes", "context", "kind", "links", "owner", "title")
+    __slots__ = ("attributes", "context", "failures", "kind", "links", "owner", "title")
 
     def __init__(
         self,
@@ -49,7 +53,9 @@ class Origin:
         attributes: Mapping[str, Any],
         context: Context,
         links: Sequence[Link] | None = None,
+        failures: set[str] | None = None,
     ) -> None:
+        self.failures = failures
         self.title = title
         self.kind = kind
         self.attributes = attributes
@@ -57,6 +63,21 @@ class Origin:
         self.links = links
         # What was given in a handler belongs to that device, on whatever thread and under whatever settings it runs.
         self.owner = get_owner()
+
+    def _repeats(self, event: Any) -> bool:
+        """Whether the event tells of a failure that was told already: cppTango tries to subscribe again every ten seconds."""
+        failures = self.failures
+        if failures is None:
+            return False
+        if not getattr(event, "err", False):
+            failures.clear()
+            return False
+        errors = getattr(event, "errors", None)
+        reason = str(getattr(errors[0], "reason", "")) if errors else ""
+        known = reason in failures or len(failures) >= _MOST_REASONS
+        if not known:
+            failures.add(reason)
+        return known
 
     def begin(self, event: Any) -> TracedCall | None:
         """Start the span of one call of the callback; None while client calls are not traced."""
@@ -66,7 +87,7 @@ class Origin:
         given = owner.get_tracer() if owner is not None else None
         tracer = given or get_client_tracer()
         attributes = {**self.attributes, **thread_attributes()}
-        if not_traced(self.context, attributes):
+        if not_traced(self.context, attributes) or self._repeats(event):
             tracer = pass_through_tracer()
         # Client calls that the callback makes are the owner's too.
         variables = (current_tracer, given, carried_owner, owner)

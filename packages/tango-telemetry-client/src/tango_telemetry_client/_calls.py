@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
     CallSites,
     DelegatedCall,
@@ -67,6 +68,8 @@ _USUAL_KEYWORDS = {
 def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Give ``function``, a method of the class ``owner``, with a client span around each call."""
     begin = CallBeginning(function, operation, owner).make_quick()
+    if operation.method == "__init__" and owner == "DeviceProxy":
+        function = _naming_its_device(function)
 
     # The object stays in `args`, which then go on as they are (CPython 3.11 builds a list and a tuple otherwise).
     @functools.wraps(function)
@@ -88,6 +91,24 @@ def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) ->
                     raise
 
     return traced
+
+
+def _naming_its_device(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let the span of a connection have the name that the device turned out to have, where it was made with an alias."""
+
+    @functools.wraps(function)
+    def connecting(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        guarded(_name_device, *args[:1])
+        return result
+
+    return connecting
+
+
+def _name_device(subject: Any) -> None:
+    span = get_current_span()
+    if span is active_client_span.get() and span.is_recording():
+        span.set_attribute(names.TANGO_DEVICE_NAME, subject.dev_name())
 
 
 def _first_keyword(function: Callable[..., Any], operation: Operation) -> str:

@@ -38,7 +38,7 @@ _PUSH: Final = "push_event"
 class Subscription:
     """What one subscription's spans say, and the span that made it."""
 
-    __slots__ = ("attributes", "links", "title")
+    __slots__ = ("attributes", "failures", "links", "title")
 
     def __init__(self, subject: Any, attribute: Any, event_type: Any, span_context: SpanContext) -> None:
         device = subject.dev_name()
@@ -51,7 +51,10 @@ class Subscription:
         if attribute:
             self.attributes[names.TANGO_ATTRIBUTE_NAME] = str(attribute)
         self.title = f" {attribute}" if attribute else ""
-        self.links = (Link(span_context),) if span_context.is_valid else None
+        # A link to a subscription that was not sampled would lead nowhere.
+        sampled = span_context.is_valid and span_context.trace_flags & 1
+        self.links = (Link(span_context),) if sampled else None
+        self.failures: set[str] = set()
 
     def create_origin(self, context: Context) -> Origin:
         """Give the origin of the callbacks of this subscription."""
@@ -61,7 +64,9 @@ class Subscription:
             names.MESSAGING_OPERATION_NAME: _PUSH,
             names.MESSAGING_OPERATION_TYPE: "process",
         }
-        return Origin(f"{_PUSH}{self.title}", SpanKind.CONSUMER, attributes, context, self.links)
+        return Origin(
+            f"{_PUSH}{self.title}", SpanKind.CONSUMER, attributes, context, self.links, self.failures
+        )
 
 
 class Subscriptions(dict[int, Subscription]):

@@ -142,7 +142,7 @@ def wrap_request(function: Callable[..., Any], operation: Operation, owner: str)
 
 
 def _remember(subject: Any, request: int, context: SpanContext) -> None:
-    if context.is_valid:
+    if context.is_valid and context.trace_flags & 1:  # a link to what was not sampled would lead nowhere
         own = own_attributes(subject)
         requests = own.get(_REQUESTS)
         if requests is None:

@@ -397,9 +397,8 @@ class _Begin:
         remote = root = False
         caller: Mapping[str, Any] | None = None
         running = current_handler.get()
-        direct = False
-        if running is not None and running[0] is telemetry and parent is not active_client_span.get():
-            direct = True
+        direct = running is not None and running[0] is telemetry and parent is not active_client_span.get()
+        if direct and running is not None:
             if running[1] == title:
                 return None  # an overridden handler that calls the one of its base class
             kind = _INTERNAL
