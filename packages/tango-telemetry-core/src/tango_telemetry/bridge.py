@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from tango_telemetry._config import TelemetryWarning
 from tango_telemetry._otel import SpanContext
-from tango_telemetry.propagation import NO_TRACE_STATE, TRACE_FLAGS, extract, inject
+from tango_telemetry.propagation import NO_TRACE_STATE, TRACE_FLAGS, extract, inject, is_sampled
 
 __all__ = [
     "NATIVE_ABI_VERSION",
@@ -196,7 +196,7 @@ class StackedBridge(_Texts):
         traceparent, tracestate = self._idl.get_trace_context()
         # cppTango's word counts if its spans are recorded (sampled) or if our entry came with it; otherwise it is a
         # trace that cppTango began itself (10.3.1, topic `user`), and the peer may have spoken GIOP only.
-        if traceparent[-1:] in ("1", "3") or "tango=" in tracestate:
+        if is_sampled(traceparent) or "tango=" in tracestate:
             return traceparent, tracestate
         incoming = self._giop.get_trace_context()
         return incoming if incoming[0] else (traceparent, tracestate)

@@ -124,12 +124,6 @@ class TraceContextScope {
                                      {tracestate_.data(), tracestate_.size()});
     }
 
-    bool exit(const py::object &, const py::object &, const py::object &) {
-        close();
-        return false;
-    }
-
-  private:
     void close() {
         if(scope_ != nullptr) {
             binding->close_scope(scope_);
@@ -137,11 +131,23 @@ class TraceContextScope {
         }
     }
 
+  private:
     std::string name_;
     std::string traceparent_;
     std::string tracestate_;
     void *scope_ = nullptr;
 };
+
+// pybind11 hands memory that nobody has initialised to the methods of an object that __new__ has made without __init__.
+TraceContextScope &initialised(py::handle self) {
+    if(!py::isinstance<TraceContextScope>(self)) {
+        throw py::type_error("a method of TraceContextScope needs one");
+    }
+    if(!reinterpret_cast<py::detail::instance *>(self.ptr())->get_value_and_holder().holder_constructed()) {
+        throw py::type_error("TraceContextScope.__init__() was not called");
+    }
+    return self.cast<TraceContextScope &>();
+}
 
 bool idl6_bind(const std::string &path) {
     if(binding == nullptr) {
@@ -152,6 +158,9 @@ bool idl6_bind(const std::string &path) {
 }
 
 void idl6_set_prepare(py::object callable) {
+    if(!callable.is_none() && PyCallable_Check(callable.ptr()) == 0) {
+        throw py::type_error("idl6_set_prepare() needs a callable or None");
+    }
     PyObject *old = prepare;
     prepare = callable.is_none() ? nullptr : callable.release().ptr();
     Py_XDECREF(old);
@@ -185,8 +194,11 @@ void add_idl6(py::module_ &m) {
                                   "Makes a trace context cppTango's own for the length of a with block.")
         .def(py::init<const py::str &, const py::str &, const py::str &>(), py::arg("name"), py::arg("traceparent"),
              py::arg("tracestate"))
-        .def("__enter__", &TraceContextScope::enter)
-        .def("__exit__", &TraceContextScope::exit, py::arg("exception_type").none(true),
+        .def("__enter__", [](py::handle self) { initialised(self).enter(); })
+        .def("__exit__", [](py::handle self, const py::object &, const py::object &, const py::object &) {
+            initialised(self).close();
+            return false;
+        }, py::arg("exception_type").none(true),
              py::arg("exception").none(true), py::arg("traceback").none(true));
 }
 

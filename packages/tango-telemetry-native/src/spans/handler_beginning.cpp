@@ -89,7 +89,9 @@ Ref begin_usual_handler(BeginningObject* self, ModuleState& state, PyObject* dev
         failed = !record_client(self, state, device, span.get(), found);
     }
     if (failed && !absorb_error(state, "the client could not be told")) {
-        PyErr_Clear();
+        PendingError interrupt;  // the user's own: the handler will not run
+        Ref ended(PyObject_CallMethodNoArgs(call.get(), state.s_end));
+        return Ref();
     }
     return call;
 }
