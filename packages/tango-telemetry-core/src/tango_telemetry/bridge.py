@@ -27,6 +27,7 @@ __all__ = [
     "create_context_bridge",
     "create_scope",
     "import_native",
+    "why_no_native",
 ]
 
 NATIVE_ABI_VERSION = 4
@@ -212,22 +213,40 @@ class StackedBridge(_Texts):
         self._giop.prepare_server()
 
 
+_native_reasons: list[str] = []
+
+
 def import_native() -> Any:
-    """Give the native package, or None. A version that this core does not know is refused with one warning."""
+    """Give the native package, or None. One that is installed and cannot be used here is refused, with one warning for each process."""
     try:
         native = importlib.import_module("tango_telemetry_native")
-    except ImportError:
+    except ImportError as error:
+        if error.name != "tango_telemetry_native":
+            _refuse_native(str(error))
         return None
     found = getattr(native, "ABI_VERSION", None)
     if found != NATIVE_ABI_VERSION:
-        warnings.warn(
-            f"tango-telemetry-native has interface version {found}, this core needs {NATIVE_ABI_VERSION}; it is not "
-            'used. Type: pip install --upgrade "tango-telemetry[full]"',
-            TelemetryWarning,
-            stacklevel=2,
+        _refuse_native(
+            f"it has interface version {found}, this core needs {NATIVE_ABI_VERSION}. "
+            'Type: pip install --upgrade "tango-telemetry[full]"'
         )
         return None
     return native
+
+
+def why_no_native() -> str:
+    """Give why :func:`import_native` gave None."""
+    return (
+        f"tango-telemetry-native is not used: {_native_reasons[-1]}"
+        if _native_reasons
+        else "tango-telemetry-native is not installed"
+    )
+
+
+def _refuse_native(reason: str) -> None:
+    if reason not in _native_reasons:
+        _native_reasons.append(reason)
+        warnings.warn(f"tango-telemetry-native is not used: {reason}", TelemetryWarning, stacklevel=3)
 
 
 def _pytango_telemetry() -> Any:
