@@ -9,10 +9,11 @@ import contextvars
 import copy
 import faulthandler
 import gc
+import logging
 import pickle
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from tango_telemetry_native import _bridge, _spans
@@ -49,7 +50,9 @@ class Calls:
         self.random = random.Random(seed)
         self.made: list[Any] = []
         self.modules = [_bridge, _spans]
-        self.types = [thing for module in self.modules for thing in vars(module).values() if isinstance(thing, type)]
+        self.types = [
+            thing for module in self.modules for thing in vars(module).values() if isinstance(thing, type)
+        ]
         self.functions = [
             thing
             for module in self.modules
@@ -73,10 +76,24 @@ class Calls:
         return self.random.choice(self.made) if self.made and self.random.random() < 0.5 else constant
 
     def arguments(self) -> tuple[Any, ...]:
-        return tuple(self.odd() for _ in range(self.random.choice([0, 0, 1, 1, 2, 2, 3, 3, 4, 5, 6, 8, 11, 40])))
+        return tuple(
+            self.odd() for _ in range(self.random.choice([0, 0, 1, 1, 2, 2, 3, 3, 4, 5, 6, 8, 11, 40]))
+        )
 
     def keywords(self) -> dict[str, Any]:
-        names = ["name", "attributes", "context", "kind", "links", "start_time", "queue", "scope", "limits", "resource", "odd"]
+        names = [
+            "name",
+            "attributes",
+            "context",
+            "kind",
+            "links",
+            "start_time",
+            "queue",
+            "scope",
+            "limits",
+            "resource",
+            "odd",
+        ]
         if self.random.random() < 0.8:
             return {}
         return {name: self.odd() for name in self.random.sample(names, self.random.randint(1, 4))}
@@ -142,7 +159,7 @@ class Calls:
     def steps_left(self) -> None:
         step = self.steps.pop()
         if step == "spans":
-            import tango_telemetry_native.spans
+            pass
         elif step == "configure_calls":
             _spans.configure_calls(self.odd(), self.odd(), self.odd(), self.odd())
         else:
@@ -176,7 +193,7 @@ class Calls:
         for _ in range(count):
             try:
                 made = self.call_once()
-            except Exception:  # noqa: BLE001 - whatever it is, it is an answer
+            except Exception:
                 self.done["errors"] += 1
                 continue
             self.done["values"] += 1
@@ -187,15 +204,9 @@ class Calls:
         gc.collect()
 
 
-def seeds(arguments: list[str]) -> Iterator[int]:
-    yield int(arguments[0])
-
-
 if __name__ == "__main__":
     faulthandler.enable()
     sys.setrecursionlimit(400)
-    import logging
-
     logging.disable()
     calls = Calls(int(sys.argv[1]))
     calls.run(int(sys.argv[2]))

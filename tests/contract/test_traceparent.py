@@ -135,9 +135,7 @@ def test_of_two_ways_the_one_with_sampled_spans_is_believed(text: str, flags: in
 alphabet = st.sampled_from("0123456789abcdefABCDEFg -_+\0")
 
 
-@given(
-    st.sampled_from(sorted(TABLE)), st.integers(0, 60), st.text(alphabet, max_size=2), st.integers(0, 2)
-)
+@given(st.sampled_from(sorted(TABLE)), st.integers(0, 60), st.text(alphabet, max_size=2), st.integers(0, 2))
 def test_anything_near_reads_the_same_in_both(text: str, at: int, new: str, left_out: int) -> None:
     near = text[:at] + new + text[at + left_out :]
     parsed = bridge.giop_parse(payload(near))

@@ -25,7 +25,9 @@ __all__ = [
 
 KEY = "tango"
 _TRACEPARENT_LENGTH = 55
-_MAX_TRACEPARENT = 256  # of a later version; what a GIOP context may hold (docs/reference/giop-service-context.md)
+_MAX_TRACEPARENT = (
+    256  # of a later version; what a GIOP context may hold (docs/reference/giop-service-context.md)
+)
 _ENTRY_LENGTH = len("tango=") + 16 + 1 + 2
 _OURS = ("tango=", PREFIX)
 _MAX_TRACESTATE = 512  # W3C Trace Context 3.3.1.5: what must be propagated at least; more is dropped
@@ -82,7 +84,9 @@ def read_traceparent(text: str) -> tuple[int, int, TraceFlags] | None:
     """
     version = text[:2]
     if len(text) != _TRACEPARENT_LENGTH and (
-        len(text) > _MAX_TRACEPARENT or text[_TRACEPARENT_LENGTH : _TRACEPARENT_LENGTH + 1] != "-" or version == "00"
+        len(text) > _MAX_TRACEPARENT
+        or text[_TRACEPARENT_LENGTH : _TRACEPARENT_LENGTH + 1] != "-"
+        or version == "00"
     ):
         return None
     flags = _FLAGS.get(text[53:55])
