@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests of the native package, and those that hold it against the SDK (tests/contract), with the extension under AddressSanitizer and UndefinedBehaviorSanitizer.
+# Runs the tests of the native package, and those that hold it against the SDK (tests/contract), with the extension modules
+# under AddressSanitizer and UndefinedBehaviorSanitizer.
 # Usage: PYTHON=.venv/bin/python tests/native/run_sanitized.sh [pytest arguments]
 # PYTHON needs PyTango, pytest, hypothesis and pybind11; the build goes into a temporary directory.
 set -euo pipefail
