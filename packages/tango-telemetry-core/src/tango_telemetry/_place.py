@@ -9,8 +9,6 @@ from tango_telemetry import semantic_conventions as names
 
 __all__ = ["code_attributes", "thread_attributes"]
 
-_get_ident = threading.get_ident
-
 
 def code_attributes(code: Any, line: int) -> dict[str, Any]:
     """Give the span attributes of a place in the source."""
@@ -22,5 +20,9 @@ def code_attributes(code: Any, line: int) -> dict[str, Any]:
 
 
 def thread_attributes() -> dict[str, Any]:
-    """Give the span attributes of the running thread. Not to be kept by its id: the next thread may get that of one that ended."""
-    return {names.THREAD_ID: _get_ident(), names.THREAD_NAME: threading.current_thread().name}
+    """Give the span attributes of the running thread.
+
+    Not to be kept: the next thread may get the id of one that ended, a thread may be renamed, and gevent puts functions of its
+    own into `threading`, perhaps after this module was imported: a thread of the operating system then has many.
+    """
+    return {names.THREAD_ID: threading.get_ident(), names.THREAD_NAME: threading.current_thread().name}

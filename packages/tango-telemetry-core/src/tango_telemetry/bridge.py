@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from tango_telemetry._current import Undoable
 from tango_telemetry._otel import SpanContext
 from tango_telemetry._warnings import quiet_warnings, warn
-from tango_telemetry.propagation import NO_TRACE_STATE, TRACE_FLAGS, extract, inject
+from tango_telemetry.propagation import NO_TRACE_STATE, TRACE_FLAGS, extract, inject, is_sampled
 
 __all__ = [
     "NATIVE_ABI_VERSION",
@@ -30,6 +30,7 @@ __all__ = [
     "create_scope",
     "import_native",
     "release_native",
+    "why_no_native",
 ]
 
 NATIVE_ABI_VERSION = 5
@@ -206,7 +207,7 @@ class StackedBridge(_Texts):
         traceparent, tracestate = self._idl.get_trace_context()
         # cppTango's word counts if its spans are recorded (sampled) or if our entry came with it; otherwise it is a
         # trace that cppTango began itself (10.3.1, topic `user`), and the peer may have spoken GIOP only.
-        if traceparent[-1:] in ("1", "3") or "tango=" in tracestate:
+        if is_sampled(traceparent) or "tango=" in tracestate:
             return traceparent, tracestate
         incoming = self._giop.get_trace_context()
         return incoming if incoming[0] else (traceparent, tracestate)
@@ -251,22 +252,41 @@ def release_native() -> None:
         identification.disable()
 
 
+_native_reasons: list[str] = []
+
+
 def import_native() -> Any:
-    """Give the native package, or None. A version that this core does not know is refused with one warning."""
+    """Give the native package, or None. One that is installed and cannot be used here is refused, with one warning for each process."""
     try:
         with quiet_warnings():
             native = importlib.import_module("tango_telemetry_native")
-    except ImportError:
+    except ImportError as error:
+        if error.name != "tango_telemetry_native":
+            _refuse_native(str(error))
         return None
     found = getattr(native, "ABI_VERSION", None)
     if found != NATIVE_ABI_VERSION:
-        warn(
-            f"tango-telemetry-native has interface version {found}, this core needs {NATIVE_ABI_VERSION}; it is not "
-            'used. Type: pip install --upgrade "tango-telemetry[full]"',
-            2,
+        _refuse_native(
+            f"it has interface version {found}, this core needs {NATIVE_ABI_VERSION}. "
+            'Type: pip install --upgrade "tango-telemetry[full]"'
         )
         return None
     return native
+
+
+def why_no_native() -> str:
+    """Give why :func:`import_native` gave None."""
+    return (
+        f"tango-telemetry-native is not used: {_native_reasons[-1]}"
+        if _native_reasons
+        else "tango-telemetry-native is not installed"
+    )
+
+
+def _refuse_native(reason: str) -> None:
+    if reason not in _native_reasons:
+        _native_reasons.append(reason)
+        warn(f"tango-telemetry-native is not used: {reason}", 3)
 
 
 def _pytango_telemetry() -> Any:

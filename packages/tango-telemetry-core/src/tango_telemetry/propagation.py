@@ -18,10 +18,16 @@ __all__ = [
     "extract_baggage",
     "inject",
     "inject_with_baggage",
+    "is_sampled",
+    "read_traceparent",
     "rejected",
 ]
 
 KEY = "tango"
+_TRACEPARENT_LENGTH = 55
+_MAX_TRACEPARENT = (
+    256  # of a later version; what a GIOP context may hold (docs/reference/giop-service-context.md)
+)
 _ENTRY_LENGTH = len("tango=") + 16 + 1 + 2
 _OURS = ("tango=", PREFIX)
 _MAX_TRACESTATE = 512  # W3C Trace Context 3.3.1.5: what must be propagated at least; more is dropped
@@ -69,29 +75,54 @@ def extract_baggage(tracestate: str, context: Context) -> Context:
     return decode_baggage(tracestate, context)
 
 
-def extract(traceparent: str, tracestate: str) -> SpanContext | None:
-    """Give the remote parent that the two strings name, or None. Never raises: a peer may send anything.
+def read_traceparent(text: str) -> tuple[int, int, TraceFlags] | None:
+    """Give trace id, span id and flags of a ``traceparent``, None for what is none. Never raises.
 
-    Source: W3C Trace Context level 2; flags may arrive as ``02`` or ``03`` (random trace id), so bit 0 is masked out.
+    Source: W3C Trace Context level 2, sections 3.2 and 4.1: lower case, ids that are not zero, no version ``ff``; a later version
+    may go on behind another dash, version ``00`` may not. Flags may arrive as ``02`` or ``03`` (random trace id). The native
+    package's ``span_texts.h`` is the same in C++; ``tests/contract/test_traceparent.py`` holds the two together.
     """
+    version = text[:2]
+    if len(text) != _TRACEPARENT_LENGTH and (
+        len(text) > _MAX_TRACEPARENT
+        or text[_TRACEPARENT_LENGTH : _TRACEPARENT_LENGTH + 1] != "-"
+        or version == "00"
+    ):
+        return None
+    flags = _FLAGS.get(text[53:55])
+    if flags is None or version not in _FLAGS or version == "ff" or text[2] + text[35] + text[52] != "---":
+        return None
+    both = _read_hex(text[3:35] + text[36:52])
+    trace_id, span_id = both >> 64, both & _SPAN_ID
+    return (trace_id, span_id, flags) if trace_id and span_id else None
+
+
+def is_sampled(traceparent: str) -> bool:
+    """Tell whether the flag is set in what may be a ``traceparent``, without reading the rest."""
+    flags = _FLAGS.get(traceparent[53:55])
+    return flags is not None and bool(flags & 1)
+
+
+def _read_hex(digits: str) -> int:
+    """Give the number, 0 where there is anything but lower-case digits."""
+    try:
+        number = int(digits, 16)
+    except ValueError:
+        return 0
+    # int() takes more than W3C does: signs, spaces, underscores, capitals, digits of other scripts.
+    return number if digits.isalnum() and digits.isascii() and digits == digits.lower() else 0
+
+
+def extract(traceparent: str, tracestate: str) -> SpanContext | None:
+    """Give the remote parent that the two strings name, or None. Never raises: a peer may send anything."""
     global _rejected
     if not traceparent:
         return None
-    if len(traceparent) != 55 or traceparent[:3] != "00-" or traceparent[35] != "-" or traceparent[52] != "-":
+    numbers = read_traceparent(traceparent)
+    if numbers is None:
         _rejected += 1
         return None
-    digits = traceparent[3:35] + traceparent[36:52]
-    try:
-        flags = _FLAGS[traceparent[53:]]
-        both = int(digits, 16)
-    except (ValueError, KeyError):
-        _rejected += 1
-        return None
-    trace_id, span_id = both >> 64, both & _SPAN_ID
-    # int() takes more than W3C does: signs, spaces, underscores, capitals, digits of other scripts.
-    if not (trace_id and span_id and digits.isalnum() and digits.isascii() and digits == digits.lower()):
-        _rejected += 1
-        return None
+    trace_id, span_id, flags = numbers
     if len(tracestate) == _ENTRY_LENGTH and tracestate[:6] == "tango=":  # the common case: our entry alone
         entry, state = tracestate, NO_TRACE_STATE
     else:
@@ -101,16 +132,12 @@ def extract(traceparent: str, tracestate: str) -> SpanContext | None:
             # cppTango's topic `user` starts an unsampled trace of its own for a caller without context (seen on
             # 10.3.1: flags 02, empty tracestate), so an unsampled parent without our entry is no parent.
             return None
-        try:
-            flags = _FLAGS[entry[23:]]
-            parent_id = int(entry[6:22], 16)
-        except (ValueError, KeyError):
+        named = _FLAGS.get(entry[23:])
+        span_id = _read_hex(entry[6:22])
+        if named is None or not span_id or entry[22] != "-":
             _rejected += 1
             return None
-        if not parent_id or entry[22] != "-":
-            _rejected += 1
-            return None
-        span_id = parent_id
+        flags = named
     return SpanContext(trace_id, span_id, True, flags, state)
 
 

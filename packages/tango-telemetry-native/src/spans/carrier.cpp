@@ -11,6 +11,7 @@ namespace {
 
 using tango_telemetry::GiopFunctions;
 using tango_telemetry::IdlFunctions;
+using tango_telemetry::is_sampled;
 using tango_telemetry::read_entry;
 using tango_telemetry::read_parent;
 using tango_telemetry::SpanNumbers;
@@ -18,8 +19,7 @@ using tango_telemetry::SpanTexts;
 
 bool read_strings(const char* parent, std::size_t parent_size, const char* entry, std::size_t entry_size,
                   SpanNumbers& numbers) {
-    if (!read_parent(parent, parent_size, numbers) || !(numbers.trace_id_high || numbers.trace_id_low) ||
-        !numbers.span_id) {
+    if (!read_parent(parent, parent_size, numbers)) {
         return false;
     }
     SpanNumbers named{};
@@ -40,8 +40,7 @@ bool read_strings(const char* parent, std::size_t parent_size, const char* entry
 // core.bridge.StackedBridge: cppTango's word counts if its spans are recorded or if our entry came with it.
 bool is_believed(const char* parent, std::size_t parent_size, const char* entry, std::size_t entry_size) {
     static constexpr char key[] = "tango=";
-    const bool sampled = parent_size && (parent[parent_size - 1] == '1' || parent[parent_size - 1] == '3');
-    return sampled || std::search(entry, entry + entry_size, key, key + 6) != entry + entry_size;
+    return is_sampled(parent, parent_size) || std::search(entry, entry + entry_size, key, key + 6) != entry + entry_size;
 }
 
 struct IncomingTexts {
@@ -168,12 +167,8 @@ bool enter_carrier(ModuleState& state, Carried& carried, PyObject* name, PyObjec
         carried.giop_previous = previous;
     }
     if (scopes && !open_scope(*scopes, carried, name, numbers)) {
-        PyObject *kind, *value, *traceback;
-        PyErr_Fetch(&kind, &value, &traceback);
-        if (!leave_carrier(state, carried)) {
-            PyErr_Clear();
-        }
-        PyErr_Restore(kind, value, traceback);
+        PendingError pending;
+        leave_carrier(state, carried);
         return false;
     }
     return true;

@@ -7,6 +7,9 @@ namespace tango_spans {
 namespace {
 
 bool detach(ModuleState& state, PyObject* token) {
+    if (!state.configured) {
+        return true;  // the module is being taken apart, and the interpreter with it
+    }
     if (state.context_variable != Py_None) {
         if (PyContextVar_Reset(state.context_variable, token) == 0) {
             return true;
@@ -79,30 +82,19 @@ bool enter_current(ModuleState& state, Current& current, PyObject* const* pairs,
     if (enter_all(state, current, pairs, count)) {
         return true;
     }
-    PyObject *kind = nullptr, *value = nullptr, *traceback = nullptr;
-    PyErr_Fetch(&kind, &value, &traceback);
-    if (!leave_current(state, current)) {
-        PyErr_Clear();
-    }
-    PyErr_Restore(kind, value, traceback);
+    PendingError pending;
+    leave_current(state, current);
     return false;
 }
 
 bool leave_current(ModuleState& state, Current& current) {
-    const bool good = reset_all(current);
-    Ref token(std::exchange(current.token, nullptr));
-    if (!token) {
-        return good;
+    bool good = reset_all(current);
+    if (Ref token(std::exchange(current.token, nullptr)); token && good) {
+        good = detach(state, token.get());
+    } else if (token) {
+        PendingError first;  // what went wrong first is told; the rest is taken back all the same
+        detach(state, token.get());
     }
-    PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
-    PyErr_Fetch(&type, &value, &traceback);
-    if (!detach(state, token.get())) {
-        Py_XDECREF(type);
-        Py_XDECREF(value);
-        Py_XDECREF(traceback);
-        return false;
-    }
-    PyErr_Restore(type, value, traceback);
     return good;
 }
 

@@ -91,7 +91,12 @@ Ref begin_usual_handler(BeginningObject* self, ModuleState& state, PyObject* dev
     if (call && is_recording(state, span.get(), failed)) {
         failed = !record_client(self, state, device, span.get(), found);
     }
-    return !failed || absorb_error(state, "the client could not be told") ? std::move(call) : Ref();
+    if (failed && !absorb_error(state, "the client could not be told")) {
+        PendingError interrupt;  // the user's own: the handler will not run
+        Ref ended(PyObject_CallMethodNoArgs(call.get(), state.s_end));
+        return Ref();
+    }
+    return call;
 }
 
 PyObject* begin_handler(PyObject* object, PyObject* const* args, Py_ssize_t count) {

@@ -69,14 +69,16 @@ PyObject* configure_calls(PyObject* module, PyObject* args) {
         return nullptr;
     }
     ModuleState& state = *state_of_module(module);
+    Ref threads(PyDict_New());
+    Ref threading(PyImport_ImportModule("threading"));
+    if (!threads || !threading) {
+        return nullptr;
+    }
+    Ref old_threading(std::exchange(state.threading, new_ref(PyModule_GetDict(threading.get()))));
     Ref old_failure(std::exchange(state.record_failure, new_ref(record_failure)));
     Ref old_thread(std::exchange(state.is_omni_thread, new_ref(is_omni_thread)));
     Ref old_class(std::exchange(state.remote_span_class, new_ref(remote_span_class)));
     Ref old_attributes(std::exchange(state.thread_attributes, new_ref(thread_attributes)));
-    Ref threads(PyDict_New());
-    if (!threads) {
-        return nullptr;
-    }
     Ref old_threads(std::exchange(state.threads, threads.release()));
     Py_RETURN_NONE;
 }

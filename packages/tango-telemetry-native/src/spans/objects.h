@@ -101,7 +101,8 @@ enum StartArgument {
 PyObject* make_current(PyObject* module, PyObject* const* args, Py_ssize_t count);
 
 PyObject* create_activation(TracerObject* tracer, PyObject* const* arguments);
-void wake_consumer(QueueObject* queue);
+// False with an error set that must go on.
+bool wake_consumer(QueueObject* queue);
 
 PyTypeObject* create_span_type(PyObject* module);
 PyTypeObject* create_dropped_span_type(PyObject* module);

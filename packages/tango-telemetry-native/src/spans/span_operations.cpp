@@ -120,8 +120,12 @@ bool truthy(ModuleState& state, PyObject* object, bool& failed) {
     return truth != 0;
 }
 
-// As the SDK's: a warning for whoever goes on with a span that has ended. False with an error set for an
-// exception that is not ours to keep.
+bool read_flag(ModuleState& state, PyObject* object, bool missing, bool& flag) {
+    const int truth = object ? PyObject_IsTrue(object) : missing;
+    flag = truth < 0 ? missing : truth != 0;
+    return truth >= 0 || absorb_error(state, "a flag could not be read");
+}
+
 bool warn_ended(ModuleState& state, const char* text, const char* method) {
     Ref format(PyUnicode_FromString(text));
     Ref name(method ? PyUnicode_FromString(method) : nullptr);
@@ -203,7 +207,10 @@ std::uint64_t time_or(ModuleState& state, PyObject* time, std::uint64_t missing)
     if (!time || time == Py_None) {
         return missing;
     }
-    Ref number(PyLong_Check(time) ? new_ref(time) : PyFloat_Check(time) ? PyNumber_Long(time) : nullptr);
+    // Not PyNumber_Long: the __int__ of a subclass of float is user code.
+    Ref number(PyLong_Check(time)    ? new_ref(time)
+               : PyFloat_Check(time) ? PyLong_FromDouble(PyFloat_AS_DOUBLE(time))
+                                     : nullptr);
     if (!number && !PyErr_Occurred()) {
         PyErr_Format(PyExc_TypeError, "a time must be an int of nanoseconds, not %.200s", Py_TYPE(time)->tp_name);
     }
@@ -234,8 +241,8 @@ bool end_span(SpanObject* span, PyObject* end_time) {
     // RECORD_ONLY spans are for span processors, not for export: as the SDK's BatchSpanProcessor.
     if (record.flags & 1) {
         const SpanQueue::Push pushed = tracer->queue->queue->push(record.finish(tracer->scope));
-        if (pushed == SpanQueue::Push::kQueuedWake) {
-            wake_consumer(tracer->queue);
+        if (pushed == SpanQueue::Push::kQueuedWake && !wake_consumer(tracer->queue)) {
+            return false;
         }
     }
     if (tracer->on_end) {

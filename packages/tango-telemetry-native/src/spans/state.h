@@ -49,7 +49,9 @@ namespace tango_spans {
     X(exception)               \
     X(generate_span_id)        \
     X(generate_trace_id)       \
+    X(_active)                 \
     X(get_client_ident)        \
+    X(get_ident)               \
     X(client_ip)               \
     X(client_pid)              \
     X(enter_span)              \
@@ -104,6 +106,8 @@ struct ModuleState {
     PyObject* k_plans;
     PyObject* k_user;
     PyObject* k_owner;
+    PyObject* k_thread_id;
+    PyObject* k_thread_name;
     PyObject* k_exception_type;
     PyObject* k_exception_message;
     PyObject* k_exception_stacktrace;
@@ -116,7 +120,8 @@ struct ModuleState {
     PyObject* is_omni_thread;
     PyObject* remote_span_class;
     PyObject* thread_attributes;
-    PyObject* threads;  // a dict: what thread_attributes() gave, by a number of the thread
+    PyObject* threading;  // the dict of that module
+    PyObject* threads;  // a dict: what thread_attributes() gave for threads of C++, by a number of the thread
     const tango_telemetry::GiopFunctions* giop;
     const tango_telemetry::IdlFunctions* idl;
     std::uint64_t epoch;

@@ -14,6 +14,13 @@ functions are there and do nothing.
 
 from __future__ import annotations
 
+import sys
+
+if not getattr(sys, "_is_gil_enabled", lambda: True)():
+    # Asked before the extension modules are loaded: the interpreter would switch the GIL on for the whole program then
+    # (Python 3.13 and 3.14, free-threaded build), and with PYTHON_GIL=0 their lists of spare memory would race.
+    raise ImportError("it needs the GIL, which is off in this process. PYTHON_GIL=1 switches that on")
+
 from tango_telemetry_native import _idl6, giop, identification
 from tango_telemetry_native._bridge import (
     ABI_VERSION,

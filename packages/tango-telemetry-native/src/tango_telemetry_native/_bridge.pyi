@@ -4,6 +4,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Literal
 
+from typing_extensions import Self, disjoint_base
+
 __version__: Final[str]
 ABI_VERSION: Final[int]
 GIOP_CONTEXT_ID: Final[int]
@@ -14,10 +16,11 @@ idl_functions: Final[object]
 def get_trace_context() -> dict[str, str]:
     """Return cppTango's trace context on this thread as {"traceparent": ..., "tracestate": ...}, "" where none."""
 
+@disjoint_base
 class TraceContextScope:
     """Make a trace context cppTango's own for the length of a with block, on the thread that enters it."""
 
-    def __init__(self, name: str, traceparent: str, tracestate: str) -> None: ...
+    def __new__(cls, name: str, traceparent: str, tracestate: str) -> Self: ...
     def __enter__(self) -> None: ...
     def __exit__(
         self,

@@ -15,6 +15,16 @@ constexpr std::uint32_t kReplacement = 0xFFFD;  // three bytes, as many as a sur
 inline bool is_surrogate(std::uint32_t point) noexcept { return point >= 0xD800 && point <= 0xDFFF; }
 
 template <typename Point>
+bool contains_surrogate(const Point* points, std::size_t count) noexcept {
+    for (std::size_t i = 0; i < count; i++) {
+        if (is_surrogate(points[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+template <typename Point>
 std::size_t utf8_size(const Point* points, std::size_t count) noexcept {
     std::size_t size = 0;
     for (std::size_t i = 0; i < count; i++) {
