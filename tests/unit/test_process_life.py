@@ -105,7 +105,8 @@ get_tracer("s").start_span("x").end()
 assert pipeline.flush(20)
 """
     done = run(body, receiver, spans)
-    assert done.returncode == 0 and "started anew" in done.stderr, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "started anew" in done.stderr
     assert [span.name for span in receiver.spans] == ["x"]
 
 
@@ -205,7 +206,7 @@ def test_no_public_function_raises_for_the_sake_of_telemetry(
     receiver: Receiver, spans: str, when: str
 ) -> None:
     done = run(LATE + when, receiver, spans)
-    assert done.returncode == 0 and done.stdout == "parked\n", done.stderr
+    assert (done.returncode, done.stdout) == (0, "parked\n"), done.stderr
     assert "Exception ignored" not in done.stderr
 
 
@@ -224,7 +225,8 @@ def test_no_public_function_raises_for_the_sake_of_telemetry(
 def test_no_message_becomes_an_exception(receiver: Receiver, spans: str, name: str, value: str) -> None:
     body = "import tango_telemetry_client; from tango_telemetry import get_tracer; get_tracer('s').start_span('x').end()"
     done = run(body, receiver, spans, "-W", "error", **{name: value})
-    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
