@@ -187,9 +187,10 @@ def test_sigterm_ends_a_script_that_is_stuck_in_c_and_has_no_more_threads(
     body = """
     spans(10)
     assert pipeline.flush(10)
-    import ctypes, threading
-    def refuse(self): raise RuntimeError("can't start new thread")
-    threading.Thread.start = refuse
+    import ctypes
+    from tango_telemetry.pipeline import _watchdog
+    def refuse(*_): raise RuntimeError("can't start new thread")
+    _watchdog.start_thread = refuse
     libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(100)
     libc.pthread_mutex_lock(mutex)
     say("up")

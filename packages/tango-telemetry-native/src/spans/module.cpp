@@ -93,6 +93,9 @@ PyMethodDef functions[] = {
     {"set_carrier", set_carrier, METH_VARARGS,
      "set_carrier(bridge, giop_functions, idl_functions, /): how the context\n"
      "travels; with a bridge of None every call is Python's."},
+    {"open_spans", open_spans, METH_O, "open_spans(most, /): the spans that have not ended, at most so many, youngest first."},
+    {"forget_open_spans", forget_open_spans, METH_NOARGS,
+     "Know none of the open spans any more: in a forked child they are the parent's."},
     {"get_epoch", get_epoch, METH_NOARGS, "The number that plans are made under."},
     {"new_epoch", new_epoch, METH_NOARGS, "Something has changed: no plan made so far holds any more."},
     {nullptr, nullptr, 0, nullptr},

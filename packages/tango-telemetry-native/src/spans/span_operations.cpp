@@ -237,6 +237,7 @@ bool end_span(SpanObject* span, PyObject* end_time) {
     }
     record.end_ns = now;
     record.ended = true;
+    unlink_open_span(state, span);
     TracerObject* const tracer = span->tracer;
     // RECORD_ONLY spans are for span processors, not for export: as the SDK's BatchSpanProcessor.
     if (record.flags & 1) {
@@ -251,6 +252,51 @@ bool end_span(SpanObject* span, PyObject* end_time) {
         return result || absorb_error(state, "a span processor failed in on_end");
     }
     return true;
+}
+
+void link_open_span(ModuleState& state, SpanObject* span) {
+    span->older = state.newest_open_span;
+    if (span->older) {
+        span->older->newer = span;
+    }
+    state.newest_open_span = span;
+}
+
+void unlink_open_span(ModuleState& state, SpanObject* span) {
+    if (state.newest_open_span == span) {
+        state.newest_open_span = span->older;
+    }
+    if (span->newer) {
+        span->newer->older = span->older;
+    }
+    if (span->older) {
+        span->older->newer = span->newer;
+    }
+    span->older = span->newer = nullptr;
+}
+
+PyObject* open_spans(PyObject* module, PyObject* most) {
+    const long long limit = PyLong_AsLongLong(most);
+    if (limit == -1 && PyErr_Occurred()) {
+        return nullptr;
+    }
+    const auto& state = *static_cast<ModuleState*>(PyModule_GetState(module));
+    Ref found(PyList_New(0));
+    SpanObject* span = found ? state.newest_open_span : nullptr;
+    for (; span && PyList_GET_SIZE(found.get()) < limit; span = span->older) {
+        if (PyList_Append(found.get(), reinterpret_cast<PyObject*>(span)) < 0) {
+            return nullptr;
+        }
+    }
+    return found.release();
+}
+
+PyObject* forget_open_spans(PyObject* module, PyObject*) {
+    auto& state = *static_cast<ModuleState*>(PyModule_GetState(module));
+    while (state.newest_open_span) {
+        unlink_open_span(state, state.newest_open_span);
+    }
+    Py_RETURN_NONE;
 }
 
 bool record_exception(SpanObject* span, PyObject* exception, PyObject* attributes, PyObject* timestamp,

@@ -336,6 +336,7 @@ PyObject* start_recording(TracerObject* tracer, PyObject* const* arguments, Pare
         record.start_ns = wall_ns();
         record.steady_start_ns = steady_ns();
     }
+    link_open_span(state, span);
     if (tracer->on_start) {
         Ref hook = Ref::borrow(tracer->on_start);
         PyObject* const context = arguments[kStartContext] ? arguments[kStartContext] : Py_None;

@@ -92,6 +92,8 @@ struct Scratch {
     Scratch* next = nullptr;
 };
 
+struct SpanObject;
+
 struct ModuleState {
 #define X(name) PyObject* name;
     TANGO_SPANS_CONFIGURED(X)
@@ -138,6 +140,7 @@ struct ModuleState {
     PyTypeObject* call_type;
     PyTypeObject* client_beginning_type;
     PyTypeObject* handler_beginning_type;
+    SpanObject* newest_open_span;  // borrowed: a span takes itself out when it ends or is forgotten
     bool configured;
     bool span_context_is_tuple;  // (trace_id, span_id, is_remote, trace_flags, trace_state, is_valid), as in 1.x
     SpanRecord* spare_records[64];

@@ -52,6 +52,7 @@ __all__ = [
     "SpanQueue",
     "create_native_tracer_provider",
     "create_span_queue",
+    "open_spans",
     "read_settings",
 ]
 
@@ -140,6 +141,11 @@ def _default_resource() -> Any:
     except ImportError:
         return {}
     return Resource.create({})
+
+
+def open_spans(most: int) -> list[NativeSpan]:
+    """The spans of this process that have not ended, at most so many, the youngest first."""
+    return _spans.open_spans(most)
 
 
 class _Resource:
@@ -421,6 +427,7 @@ _providers: weakref.WeakSet[NativeTracerProvider] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
+    _spans.forget_open_spans()
     for provider in list(_providers):
         provider._after_fork()
 

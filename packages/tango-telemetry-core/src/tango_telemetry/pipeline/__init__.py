@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tango_telemetry.pipeline._settings import Endpoint, PipelineSettings, WireSettings
-from tango_telemetry.pipeline._stats import PipelineStats
+from tango_telemetry.pipeline._stats import PipelineStats, sum_stats
 
 if TYPE_CHECKING:
     from tango_telemetry.pipeline._delivery import EncodedSource
@@ -43,10 +43,16 @@ __all__ = [
 ]
 
 
+# None: no pipeline was ever made. Those who ask for what there is import nothing, which fails while the interpreter ends.
+_loaded: Registry | None = None
+
+
 def _get_registry() -> Registry:
     """The pipelines of this process. Imported when first asked for: the settings alone cost 5 ms, all of it 30."""
+    global _loaded
     from tango_telemetry.pipeline._registry import registry
 
+    _loaded = registry
     return registry
 
 
@@ -86,12 +92,12 @@ def wait_for_start() -> None:
 
 def pipeline_stats() -> PipelineStats:
     """Where every span of this process is: the sums over all pipelines."""
-    return _get_registry().stats()
+    return _loaded.stats() if _loaded is not None else sum_stats(())
 
 
 def flush(timeout: float) -> bool:
     """Send what waits in all pipelines; True if it left within `timeout` seconds. Each gets one attempt."""
-    return _get_registry().flush(timeout)
+    return _loaded is None or _loaded.flush(timeout)
 
 
 def shutdown(timeout: float) -> bool:
@@ -99,4 +105,4 @@ def shutdown(timeout: float) -> bool:
 
     Idempotent. Spans that end later are counted as dropped for "shutdown".
     """
-    return _get_registry().shutdown(timeout)
+    return _loaded is None or _loaded.shutdown(timeout)

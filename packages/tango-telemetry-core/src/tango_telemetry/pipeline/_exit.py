@@ -1,7 +1,7 @@
 """What happens at the end of a process, and at a fork.
 
 normal exit, unhandled exception, SIGINT   atexit
-SIGTERM of a script                        our handler, where nobody has another one: deliver, then die of the signal
+SIGTERM, SIGHUP of a script                our handler, where nobody has another one: deliver, then die of the signal
 SIGTERM or Kill of a device server         cppTango's handlers; `server_run` returns and the process ends normally
                                            (seen on 10.3.1), so atexit
 a forked child that ends by `os._exit`     as multiprocessing's do: `os._exit` of the child delivers first, also where
@@ -12,7 +12,6 @@ a forked child that ends by `os._exit`     as multiprocessing's do: `os._exit` o
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import signal
 import sys
@@ -22,6 +21,9 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from tango_telemetry._guard import log_internal_error
+from tango_telemetry._originals import sleep
+from tango_telemetry.pipeline._open_spans import end_open_spans
 from tango_telemetry.pipeline._watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class ExitHooks:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._installed = False
+        self._ran_early = False
         self._exit_now: Callable[[int], None] = os._exit
         self.watchdog = Watchdog(self._deliver_before_death)
 
@@ -54,49 +57,77 @@ class ExitHooks:
         if self._installed:
             return
         self._installed = True
-        atexit.register(self._deliver)
+        self.register_at_exit()
         os.register_at_fork(
             before=lambda: self._registry.pause_for_fork(FORK_PAUSE),
             after_in_parent=self._registry.resume_after_fork,
             after_in_child=self._after_in_child,
         )
-        self._install_sigterm()
+        self._install_signal_handlers()
         if _is_multiprocessings_child():
             self._deliver_before_os_exit()
 
+    def register_at_exit(self) -> None:
+        """Have the last sending done at exit; again, where a program has run its exit handlers and lives on."""
+        self._ran_early = False
+        atexit.register(self._deliver)
+
+    def register_again(self) -> None:
+        """Called now and then: `atexit` forgets its functions once it has run them."""
+        if self._ran_early:
+            atexit.unregister(self._deliver)
+            atexit.register(self._deliver)
+
     def _deliver(self) -> None:
-        """The last sending; after it the interpreter comes to its end."""
-        self._registry.shutdown(time_to_deliver(self._registry.settings.shutdown_timeout, _load()))
+        """The last sending; after it the interpreter comes to its end, unless somebody else has run the exit handlers."""
+        timeout = time_to_deliver(self._registry.settings.shutdown_timeout, _load())
+        # Before it runs exit handlers the interpreter says so by this (3.10 to 3.13); test runners and others call them too.
+        if threading.main_thread().is_alive():
+            self._ran_early = True
+            self._registry.send_before_end(timeout)
+            self._registry.resume()
+        else:
+            end_open_spans("exit")
+            self._registry.shutdown(timeout)
 
     def _deliver_before_death(self, asked: float | None = None) -> None:
         """The last sending; after it the process dies at once. asked: since when it should be dead (`time.monotonic`)."""
         now = time.monotonic()
         timeout = time_to_deliver(self._registry.settings.shutdown_timeout, _load(), dies=True)
-        self._registry.shutdown(max((asked or now) + timeout - now, 0.0))
+        self._registry.send_before_end(max((asked or now) + timeout - now, 0.0))
 
-    # --- SIGTERM
+    # --- signals
 
-    def _install_sigterm(self) -> None:
+    def _install_signal_handlers(self) -> None:
         """Only in the main thread can it be done, and only the default action is replaced.
+
+        Process 1 of a container has none: Linux ends it by no signal that it does not handle, and nothing may change that.
 
         cppTango installs its own handler when a device server starts: before the first pipeline as a rule, and then it
         must stay; else it takes the place of this one.
         """
-        if threading.current_thread() is not threading.main_thread() or _is_caught_in_c(signal.SIGTERM):
+        if threading.current_thread() is not threading.main_thread() or os.getpid() == 1:
             return
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, self._on_sigterm)
-            self.watchdog.install()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if not _is_caught_in_c(number) and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, self._on_signal)
+                self.watchdog.install()
 
-    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """Deliver, then die of the signal as the process would have without us."""
         self.watchdog.handled = True
         try:
+            with log_internal_error("ending the spans that are open", foreign=True):
+                end_open_spans(signal.Signals(number).name)
             self._deliver_before_death()
         finally:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-            time.sleep(1)  # the signal may go to another thread; nothing of the program may run on meanwhile
+            sleep(1)  # the signal may go to another thread; nothing of the program may run on meanwhile
+            # Every thread holds the signal back: the program lives, and with it its telemetry.
+            signal.signal(number, self._on_signal)
+            self.watchdog.handled = False
+            self._registry.resume()
 
     # --- fork
 
@@ -110,9 +141,11 @@ class ExitHooks:
         os._exit = self._deliver_and_exit  # type: ignore[assignment]
 
     def _deliver_and_exit(self, status: int) -> None:
-        with contextlib.suppress(Exception):
+        with log_internal_error("sending the last spans", foreign=True):
+            end_open_spans("os._exit")
             self._deliver_before_death()
         self._exit_now(status)
+        self._registry.resume()  # a test's stand-in for os._exit returns
 
 
 def time_to_deliver(timeout: float, load: float, *, dies: bool = False) -> float:

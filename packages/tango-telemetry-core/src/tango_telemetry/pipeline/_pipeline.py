@@ -45,6 +45,7 @@ class Pipeline:
         watchdog: Watchdog | None = None,
         patient: Callable[[], bool] = lambda: False,
         after_first_work: Callable[[], None] = lambda: None,
+        before_release: Callable[[], None] = lambda: None,
     ) -> None:
         self.endpoint = endpoint
         self.processor = processor
@@ -53,6 +54,7 @@ class Pipeline:
         self._watchdog = watchdog
         self._patient = patient
         self._after_first_work = after_first_work
+        self._before_release = before_release
         self._spans = SpanQueue(settings.max_queue_spans, settings.max_queue_bytes, processor == "simple")
         self._spans.on_first_span = self._start
         self._spool: Spool | None = None
@@ -148,6 +150,7 @@ class Pipeline:
 
     def _release(self) -> None:
         """The worker's hand-over: to the disk, if there is a spool, and to the sender."""
+        self._before_release()
         self._drops.look(self._spans.stats())
         if self._spool is not None:
             self._spans.spool_out(self._spool, self._settings.spool_file_bytes)
@@ -198,8 +201,8 @@ class Pipeline:
             self._sender.closing_deadline = deadline
         self.hurry()
 
-    def finish_shutdown(self, deadline: float) -> bool:
-        """Wait for it and count what is left as dropped; True if nothing was."""
+    def finish_sending(self, deadline: float) -> int:
+        """Wait for it until `deadline`; say how many spans are left, and give their number."""
         if self._exporter is not None:
             if self._bodies:
                 self._work_without_threads()
@@ -207,7 +210,6 @@ class Pipeline:
                 self._spans.wait(self._finished, deadline - time.monotonic())
         stats = self._spans.stats()
         left = stats.queued
-        self._spans.refuse("shutdown")
         if self._exporter is not None:
             self._drops.look(stats)
         if left:
@@ -218,9 +220,22 @@ class Pipeline:
                 self.endpoint,
                 why or "no answer so far",
             )
+        return left
+
+    def finish_shutdown(self, deadline: float) -> bool:
+        """Wait for it and count what is left as dropped; True if nothing was."""
+        left = self.finish_sending(deadline)
+        self._spans.refuse("shutdown")
         if self._spool is not None:
             self._spool.close()
         return not left
+
+    def resume(self) -> None:
+        """The process lives on after all: send as before."""
+        if self._exporter is not None:
+            self._sender.closing_deadline = 0.0
+            self._sender.gave_up = False
+            self._sender.signal()
 
     def _finished(self) -> bool:
         now = self._spans.stats()

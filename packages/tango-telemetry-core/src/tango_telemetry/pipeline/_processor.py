@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import weakref
 from functools import lru_cache
 from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
 from tango_telemetry import _otel_sdk
+from tango_telemetry.pipeline import _open_spans as open_spans
 
 if TYPE_CHECKING:
     from tango_telemetry._otel_sdk import SpanProcessor
@@ -18,6 +21,7 @@ _TOGETHER = 1_000_000
 _STEP = 2 * _TOGETHER
 # How many open spans are watched. Those that never end would else fill the memory: all are forgotten, and new ones watched.
 _MAX_OPEN = 65_536
+_UNKNOWN = (None, 0)
 
 
 @lru_cache(maxsize=1)
@@ -39,18 +43,21 @@ def _processor_class() -> type[SpanProcessor]:
         def __init__(self, pipeline: Pipeline) -> None:
             self._pipeline = pipeline
             self._accept: Any = pipeline.accept_span()
-            self._open: dict[int, int] = {}
+            # Of each open span, weakly, and when it began by the steady clock; 0 where the user has given the start.
+            self._open: dict[int, tuple[weakref.ref[Any], int]] = {}
+            open_spans.sources.append(self._find_open)
+            os.register_at_fork(after_in_child=self._open.clear)  # there they are the parent's
 
         def on_start(self, span: Any, parent_context: object = None) -> None:
-            if 0 <= time_ns() - span.start_time < _TOGETHER:  # else the user has given the start
-                watched = self._open
-                if len(watched) >= _MAX_OPEN:
-                    watched.clear()
-                watched[span.context.span_id] = monotonic_ns()
+            watched = self._open
+            if len(watched) >= _MAX_OPEN:
+                watched.clear()
+            is_now = 0 <= time_ns() - span.start_time < _TOGETHER  # else the user has given the start
+            watched[span.context.span_id] = (weakref.ref(span), monotonic_ns() if is_now else 0)
 
         def on_end(self, span: Any) -> None:
             context = span.context
-            start = self._open.pop(context.span_id, 0)
+            start = self._open.pop(context.span_id, _UNKNOWN)[1]
             if start:
                 lasted = monotonic_ns() - start
                 if not -_STEP < span.end_time - span.start_time - lasted < _STEP:
@@ -58,6 +65,10 @@ def _processor_class() -> type[SpanProcessor]:
             # A span may be recorded and not sampled.
             if context.trace_flags & 1 or (self.keeps_failed and not span.status.is_ok):
                 self._accept(span)
+
+        def _find_open(self) -> list[Any]:
+            references = list(self._open.values())[: -open_spans.MOST - 1 : -1]
+            return [span for reference, _ in references if (span := reference()) is not None]
 
         def shutdown(self) -> None:
             """Asks for what waits to be sent, and does not wait: a thousand devices may be deleted one after the other,

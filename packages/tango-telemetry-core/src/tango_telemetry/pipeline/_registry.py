@@ -71,6 +71,7 @@ class Registry:
             self._exit_hooks.watchdog,
             patient=lambda: self.patient,
             after_first_work=self._register_metrics,
+            before_release=self._exit_hooks.register_again,
         )
 
     def _register_metrics(self) -> None:
@@ -127,6 +128,20 @@ class Registry:
             pipeline.begin_shutdown(deadline)
         left = [pipeline for pipeline in pipelines if not pipeline.finish_shutdown(deadline)]
         return not left
+
+    def send_before_end(self, timeout: float) -> None:
+        """All pipelines together: the last sending of a process that may survive; then `resume` follows."""
+        deadline = time.monotonic() + timeout
+        pipelines = self.all()
+        for pipeline in pipelines:
+            pipeline.begin_shutdown(deadline)
+        for pipeline in pipelines:
+            pipeline.finish_sending(deadline)
+
+    def resume(self) -> None:
+        """The process has not ended: all pipelines go on as before."""
+        for pipeline in self.all():
+            pipeline.resume()
 
     def pause_for_fork(self, timeout: float) -> None:
         """Before a fork: hold the threads where nothing is half done, waiting at most `timeout` seconds in all."""

@@ -13,7 +13,9 @@ import signal
 import time
 from collections.abc import Callable
 
+from tango_telemetry._guard import log_internal_error
 from tango_telemetry._originals import start_thread
+from tango_telemetry.pipeline._open_spans import end_open_spans
 
 GRACE = 0.3
 """Seconds that the main thread has to begin the Python handler."""
@@ -28,6 +30,7 @@ class Watchdog:
         self._seen = 0.0
         self._looked = time.monotonic()
         self._asked = 0.0
+        self._number: int = signal.SIGTERM
         self.handled = False
 
     @property
@@ -37,6 +40,8 @@ class Watchdog:
 
     def install(self) -> None:
         """Only in the main thread, and only where nobody else uses the wake-up descriptor (asyncio may, later)."""
+        if self.installed:
+            return
         try:
             reader, writer = os.pipe()
         except OSError:  # no more files
@@ -60,26 +65,32 @@ class Watchdog:
         except OSError:  # nothing there
             signals = b""
         before, self._looked = self._looked, time.monotonic()
-        is_new = signal.SIGTERM in signals and not self._seen
+        number = next((number for number in (signal.SIGTERM, signal.SIGHUP) if number in signals), None)
+        is_new = number is not None and _is_ours(number) and not self._seen
         if is_new:
+            self._number = number or signal.SIGTERM
             self._seen, self._asked = self._looked, max(before, self._looked - GRACE)
         if self._seen and self._looked - self._seen >= GRACE:
             self._seen = 0.0
-            if _is_ours():  # else the user has another handler by now, and it is late for reasons of its own
+            if _is_ours(
+                self._number
+            ):  # else the user has another handler by now, and it is late for reasons of its own
                 self.handled = True
                 # A thread of its own: the delivery needs the worker, on which this runs.
                 try:
                     start_thread(self._die, "tango-telemetry-exit")
                 except RuntimeError:  # no more threads: without the delivery then
-                    _die_of_sigterm()
+                    _die_of(self._number)
         return is_new
 
     def _die(self) -> None:
         """The bound counts from the last look that had not seen the signal yet: it may have come just after that."""
         try:
+            with log_internal_error("ending the spans that are open", foreign=True):
+                end_open_spans(signal.Signals(self._number).name)
             self._deliver(self._asked)
         finally:
-            _die_of_sigterm()
+            _die_of(self._number)
 
     def reset_after_fork(self) -> None:
         """In a forked child: a pipe of its own, since what the parent's signals write must not reach it."""
@@ -93,13 +104,13 @@ class Watchdog:
         self.handled = False
 
 
-def _die_of_sigterm() -> None:
+def _die_of(number: int) -> None:
     """signal.signal works in the main thread only; the C function anywhere."""
-    ctypes.CDLL(None).signal(int(signal.SIGTERM), None)
-    os.kill(os.getpid(), signal.SIGTERM)
+    ctypes.CDLL(None).signal(int(number), None)
+    os.kill(os.getpid(), number)
 
 
-def _is_ours() -> bool:
+def _is_ours(number: int) -> bool:
     """Whether the handler is still ours: a bound method of this package."""
-    handler = signal.getsignal(signal.SIGTERM)
+    handler = signal.getsignal(number)
     return getattr(handler, "__module__", "").startswith("tango_telemetry.pipeline")
