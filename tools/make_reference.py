@@ -3,7 +3,7 @@
 Usage: python tools/make_reference.py            write them
        python tools/make_reference.py --check    say which are not up to date, exit status 1 if one is not
 
-The variables come from the constants and docstrings of `tango_telemetry.environment_variables`, the functions from the
+The variables come from the constants and docstrings of `tango_telemetry.settings.variables`, the functions from the
 `__all__` of the public modules. Run it with the packages installed (`make setup`).
 """
 
@@ -25,7 +25,7 @@ NOTE = "<!-- Written by tools/make_reference.py; change the docstrings, not this
 MODULES = (
     "tango_telemetry",
     "tango_telemetry.pipeline",
-    "tango_telemetry.bridge",
+    "tango_telemetry.context.bridges",
     "tango_telemetry.testing",
     "tango_telemetry_client",
     "tango_telemetry_server",
@@ -52,7 +52,7 @@ def _markdown(docstring: str | None) -> str:
 
 def read_variables() -> list[tuple[str, str]]:
     """Give `(name, docstring)` of each documented constant, in order."""
-    module = importlib.import_module("tango_telemetry.environment_variables")
+    module = importlib.import_module("tango_telemetry.settings.variables")
     tree = ast.parse(Path(str(module.__file__)).read_text())
     found = []
     for node, following in zip(tree.body, [*tree.body[1:], None], strict=True):

@@ -1,4 +1,4 @@
-"""What a peer sends, read in C++: taken only where `tango_telemetry.propagation.extract` takes it, and as that does."""
+"""What a peer sends, read in C++: taken only where `tango_telemetry.context.w3c.extract` takes it, and as that does."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import NonRecordingSpan, SpanKind
-from tango_telemetry._place import thread_attributes
-from tango_telemetry.propagation import NO_TRACE_STATE, extract
+from tango_telemetry.calls.place import thread_attributes
+from tango_telemetry.context.w3c import NO_TRACE_STATE, extract
 
 calls = pytest.importorskip("tango_telemetry_native.calls")
 spans = pytest.importorskip("tango_telemetry_native.spans")

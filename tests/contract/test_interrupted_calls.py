@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import TracerProvider
-from tango_telemetry import _current, _guard, bridge, instrumentation
-from tango_telemetry._state import state
+from tango_telemetry import instrumentation
+from tango_telemetry.base import guard
+from tango_telemetry.context import bridges, current
 from tango_telemetry.instrumentation import SpanKind, TracedCall, active_client_span
+from tango_telemetry.state import state
 
-FILES = {module.__file__ for module in (_current, bridge, instrumentation)}
+FILES = {module.__file__ for module in (current, bridges, instrumentation)}
 
 
 class TimeLimit(BaseException):
@@ -53,7 +55,7 @@ def interrupt_at(number: int, function: Callable[[], Any], at: str) -> tuple[boo
 @pytest.fixture(autouse=True)
 def python_only() -> Iterator[None]:
     before = state.make_current
-    state.make_current = _current.make_current
+    state.make_current = current.make_current
     yield
     state.make_current = before
 
@@ -98,18 +100,18 @@ def test_nothing_is_current_after_an_exception_at_any_instruction(kept: bool, at
 def test_a_stacked_bridge_takes_back_the_first_where_the_second_fails() -> None:
     left = []
 
-    class First(bridge.NoOpBridge):
+    class First(bridges.NoOpBridge):
         def exit(self, token: Any) -> None:
             left.append(token)
 
-    class Second(bridge.NoOpBridge):
+    class Second(bridges.NoOpBridge):
         def enter(self, *texts: str) -> Any:
             raise TimeLimit
 
         def exit(self, token: Any) -> None:
             raise TimeLimit
 
-    stacked = bridge.StackedBridge(Second(), First())
+    stacked = bridges.StackedBridge(Second(), First())
     with pytest.raises(TimeLimit):
         stacked.enter("name", "", "")
     with pytest.raises(TimeLimit):
@@ -124,12 +126,12 @@ def test_an_error_that_comes_from_outside_is_not_swallowed() -> None:
     namespace = {"__name__": "tango_telemetry.anything", "Stopped": Stopped}
     exec("def ours(): raise Stopped\ndef defect(): raise ZeroDivisionError", namespace)
     with pytest.raises(Stopped):
-        _guard.guarded(namespace["ours"])
+        guard.guarded(namespace["ours"])
 
 
 def test_what_was_dropped_takes_itself_back() -> None:
     thread = ["none"]
-    made = _current.Undoable(thread.append, lambda _: thread.pop(), (("ours",),)).do()
+    made = current.Undoable(thread.append, lambda _: thread.pop(), (("ours",),)).do()
     assert thread == ["none", "ours"]
     del made
     assert thread == ["none"]

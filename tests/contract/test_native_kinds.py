@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from native_spans_support import drain  # noqa: E402
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler, SamplingResult  # noqa: E402
-from tango_telemetry._place import thread_attributes  # noqa: E402
+from tango_telemetry.calls.place import thread_attributes  # noqa: E402
 from tango_telemetry_native import giop  # noqa: E402
 from test_incoming_context import PARENT, Upcall, upcall  # noqa: E402, F401 - a fixture
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tango_telemetry import propagation
-from tango_telemetry.bridge import CarrierParts, StackedBridge
+from tango_telemetry.context import w3c
+from tango_telemetry.context.bridges import CarrierParts, StackedBridge
 
 bridge = pytest.importorskip("tango_telemetry_native._bridge")
 pytest.importorskip("tango_telemetry_native.calls")
@@ -94,7 +94,7 @@ def payload(text: str) -> bytes:
 
 @CASES
 def test_in_python(text: str, flags: int | None) -> None:
-    found = propagation.read_traceparent(text)
+    found = w3c.read_traceparent(text)
     assert found == (None if flags is None else (int(text[3:35], 16), int(text[36:52], 16), flags))
 
 
@@ -103,12 +103,12 @@ def test_in_a_giop_context(text: str, flags: int | None) -> None:
     parsed = bridge.giop_parse(payload(text))
     assert parsed == (None if flags is None else (text[:55], ""))
     if parsed is not None:  # and what is left of it reads the same again
-        assert propagation.read_traceparent(parsed[0]) == propagation.read_traceparent(text)
+        assert w3c.read_traceparent(parsed[0]) == w3c.read_traceparent(text)
 
 
 @CASES
 def test_in_cpptangos_context(upcall: Upcall, text: str, flags: int | None) -> None:  # noqa: F811
-    assert upcall.read(text, ENTRY) == propagation.extract(text, ENTRY)
+    assert upcall.read(text, ENTRY) == w3c.extract(text, ENTRY)
     assert (upcall.read(text, ENTRY) is None) == (flags is None)
 
 
@@ -139,4 +139,4 @@ alphabet = st.sampled_from("0123456789abcdefABCDEFg -_+\0")
 def test_anything_near_reads_the_same_in_both(text: str, at: int, new: str, left_out: int) -> None:
     near = text[:at] + new + text[at + left_out :]
     parsed = bridge.giop_parse(payload(near))
-    assert (parsed is not None) == (propagation.read_traceparent(near) is not None)
+    assert (parsed is not None) == (w3c.read_traceparent(near) is not None)

@@ -10,7 +10,8 @@ from types import ModuleType
 
 import pytest
 from docs_examples import ROOT, clean_environment
-from tango_telemetry import environment_variables, semantic_conventions
+from tango_telemetry import semantic_conventions
+from tango_telemetry.settings import variables
 
 REFERENCE = ROOT / "docs" / "reference"
 NOT_FOR_USERS = {"PYTANGO_TELEMETRY_HANDED_ON"}
@@ -40,7 +41,7 @@ def test_what_is_written_by_the_script_is_up_to_date() -> None:
 @pytest.mark.parametrize("page", ["docs/reference/environment-variables.md", "README.md"])
 def test_each_variable_is_there(page: str) -> None:
     named = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / page).read_text(), re.MULTILINE))
-    assert constants(environment_variables) - named == NOT_FOR_USERS
+    assert constants(variables) - named == NOT_FOR_USERS
 
 
 def test_each_attribute_is_there_and_no_other() -> None:

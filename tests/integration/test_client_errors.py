@@ -18,7 +18,7 @@ import sys
 import tango
 raised = []
 
-from tango_telemetry.patching import green_cell, without_builtin_tracing
+from tango_telemetry.pytango.patching import green_cell, without_builtin_tracing
 
 def spy(owner, name):
     cell = green_cell(vars(owner)[name])

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from tango_telemetry import TelemetryConfig
-from tango_telemetry._cpptango import (
+from tango_telemetry.pytango.environment import (
     apply_cpptango_environment,
     cpptango_environment,
     environment_afterwards,

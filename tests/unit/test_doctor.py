@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tango_telemetry import Endpoint
-from tango_telemetry import environment_variables as env
+from tango_telemetry.settings import variables as env
 from tango_telemetry_tools.doctor import device, endpoints, settings
 from tango_telemetry_tools.doctor.model import DeviceReport, Diagnosis
 

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from tango_telemetry import get_tracer
-from tango_telemetry._state import state
+from tango_telemetry.state import state
 from tango_telemetry_client import _calls
 from tango_telemetry_client._attributes import plain_device_name
 from tango_telemetry_client._callbacks import Origin

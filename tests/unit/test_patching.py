@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 from tango_telemetry import instrument_threads, uninstrument_threads
-from tango_telemetry.patching import Patches
+from tango_telemetry.pytango.patching import Patches
 
 
 class Counted:

@@ -22,8 +22,9 @@ from opentelemetry.trace import (
     StatusCode,
 )
 from receiver import ReceivedSpan, decode
-from tango_telemetry.pipeline import Endpoint, PipelineSettings, _mend
-from tango_telemetry.pipeline._exporters import create_exporter
+from tango_telemetry.pipeline import Endpoint, PipelineSettings
+from tango_telemetry.pipeline.exporters import mend
+from tango_telemetry.pipeline.exporters.choice import create_exporter
 from tango_telemetry_tools._reader import Problems, read_spans
 
 BAD = os.fsdecode(b"gr\xfcn")
@@ -41,9 +42,9 @@ class Keep(SpanProcessor):
 
 @pytest.fixture(autouse=True)
 def _nothing_said_yet() -> Iterator[None]:
-    _mend._said.clear()
+    mend._said.clear()
     yield
-    _mend._said.clear()
+    mend._said.clear()
 
 
 def finished(
@@ -203,4 +204,4 @@ def test_a_good_span_is_not_copied() -> None:
     span = finished(
         change, attributes={"a": "ü\U0001f600", "b": {"c": [1.5, None, True]}}, links=[Link(SpanContext(1, 2, False))]
     )  # fmt: skip
-    assert _mend.Mender().mend(span) is span
+    assert mend.Mender().mend(span) is span

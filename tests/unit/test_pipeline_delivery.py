@@ -17,11 +17,11 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Tracer
 from tango_telemetry.pipeline import Endpoint, PipelineSettings
-from tango_telemetry.pipeline._delivery import DELIVERED, Outcome, Result
-from tango_telemetry.pipeline._drops import DropLog
-from tango_telemetry.pipeline._noise import RateLimit, calm_sdk_loggers
-from tango_telemetry.pipeline._pipeline import Pipeline
-from tango_telemetry.pipeline._stats import PipelineStats
+from tango_telemetry.pipeline.account import PipelineStats
+from tango_telemetry.pipeline.delivery import DELIVERED, Outcome, Result
+from tango_telemetry.pipeline.drops import DropLog
+from tango_telemetry.pipeline.noise import RateLimit, calm_sdk_loggers
+from tango_telemetry.pipeline.pipeline import Pipeline
 
 QUICK = PipelineSettings(schedule_delay=0.05, retry_initial=0.01, retry_max=0.05)
 
@@ -261,7 +261,7 @@ def test_the_beginning_and_the_end_of_a_loss_are_logged_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("tango_telemetry.pipeline._drops.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tango_telemetry.pipeline.drops.time.monotonic", lambda: now[0])
     log = DropLog("somewhere")
     for dropped in (0, 5, 9, 9, 20):
         log.look(PipelineStats(dropped=dropped, dropped_by_reason={"queue_full": dropped}))
@@ -284,7 +284,7 @@ def test_a_second_kind_of_loss_is_logged_too(caplog: pytest.LogCaptureFixture) -
 
 def test_a_message_is_let_through_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("tango_telemetry.pipeline._noise.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tango_telemetry.pipeline.noise.time.monotonic", lambda: now[0])
     limit = RateLimit()
 
     def passes(text: str) -> bool:
@@ -308,7 +308,7 @@ def test_the_same_message_about_something_else_is_let_through_a_few_times() -> N
 
 
 def test_two_defects_in_one_place_are_two_log_lines(caplog: pytest.LogCaptureFixture) -> None:
-    from tango_telemetry._guard import guarded
+    from tango_telemetry.base.guard import guarded
 
     def first() -> None:
         raise ValueError("first")
@@ -342,21 +342,21 @@ def test_what_a_collector_refuses_takes_few_others_with_it(reason: str) -> None:
 
 
 def test_the_account_as_metrics() -> None:
-    from tango_telemetry import _otel_sdk
-    from tango_telemetry.pipeline import _metrics
+    from tango_telemetry.otel import sdk as otel_sdk
+    from tango_telemetry.pipeline import metrics
 
     pipeline, exporter, tracer = build()
     reader = InMemoryMetricReader()
     meters = MeterProvider([reader])
-    real = _otel_sdk.load_metrics_api()
+    real = otel_sdk.load_metrics_api()
 
     class Api:
         Observation = real.Observation
         get_meter = staticmethod(meters.get_meter)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_otel_sdk, "load_metrics_api", lambda: Api)
-        assert _metrics.register(lambda: [pipeline])
+        patch.setattr(otel_sdk, "load_metrics_api", lambda: Api)
+        assert metrics.register(lambda: [pipeline])
     exporter.on_send = lambda payload: Outcome(Result.DELIVERED, rejected_spans=1)
     end_spans(tracer, 4)
     assert pipeline.flush(10)

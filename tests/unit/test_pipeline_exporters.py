@@ -21,14 +21,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
-from tango_telemetry import _otel_sdk
+from tango_telemetry.otel import sdk as otel_sdk
 from tango_telemetry.pipeline import Endpoint, PipelineSettings, WireSettings, get_pipeline, pipeline_stats
-from tango_telemetry.pipeline._delivery import Result
-from tango_telemetry.pipeline._exporters import create_exporter
-from tango_telemetry.pipeline._grpc import parse_target
-from tango_telemetry.pipeline._http import parse_retry_after
-from tango_telemetry.pipeline._otlp import Answer, ProtobufEncoder, read_answer, to_json_lines
-from tango_telemetry.pipeline._redact import redact_url
+from tango_telemetry.pipeline.delivery import Result
+from tango_telemetry.pipeline.exporters.choice import create_exporter
+from tango_telemetry.pipeline.exporters.grpc import parse_target
+from tango_telemetry.pipeline.exporters.http import parse_retry_after
+from tango_telemetry.pipeline.exporters.otlp import Answer, ProtobufEncoder, read_answer, to_json_lines
+from tango_telemetry.pipeline.redact import redact_url
 
 
 class Keep(SpanProcessor):
@@ -294,7 +294,7 @@ def test_an_import_that_fails_in_its_own_way_is_no_error_of_the_caller(
     def fail(exporter: str) -> None:
         raise TypeError("Descriptors cannot be created directly.")
 
-    monkeypatch.setattr(_otel_sdk, "load_transport", fail)
+    monkeypatch.setattr(otel_sdk, "load_transport", fail)
     pipeline = get_pipeline(Endpoint("http", "http://does-not-fit:1"), "batch")
     pipeline.accept_span()(rich_spans()[0])
     assert dict(pipeline.stats().dropped_by_reason) == {"no_exporter": 1}
@@ -337,7 +337,7 @@ os.environ = environ
 assert not [name for name in sys.modules if name.startswith(("opentelemetry", "grpc", "requests"))]
 assert threading.active_count() == 1
 """
-    core = Path(_otel_sdk.__file__).parent
+    core = Path(otel_sdk.__file__).parent
     lonely = f"import sys, types; package = types.ModuleType('tango_telemetry'); package.__path__ = [{str(core)!r}]; sys.modules['tango_telemetry'] = package"
     subprocess.run([sys.executable, "-c", lonely + code], check=True)
 

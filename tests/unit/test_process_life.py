@@ -92,7 +92,7 @@ def test_spans_are_delivered_under_every_form_of_monkey_patching(
 
 def test_a_thread_whose_body_ends_begins_anew_and_says_so(receiver: Receiver, spans: str) -> None:
     body = """
-import tango_telemetry_client, tango_telemetry.pipeline._sender as sender
+import tango_telemetry_client, tango_telemetry.pipeline.sender as sender
 from tango_telemetry import get_tracer, pipeline
 wake, broken = sender.Sender.send_all, []
 def ended(self):
@@ -197,7 +197,7 @@ def late():
         "class Late:\n    def __del__(self): late()\nkept = Late()",
         "import opentelemetry.sdk.resources as r\ndef refuse(*_, **__): raise MemoryError\n"
         "r.Resource.create = staticmethod(refuse)\nlate()",
-        'import tango_telemetry._originals as o\ndef refuse(*_): raise RuntimeError("can\'t start new thread")\n'
+        'import tango_telemetry.base.originals as o\ndef refuse(*_): raise RuntimeError("can\'t start new thread")\n'
         "o._thread.start_new_thread = refuse\nlate()",
     ],
     ids=["exit handler", "finaliser", "the SDK raises", "no more threads"],
@@ -272,8 +272,8 @@ def test_a_console_that_nobody_reads_holds_nothing_up(target: str, kind: str) ->
 
 
 def test_a_stream_in_memory_gets_the_spans_of_the_console(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tango_telemetry.pipeline._delivery import Result
-    from tango_telemetry.pipeline._local import ConsoleExporter
+    from tango_telemetry.pipeline.delivery import Result
+    from tango_telemetry.pipeline.exporters.local import ConsoleExporter
 
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stdout", stream)

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tango_telemetry import _guard
-from tango_telemetry._failures import record_failure
-from tango_telemetry._guard import log_internal_error
-from tango_telemetry._texts import describe, exception_message, exception_stacktrace
+from tango_telemetry.base import guard
+from tango_telemetry.base.guard import log_internal_error
+from tango_telemetry.base.texts import describe, exception_message, exception_stacktrace
+from tango_telemetry.calls.failures import record_failure
 
 LIMIT = 256
 
@@ -216,8 +216,8 @@ def test_an_ordinary_failure_has_the_texts_that_python_gives(make: Callable[[], 
 def test_one_log_line_for_each_place_of_a_defect(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_guard, "_seen", set())
-    monkeypatch.delenv(_guard.RAISE_INTERNAL_ERRORS, raising=False)
+    monkeypatch.setattr(guard, "_seen", set())
+    monkeypatch.delenv(guard.RAISE_INTERNAL_ERRORS, raising=False)
 
     def one(value: Any) -> None:
         raise ValueError(value)
@@ -228,7 +228,7 @@ def test_one_log_line_for_each_place_of_a_defect(
     with caplog.at_level(logging.ERROR, "tango_telemetry"):
         for _ in range(3):
             for function in (one, other):
-                assert _guard.guarded(function, "text") is None
+                assert guard.guarded(function, "text") is None
         with log_internal_error("asking the hostile"):
             raise Failing("x" * 50_000_000)
     lines = [record.getMessage() for record in caplog.records]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
 // The two strings that name a span: W3C's traceparent, and the entry "tango" of the tracestate
 // (docs/decisions/0007-tracestate-entry.md). What is a traceparent is said here once for all of C++, and by
-// tango_telemetry.propagation for Python; tests/contract/test_traceparent.py holds the two together.
+// tango_telemetry.context.w3c for Python; tests/contract/test_traceparent.py holds the two together.
 #pragma once
 
 #include "bridge_functions.h"

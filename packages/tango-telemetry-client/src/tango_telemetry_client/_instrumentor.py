@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from tango_telemetry.instrumentation import Hooks, Instrumentor
-from tango_telemetry.patching import Patches
+from tango_telemetry.pytango.patching import Patches
 
 from tango_telemetry_client._calls import hooks, switch, wrap_call
 from tango_telemetry_client._events import wrap_get_events, wrap_subscribe

@@ -11,33 +11,33 @@ import re
 import sys
 from typing import Any
 
-from tango_telemetry import _otel
-from tango_telemetry import environment_variables as env
-from tango_telemetry._builtin import leave_builtin_tracing_out, silence_builtin_tracing
-from tango_telemetry._config import TelemetryConfig, read_environment
-from tango_telemetry._cpptango import (
-    apply_cpptango_environment,
-    cpptango_environment,
-    environment_afterwards,
-    environment_when_off,
-    restore_environment,
-)
-from tango_telemetry._current import make_current
-from tango_telemetry._failures import record_failure
-from tango_telemetry._guard import guarded, log_internal_error
-from tango_telemetry._handover import patch_executors
-from tango_telemetry._place import thread_attributes
-from tango_telemetry._sdk import load_native_calls
-from tango_telemetry._state import get_config, set_config, state, warn_once
-from tango_telemetry._warnings import warn
-from tango_telemetry.bridge import (
+from tango_telemetry.base.guard import guarded, log_internal_error
+from tango_telemetry.base.warnings import warn
+from tango_telemetry.calls.failures import record_failure
+from tango_telemetry.calls.place import thread_attributes
+from tango_telemetry.context.bridges import (
     CarrierParts,
     NativeBridge,
     NoOpBridge,
     create_context_bridge,
     release_native,
 )
-from tango_telemetry.patching import Patches
+from tango_telemetry.context.current import make_current
+from tango_telemetry.otel import api as otel
+from tango_telemetry.providers.factory import load_native_calls
+from tango_telemetry.pytango.builtin_tracing import leave_builtin_tracing_out, silence_builtin_tracing
+from tango_telemetry.pytango.environment import (
+    apply_cpptango_environment,
+    cpptango_environment,
+    environment_afterwards,
+    environment_when_off,
+    restore_environment,
+)
+from tango_telemetry.pytango.executors import patch_executors
+from tango_telemetry.pytango.patching import Patches
+from tango_telemetry.settings import variables as env
+from tango_telemetry.settings.config import TelemetryConfig, read_environment
+from tango_telemetry.state import get_config, set_config, state, warn_once
 
 __all__ = ["activate", "configure", "deactivate", "stay_off", "tango_version"]
 
@@ -115,7 +115,7 @@ def activate(config: TelemetryConfig | None, tracer_provider: Any) -> bool:
     settings = get_config()
     if settings.enabled is False or settings.patching_disabled:
         return False
-    if not _otel.API_AVAILABLE:
+    if not otel.API_AVAILABLE:
         guarded(_hand_back)  # `file` would make every proxy of cppTango's fail
         warn_once(
             "Telemetry was asked for, but OpenTelemetry is not installed: nothing is traced and no context travels. "
@@ -190,7 +190,7 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
 def _set_native(native: Any) -> None:
     """Let calls run in C++ from now on, or in Python."""
     if native is not None:
-        native.configure_calls(record_failure, _is_omni_thread, _otel.NonRecordingSpan, thread_attributes)
+        native.configure_calls(record_failure, _is_omni_thread, otel.NonRecordingSpan, thread_attributes)
         native.set_carrier(state.bridge, *state.bridge.parts)
     elif state.native is not None:
         state.native.set_carrier(None, *CarrierParts())

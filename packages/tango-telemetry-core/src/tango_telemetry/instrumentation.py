@@ -12,15 +12,16 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
-from tango_telemetry import _otel
-from tango_telemetry._arguments import record_arguments
-from tango_telemetry._builtin import complete_pytango, force_tracing_needed, leave_builtin_tracing_out
-from tango_telemetry._config import TelemetryConfig
-from tango_telemetry._failures import record_error, record_failure
-from tango_telemetry._guard import guarded, log_internal_error
-from tango_telemetry._handover import Site, call_site, caller_of_tango, judged_modules
-from tango_telemetry._hooks import Hooks, RequestHook, ResponseHook
-from tango_telemetry._otel import (
+from tango_telemetry.activation import activate, deactivate, stay_off, tango_version
+from tango_telemetry.base.guard import guarded, log_internal_error
+from tango_telemetry.calls.arguments import record_arguments
+from tango_telemetry.calls.failures import record_error, record_failure
+from tango_telemetry.calls.hooks import Hooks, RequestHook, ResponseHook
+from tango_telemetry.calls.place import code_attributes, thread_attributes
+from tango_telemetry.calls.plans import QuickBeginning
+from tango_telemetry.context.w3c import extract_baggage, inject_with_baggage
+from tango_telemetry.otel import api as otel
+from tango_telemetry.otel.api import (
     Context,
     Link,
     NonRecordingSpan,
@@ -34,11 +35,7 @@ from tango_telemetry._otel import (
     get_value,
     set_span_in_context,
 )
-from tango_telemetry._place import code_attributes, thread_attributes
-from tango_telemetry._quick import QuickBeginning
-from tango_telemetry._setup import activate, deactivate, stay_off, tango_version
-from tango_telemetry._state import get_config, state, switch_tracer
-from tango_telemetry._tracing import (
+from tango_telemetry.providers.tracers import (
     SERVER_SCOPE,
     VERSION,
     call_tracer_provider_factory,
@@ -50,7 +47,14 @@ from tango_telemetry._tracing import (
     get_owner,
     with_owner,
 )
-from tango_telemetry.propagation import extract_baggage, inject_with_baggage
+from tango_telemetry.pytango.builtin_tracing import (
+    complete_pytango,
+    force_tracing_needed,
+    leave_builtin_tracing_out,
+)
+from tango_telemetry.pytango.executors import Site, call_site, caller_of_tango, judged_modules
+from tango_telemetry.settings.config import TelemetryConfig
+from tango_telemetry.state import get_config, state, switch_tracer
 
 __all__ = [
     "SERVER_SCOPE",
@@ -106,8 +110,8 @@ __all__ = [
     "with_owner",
 ]
 
-_SUPPRESS = _otel.suppress_key()
-_PASS_THROUGH = _otel.NoOpTracerProvider().get_tracer("tango_telemetry.pass_through")
+_SUPPRESS = otel.suppress_key()
+_PASS_THROUGH = otel.NoOpTracerProvider().get_tracer("tango_telemetry.pass_through")
 
 active_client_span: ContextVar[Any] = ContextVar("tango_telemetry_active_client_span", default=None)
 """The span of the client call that is being made in this context. A call made while it is current is part of it."""
@@ -140,7 +144,7 @@ def is_over(span: Any) -> bool:
 
 def no_op_tracer_provider() -> TracerProvider:
     """Give the tracer provider for code that runs with telemetry off."""
-    return _otel.NoOpTracerProvider()
+    return otel.NoOpTracerProvider()
 
 
 def no_op_tracer() -> Tracer:

@@ -6,15 +6,15 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tango_telemetry._config import TelemetryConfig, read_environment
-from tango_telemetry._current import make_current
-from tango_telemetry._exclusion import STATE_AND_STATUS, Exclusion, check_pattern, create_exclusion
-from tango_telemetry._warnings import warn
-from tango_telemetry.bridge import ContextBridge, NoOpBridge
+from tango_telemetry.base.warnings import warn
+from tango_telemetry.context.bridges import ContextBridge, NoOpBridge
+from tango_telemetry.context.current import make_current
+from tango_telemetry.settings.config import TelemetryConfig, read_environment
+from tango_telemetry.settings.exclusion import STATE_AND_STATUS, Exclusion, check_pattern, create_exclusion
 
 if TYPE_CHECKING:
-    from tango_telemetry._otel import Tracer, TracerProvider
-    from tango_telemetry._tracing import Owner
+    from tango_telemetry.otel.api import Tracer, TracerProvider
+    from tango_telemetry.providers.tracers import Owner
 
 __all__ = ["State", "get_config", "get_context_bridge", "set_config", "state", "switch_tracer", "warn_once"]
 

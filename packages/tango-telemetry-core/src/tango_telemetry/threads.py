@@ -15,12 +15,12 @@ from contextvars import ContextVar, copy_context
 from types import TracebackType
 from typing import Any, TypeVar
 
-from tango_telemetry._current import ContextChange
-from tango_telemetry._guard import guarded
-from tango_telemetry._otel import get_current
-from tango_telemetry._setup import tango_version
-from tango_telemetry._tracing import carried_owner, current_tracer, get_owner
-from tango_telemetry.patching import Patches
+from tango_telemetry.activation import tango_version
+from tango_telemetry.base.guard import guarded
+from tango_telemetry.context.current import ContextChange
+from tango_telemetry.otel.api import get_current
+from tango_telemetry.providers.tracers import carried_owner, current_tracer, get_owner
+from tango_telemetry.pytango.patching import Patches
 
 __all__ = ["carry_context", "instrument_threads", "uninstrument_threads"]
 

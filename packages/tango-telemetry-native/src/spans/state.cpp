@@ -45,7 +45,7 @@ bool intern_names(ModuleState& state) {
         {&state.s_check_topic, "_check_telemetry_topic"},
         {&state.k_plans, "_tango_telemetry_plans"},
         {&state.k_user, "user"},
-        {&state.k_owner, "tango-telemetry-owner"},  // as in tango_telemetry._tracing
+        {&state.k_owner, "tango-telemetry-owner"},  // as in tango_telemetry.providers.tracers
         {&state.k_thread_id, "thread.id"},
         {&state.k_thread_name, "thread.name"},
         {&state.k_exception_type, "exception.type"},

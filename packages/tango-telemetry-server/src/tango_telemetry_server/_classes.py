@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import force_tracing_needed, guarded
-from tango_telemetry.patching import (
+from tango_telemetry.pytango.patching import (
     Patches,
     call_as_method,
     create_entry,

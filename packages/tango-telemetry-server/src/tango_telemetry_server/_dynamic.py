@@ -12,7 +12,7 @@ from types import MethodType
 from typing import Any
 
 from tango_telemetry.instrumentation import guarded
-from tango_telemetry.patching import Patches
+from tango_telemetry.pytango.patching import Patches
 
 from tango_telemetry_server._classes import (
     attribute_handlers,

@@ -24,7 +24,7 @@ from tango_telemetry.instrumentation import (
     state,
     thread_attributes,
 )
-from tango_telemetry.patching import Patches
+from tango_telemetry.pytango.patching import Patches
 
 from tango_telemetry_server._device import get_device_telemetry
 from tango_telemetry_server._handlers import hooks

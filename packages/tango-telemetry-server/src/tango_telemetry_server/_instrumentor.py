@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from tango_telemetry.instrumentation import Hooks, Instrumentor, guarded, state
-from tango_telemetry.patching import Patches
 from tango_telemetry.pipeline import wait_for_start
+from tango_telemetry.pytango.patching import Patches
 
 from tango_telemetry_server._classes import instrument_class, patch_creation
 from tango_telemetry_server._device import TelemetryDevice, get_device_telemetry, switch

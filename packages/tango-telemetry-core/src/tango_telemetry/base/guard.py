@@ -17,8 +17,8 @@ from traceback import walk_tb
 from types import TracebackType
 from typing import Any, TypeVar
 
-from tango_telemetry._originals import is_own_thread
-from tango_telemetry._texts import exception_message, exception_stacktrace, type_name
+from tango_telemetry.base.originals import is_own_thread
+from tango_telemetry.base.texts import exception_message, exception_stacktrace, type_name
 
 _T = TypeVar("_T")
 

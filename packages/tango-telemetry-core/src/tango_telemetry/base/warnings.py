@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 
-from tango_telemetry._guard import log_internal_error
+from tango_telemetry.base.guard import log_internal_error
 
 __all__ = ["TelemetryWarning", "quiet_warnings", "warn"]
 

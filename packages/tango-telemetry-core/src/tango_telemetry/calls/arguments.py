@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tango_telemetry import semantic_conventions as names
-from tango_telemetry._otel import Span
-from tango_telemetry._texts import cut, describe
+from tango_telemetry.base.texts import cut, describe
+from tango_telemetry.otel.api import Span
 
 __all__ = ["record_arguments"]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tango_telemetry import semantic_conventions as names
-from tango_telemetry._otel import Span, Status, StatusCode
-from tango_telemetry._texts import cut, exception_message, exception_stacktrace, type_name
+from tango_telemetry.base.texts import cut, exception_message, exception_stacktrace, type_name
+from tango_telemetry.otel.api import Span, Status, StatusCode
 
 __all__ = ["error_type", "record_error", "record_failure"]
 

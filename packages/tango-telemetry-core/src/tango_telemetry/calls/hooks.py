@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tango_telemetry._guard import log_internal_error
-from tango_telemetry._otel import Span
-from tango_telemetry._state import state
+from tango_telemetry.base.guard import log_internal_error
+from tango_telemetry.otel.api import Span
+from tango_telemetry.state import state
 
 __all__ = ["Hooks", "RequestHook", "ResponseHook"]
 

@@ -6,9 +6,9 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from tango_telemetry._guard import guarded
-from tango_telemetry._otel import SpanKind, Tracer
-from tango_telemetry._state import state
+from tango_telemetry.base.guard import guarded
+from tango_telemetry.otel.api import SpanKind, Tracer
+from tango_telemetry.state import state
 
 __all__ = ["QuickBeginning"]
 

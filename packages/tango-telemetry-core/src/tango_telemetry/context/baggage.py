@@ -7,7 +7,7 @@ Tango's wire has two strings, ``traceparent`` and ``tracestate``, so baggage has
 
 from __future__ import annotations
 
-from tango_telemetry._otel import Context, W3CBaggagePropagator
+from tango_telemetry.otel.api import Context, W3CBaggagePropagator
 
 __all__ = ["PREFIX", "decode_baggage", "dropped", "encode_baggage"]
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from tango_telemetry._current import Undoable
-from tango_telemetry._otel import SpanContext
-from tango_telemetry._warnings import quiet_warnings, warn
-from tango_telemetry.propagation import NO_TRACE_STATE, TRACE_FLAGS, extract, inject, is_sampled
+from tango_telemetry.base.warnings import quiet_warnings, warn
+from tango_telemetry.context.current import Undoable
+from tango_telemetry.context.w3c import NO_TRACE_STATE, TRACE_FLAGS, extract, inject, is_sampled
+from tango_telemetry.otel.api import SpanContext
 
 __all__ = [
     "NATIVE_ABI_VERSION",

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from tango_telemetry._otel import Context, Span, attach, context_variable, detach, set_span_in_context
+from tango_telemetry.otel.api import Context, Span, attach, context_variable, detach, set_span_in_context
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -7,8 +7,8 @@ are recorded (``traceparent`` arrives sampled) they are the parent; where not, t
 
 from __future__ import annotations
 
-from tango_telemetry._baggage import PREFIX, decode_baggage, encode_baggage
-from tango_telemetry._otel import Context, SpanContext, TraceFlags, TraceState
+from tango_telemetry.context.baggage import PREFIX, decode_baggage, encode_baggage
+from tango_telemetry.otel.api import Context, SpanContext, TraceFlags, TraceState
 
 __all__ = [
     "KEY",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tango_telemetry import noop
-from tango_telemetry._warnings import quiet_warnings
+from tango_telemetry.base.warnings import quiet_warnings
+from tango_telemetry.otel import noop
 
 if TYPE_CHECKING:
     import opentelemetry.trace
@@ -77,7 +77,7 @@ else:
 
         API_AVAILABLE = True
     except ImportError:
-        from tango_telemetry.noop import (
+        from tango_telemetry.otel.noop import (
             INVALID_SPAN,
             Link,
             NoOpTracerProvider,
@@ -88,9 +88,9 @@ else:
             TraceFlags,
             TraceState,
         )
-        from tango_telemetry.noop import NoOpSpan as Span
-        from tango_telemetry.noop import NoOpTracer as Tracer
-        from tango_telemetry.noop import NoOpTracerProvider as TracerProvider
+        from tango_telemetry.otel.noop import NoOpSpan as Span
+        from tango_telemetry.otel.noop import NoOpTracer as Tracer
+        from tango_telemetry.otel.noop import NoOpTracerProvider as TracerProvider
 
         class NonRecordingSpan(noop.NoOpSpan):
             """A span that only carries a span context."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
-from tango_telemetry._noop_values import (
+from tango_telemetry.otel.noop_values import (
     Attributes,
     Link,
     SpanContext,

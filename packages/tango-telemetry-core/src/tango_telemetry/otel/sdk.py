@@ -15,8 +15,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tango_telemetry._originals import RLock, threads_are_replaced
-from tango_telemetry._warnings import quiet_warnings
+from tango_telemetry.base.originals import RLock, threads_are_replaced
+from tango_telemetry.base.warnings import quiet_warnings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tango_telemetry.pipeline._settings import Endpoint, PipelineSettings, WireSettings
-from tango_telemetry.pipeline._stats import PipelineStats, sum_stats
+from tango_telemetry.pipeline.account import PipelineStats, sum_stats
+from tango_telemetry.pipeline.settings import Endpoint, PipelineSettings, WireSettings
 
 if TYPE_CHECKING:
-    from tango_telemetry.pipeline._delivery import EncodedSource
-    from tango_telemetry.pipeline._pipeline import Pipeline
-    from tango_telemetry.pipeline._registry import Registry
+    from tango_telemetry.pipeline.delivery import EncodedSource
+    from tango_telemetry.pipeline.pipeline import Pipeline
+    from tango_telemetry.pipeline.registry import Registry
 
 __all__ = [
     "EncodedSource",
@@ -50,7 +50,7 @@ _loaded: Registry | None = None
 def _get_registry() -> Registry:
     """The pipelines of this process. Imported when first asked for: the settings alone cost 5 ms, all of it 30."""
     global _loaded
-    from tango_telemetry.pipeline._registry import registry
+    from tango_telemetry.pipeline.registry import registry
 
     _loaded = registry
     return registry
@@ -58,11 +58,11 @@ def _get_registry() -> Registry:
 
 def __getattr__(name: str) -> Any:
     if name == "EncodedSource":
-        from tango_telemetry.pipeline._delivery import EncodedSource
+        from tango_telemetry.pipeline.delivery import EncodedSource
 
         return EncodedSource
     if name == "Pipeline":
-        from tango_telemetry.pipeline._pipeline import Pipeline
+        from tango_telemetry.pipeline.pipeline import Pipeline
 
         return Pipeline
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

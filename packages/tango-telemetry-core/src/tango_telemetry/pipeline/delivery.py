@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from tango_telemetry._otel_sdk import ReadableSpan
+    from tango_telemetry.otel.sdk import ReadableSpan
 
 
 class Result(Enum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from tango_telemetry.pipeline._stats import PipelineStats
+from tango_telemetry.pipeline.account import PipelineStats
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
 QUIET = 10.0

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from tango_telemetry import _otel_sdk
+from tango_telemetry.otel import sdk as otel_sdk
 
 if TYPE_CHECKING:
-    from tango_telemetry.pipeline._pipeline import Pipeline
+    from tango_telemetry.pipeline.pipeline import Pipeline
 
 # Spans lost before they came to an exporter, by the specification's word for it; all other losses are the exporter's.
 _PROCESSOR_REASONS = {"queue_full": "queue_full", "encoding": "encoding", "no_exporter": "no_exporter"}
@@ -21,7 +21,7 @@ _TYPES = {"grpc": "otlp_grpc_span_exporter", "http": "otlp_http_span_exporter"}
 
 def register(pipelines: Callable[[], list[Pipeline]]) -> bool:
     """Create the instruments; False without OpenTelemetry's API."""
-    api = _otel_sdk.load_metrics_api()
+    api = otel_sdk.load_metrics_api()
     if api is None:
         return False
 

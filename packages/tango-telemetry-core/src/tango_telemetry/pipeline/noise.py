@@ -8,8 +8,8 @@ import logging
 import select
 import time
 
-from tango_telemetry import _originals as originals
-from tango_telemetry._originals import is_own_thread
+from tango_telemetry.base import originals
+from tango_telemetry.base.originals import is_own_thread
 
 INTERVAL = 60.0
 """Seconds for which the same message of the same logger is not repeated."""

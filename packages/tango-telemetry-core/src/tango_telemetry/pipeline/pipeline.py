@@ -8,20 +8,20 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tango_telemetry._guard import log_internal_error
-from tango_telemetry._originals import RLock, sleep, start_thread
-from tango_telemetry.pipeline._delivery import EncodedSource, Exporter
-from tango_telemetry.pipeline._drops import DropLog
-from tango_telemetry.pipeline._queue import SpanQueue
-from tango_telemetry.pipeline._sender import Sender
-from tango_telemetry.pipeline._settings import Endpoint, PipelineSettings
-from tango_telemetry.pipeline._stats import PipelineStats
-from tango_telemetry.pipeline._watchdog import Watchdog
-from tango_telemetry.pipeline._worker import Worker
+from tango_telemetry.base.guard import log_internal_error
+from tango_telemetry.base.originals import RLock, sleep, start_thread
+from tango_telemetry.pipeline.account import PipelineStats
+from tango_telemetry.pipeline.delivery import EncodedSource, Exporter
+from tango_telemetry.pipeline.drops import DropLog
+from tango_telemetry.pipeline.process.watchdog import Watchdog
+from tango_telemetry.pipeline.queue import SpanQueue
+from tango_telemetry.pipeline.sender import Sender
+from tango_telemetry.pipeline.settings import Endpoint, PipelineSettings
+from tango_telemetry.pipeline.worker import Worker
 
 if TYPE_CHECKING:
-    from tango_telemetry._otel_sdk import SpanProcessor
-    from tango_telemetry.pipeline._spool import Spool
+    from tango_telemetry.otel.sdk import SpanProcessor
+    from tango_telemetry.pipeline.spool import Spool
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
 # So many spans may wait for the first export: a server with a thousand devices has ended that many before it serves.
@@ -59,7 +59,7 @@ class Pipeline:
         self._spans.on_first_span = self._start
         self._spool: Spool | None = None
         if settings.spool_dir and exporter is not None and exporter.spoolable:
-            from tango_telemetry.pipeline._spool import Spool
+            from tango_telemetry.pipeline.spool import Spool
 
             self._spool = Spool(
                 settings.spool_dir, str((endpoint.exporter, endpoint.target)), settings.spool_max_bytes
@@ -104,7 +104,7 @@ class Pipeline:
 
     def create_span_processor(self) -> SpanProcessor:
         """A span processor for one tracer provider. Its shutdown flushes and lets go; the pipeline goes on."""
-        from tango_telemetry.pipeline._processor import create_span_processor
+        from tango_telemetry.pipeline.span_processor import create_span_processor
 
         if self._exporter is not None and not self._patient():
             with log_internal_error("importing an encoder", foreign=True):

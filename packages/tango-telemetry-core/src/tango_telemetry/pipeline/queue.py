@@ -11,14 +11,14 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from tango_telemetry._guard import log_internal_error
-from tango_telemetry._originals import RLock, SimpleQueue, Waiters
-from tango_telemetry.pipeline._delivery import Batch, EncodedSource
-from tango_telemetry.pipeline._stats import PipelineStats
+from tango_telemetry.base.guard import log_internal_error
+from tango_telemetry.base.originals import RLock, SimpleQueue, Waiters
+from tango_telemetry.pipeline.account import PipelineStats
+from tango_telemetry.pipeline.delivery import Batch, EncodedSource
 
 if TYPE_CHECKING:
-    from tango_telemetry._otel_sdk import ReadableSpan
-    from tango_telemetry.pipeline._spool import Spool
+    from tango_telemetry.otel.sdk import ReadableSpan
+    from tango_telemetry.pipeline.spool import Spool
 
 # How many spans may wait unweighed: weighing costs several microseconds per span, so it starts when a queue builds up.
 UNWEIGHED_SPANS = 256

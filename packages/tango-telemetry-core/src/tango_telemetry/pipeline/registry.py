@@ -6,17 +6,17 @@ import logging
 import time
 from typing import Any
 
-from tango_telemetry import _otel_sdk
-from tango_telemetry._guard import log_internal_error
-from tango_telemetry._originals import RLock, forget_threads, get_ident
-from tango_telemetry._otel_sdk import MissingPackageError
-from tango_telemetry.pipeline._delivery import Exporter
-from tango_telemetry.pipeline._exit import ExitHooks
-from tango_telemetry.pipeline._exporters import create_exporter
-from tango_telemetry.pipeline._noise import calm_sdk_loggers
-from tango_telemetry.pipeline._pipeline import Pipeline
-from tango_telemetry.pipeline._settings import EXPORTERS, PROCESSORS, Endpoint, PipelineSettings
-from tango_telemetry.pipeline._stats import PipelineStats, sum_stats
+from tango_telemetry.base.guard import log_internal_error
+from tango_telemetry.base.originals import RLock, forget_threads, get_ident
+from tango_telemetry.otel import sdk as otel_sdk
+from tango_telemetry.otel.sdk import MissingPackageError
+from tango_telemetry.pipeline.account import PipelineStats, sum_stats
+from tango_telemetry.pipeline.delivery import Exporter
+from tango_telemetry.pipeline.exporters.choice import create_exporter
+from tango_telemetry.pipeline.noise import calm_sdk_loggers
+from tango_telemetry.pipeline.pipeline import Pipeline
+from tango_telemetry.pipeline.process.exit import ExitHooks
+from tango_telemetry.pipeline.settings import EXPORTERS, PROCESSORS, Endpoint, PipelineSettings
 
 LOADING_PAUSE = 1.0
 """Seconds that a fork may wait for an import in one of our threads, which there is once in the life of a process."""
@@ -77,10 +77,10 @@ class Registry:
     def _register_metrics(self) -> None:
         """Once per process, by the first pipeline that has sent something: it imports what a server's start can do without."""
         if not self._has_metrics:
-            with _otel_sdk.loading:
-                from tango_telemetry.pipeline import _metrics
+            with otel_sdk.loading:
+                from tango_telemetry.pipeline import metrics
 
-                self._has_metrics = _metrics.register(self.all)
+                self._has_metrics = metrics.register(self.all)
 
     def install_exit_hooks(self) -> None:
         """Flush at exit and on SIGTERM, start afresh in forked children. Idempotent; done with the first pipeline."""
@@ -145,7 +145,7 @@ class Registry:
 
     def pause_for_fork(self, timeout: float) -> None:
         """Before a fork: hold the threads where nothing is half done, waiting at most `timeout` seconds in all."""
-        loading = _otel_sdk.loading
+        loading = otel_sdk.loading
         if loading.acquire(timeout=LOADING_PAUSE):
             self._loading[get_ident()] = loading
         deadline = time.monotonic() + timeout
@@ -165,7 +165,7 @@ class Registry:
         forget_threads()
         self._lock = RLock()
         self._loading.clear()
-        _otel_sdk.reset_after_fork()
+        otel_sdk.reset_after_fork()
         self.patient = False
         for pipeline in self.all():
             pipeline.reset_after_fork()

@@ -7,15 +7,15 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from tango_telemetry import _otel_sdk
-from tango_telemetry._guard import log_internal_error
-from tango_telemetry._originals import Empty, Lock, SimpleQueue
-from tango_telemetry.pipeline._delivery import Exporter, Outcome, Result
-from tango_telemetry.pipeline._queue import SpanQueue
-from tango_telemetry.pipeline._settings import PipelineSettings
+from tango_telemetry.base.guard import log_internal_error
+from tango_telemetry.base.originals import Empty, Lock, SimpleQueue
+from tango_telemetry.otel import sdk as otel_sdk
+from tango_telemetry.pipeline.delivery import Exporter, Outcome, Result
+from tango_telemetry.pipeline.queue import SpanQueue
+from tango_telemetry.pipeline.settings import PipelineSettings
 
 if TYPE_CHECKING:
-    from tango_telemetry.pipeline._spool import Spool
+    from tango_telemetry.pipeline.spool import Spool
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
 _MOST_SAID = 16
@@ -56,7 +56,7 @@ class Sender:
 
     def run(self) -> None:
         """The body of the thread; never returns."""
-        _otel_sdk.suppress_instrumentation()
+        otel_sdk.suppress_instrumentation()
         while True:
             with log_internal_error("sending spans"):
                 self.send_all()
@@ -134,7 +134,7 @@ class Sender:
         with self.gate, log_internal_error("sending spans", foreign=True):
             try:
                 outcome = self._exporter.send(payload, timeout)
-            except _otel_sdk.MissingPackageError as error:  # it is installed, and cannot be imported
+            except otel_sdk.MissingPackageError as error:  # it is installed, and cannot be imported
                 outcome = Outcome(Result.RETRY, str(error))
             finally:
                 if outcome.result is Result.RETRY:

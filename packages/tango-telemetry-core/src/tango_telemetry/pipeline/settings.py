@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from tango_telemetry.pipeline._redact import redact_url
+from tango_telemetry.pipeline.redact import redact_url
 
 COMPRESSIONS = ("none", "gzip", "deflate")
 _HEADER_NAME = r"[a-z0-9!#$%&'*+.^_`|~-]+"

@@ -8,12 +8,12 @@ from functools import lru_cache
 from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
-from tango_telemetry import _otel_sdk
-from tango_telemetry.pipeline import _open_spans as open_spans
+from tango_telemetry.otel import sdk as otel_sdk
+from tango_telemetry.pipeline.process import open_spans
 
 if TYPE_CHECKING:
-    from tango_telemetry._otel_sdk import SpanProcessor
-    from tango_telemetry.pipeline._pipeline import Pipeline
+    from tango_telemetry.otel.sdk import SpanProcessor
+    from tango_telemetry.pipeline.pipeline import Pipeline
 
 
 # What may lie between two readings of the clocks that belong together; where more does, the thread was interrupted.
@@ -27,7 +27,7 @@ _UNKNOWN = (None, 0)
 @lru_cache(maxsize=1)
 def _processor_class() -> type[SpanProcessor]:
     """Made on demand, because its base class is the SDK's."""
-    base: type[SpanProcessor] = _otel_sdk.load_sdk().SpanProcessor
+    base: type[SpanProcessor] = otel_sdk.load_sdk().SpanProcessor
 
     class PipelineSpanProcessor(base):  # type: ignore[misc, valid-type]
         """Hands finished spans to the shared pipeline.

@@ -20,7 +20,7 @@ import zlib
 from collections import deque
 from dataclasses import dataclass
 
-from tango_telemetry._originals import Lock
+from tango_telemetry.base.originals import Lock
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
 _FILE = re.compile(

@@ -6,12 +6,12 @@ import contextlib
 import time
 from collections.abc import Callable
 
-from tango_telemetry import _otel_sdk
-from tango_telemetry._guard import log_internal_error
-from tango_telemetry._originals import Empty, Lock, sleep
-from tango_telemetry.pipeline._delivery import Exporter
-from tango_telemetry.pipeline._queue import SpanQueue
-from tango_telemetry.pipeline._watchdog import Watchdog
+from tango_telemetry.base.guard import log_internal_error
+from tango_telemetry.base.originals import Empty, Lock, sleep
+from tango_telemetry.otel import sdk as otel_sdk
+from tango_telemetry.pipeline.delivery import Exporter
+from tango_telemetry.pipeline.process.watchdog import Watchdog
+from tango_telemetry.pipeline.queue import SpanQueue
 
 _WATCH_INTERVAL = 0.25
 # Between two chunks. sleep(0) does not do: it gives the GIL up and takes it again before a waiting thread has woken, which
@@ -60,7 +60,7 @@ class Worker:
 
     def run(self) -> None:
         """The body of the thread; never returns."""
-        _otel_sdk.suppress_instrumentation()
+        otel_sdk.suppress_instrumentation()
         due = time.monotonic() + self._delay
         self._waiting = self._patient()
         while True:

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, cast
 
-from tango_telemetry import _otel_sdk, pipeline
-from tango_telemetry._config import Endpoint, TelemetryConfig
-from tango_telemetry._originals import Lock
-from tango_telemetry._otel import TracerProvider
-from tango_telemetry._resource import create_plain_resource, create_resource, renew_after_fork
-from tango_telemetry._sampling import limit_new_traces
-from tango_telemetry._warnings import quiet_warnings
-from tango_telemetry.bridge import import_native
+from tango_telemetry import pipeline
+from tango_telemetry.base.originals import Lock
+from tango_telemetry.base.warnings import quiet_warnings
+from tango_telemetry.context.bridges import import_native
+from tango_telemetry.otel import sdk as otel_sdk
+from tango_telemetry.otel.api import TracerProvider
+from tango_telemetry.providers.resource import create_plain_resource, create_resource, renew_after_fork
+from tango_telemetry.providers.sampling import limit_new_traces
+from tango_telemetry.settings.config import Endpoint, TelemetryConfig
 
 __all__ = ["create_tracer_provider", "load_native_calls", "load_native_spans"]
 
@@ -63,7 +64,7 @@ class _Plan:
 
     def __init__(self, endpoints: tuple[Endpoint, ...], config: TelemetryConfig) -> None:
         self.config = config
-        _otel_sdk.find_sdk()
+        otel_sdk.find_sdk()
         pipeline.configure_pipelines(config.pipeline)
         self.targets = []
         for endpoint in endpoints:
@@ -83,7 +84,7 @@ class _Plan:
     def create(self, resource_attributes: Mapping[str, Any]) -> Any:
         if self._native is None:
             resource = create_resource(resource_attributes)
-            return self._create_sdk_provider(_otel_sdk.load_sdk(), resource)
+            return self._create_sdk_provider(otel_sdk.load_sdk(), resource)
         plain = create_plain_resource(resource_attributes)
         resource = create_resource(resource_attributes) if plain is None else plain
         return self._native.create_native_tracer_provider(
@@ -112,7 +113,7 @@ class _Plan:
 @lru_cache(maxsize=1)
 def _process_tracer_provider() -> Any:
     """Made on demand, because its base class is the SDK's."""
-    base: Any = _otel_sdk.load_sdk().TracerProvider
+    base: Any = otel_sdk.load_sdk().TracerProvider
 
     class ProcessTracerProvider(base):  # type: ignore[misc]
         """The SDK's tracer provider, whose spans carry the identity of the process that begins them, also after a fork."""

@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
-from tango_telemetry import _otel_sdk
 from tango_telemetry import semantic_conventions as names
+from tango_telemetry.otel import sdk as otel_sdk
 
 __all__ = ["create_plain_resource", "create_resource", "renew_after_fork"]
 
@@ -23,9 +23,9 @@ _base_resource: Any = None
 def create_resource(attributes: Mapping[str, Any]) -> Any:
     """Give the SDK's ``Resource`` with what its detectors find, and with ``attributes``."""
     global _base_resource
-    Resource = _otel_sdk.load("opentelemetry.sdk.resources", "recording spans").Resource  # noqa: N806
+    Resource = otel_sdk.load("opentelemetry.sdk.resources", "recording spans").Resource  # noqa: N806
     if _base_resource is None:
-        _base_resource = _otel_sdk.detect_resource()  # reads OTEL_RESOURCE_ATTRIBUTES once
+        _base_resource = otel_sdk.detect_resource()  # reads OTEL_RESOURCE_ATTRIBUTES once
     # What merge() does for values that are not empty, at half its price: a server makes one for each device.
     return Resource({**_base_resource.attributes, **attributes}, _base_resource.schema_url)
 
@@ -47,7 +47,7 @@ def create_plain_resource(attributes: Mapping[str, Any]) -> dict[str, Any] | Non
 @lru_cache(maxsize=1)
 def _plain_base() -> dict[str, Any] | None:
     """What ``Resource.create({})`` finds by default (opentelemetry-sdk 1.45), with an empty instance id."""
-    version = _otel_sdk.sdk_version()
+    version = otel_sdk.sdk_version()
     known = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if os.environ.get("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "").strip() or not (
         _KNOWN_SDKS[0] <= known < _KNOWN_SDKS[1]

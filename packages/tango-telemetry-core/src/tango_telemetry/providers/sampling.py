@@ -6,9 +6,9 @@ import time
 from functools import lru_cache
 from typing import Any
 
-from tango_telemetry import _otel_sdk
-from tango_telemetry._originals import Lock
-from tango_telemetry._otel import get_current_span
+from tango_telemetry.base.originals import Lock
+from tango_telemetry.otel import sdk as otel_sdk
+from tango_telemetry.otel.api import get_current_span
 
 __all__ = ["TokenBucket", "limit_new_traces"]
 
@@ -46,7 +46,7 @@ def _bucket(rate: float) -> TokenBucket:
 
 @lru_cache(maxsize=1)
 def _sampler_class() -> Any:
-    sampling: Any = _otel_sdk.load("opentelemetry.sdk.trace.sampling", "limiting traces")
+    sampling: Any = otel_sdk.load("opentelemetry.sdk.trace.sampling", "limiting traces")
     base: Any = sampling.Sampler
     decision = sampling.Decision
 

@@ -9,14 +9,15 @@ import sys
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-from tango_telemetry import _otel, _sdk
 from tango_telemetry import semantic_conventions as names
-from tango_telemetry._config import Endpoint
-from tango_telemetry._guard import log_internal_error
-from tango_telemetry._otel import Context, NoOpTracerProvider, Tracer, TracerProvider
-from tango_telemetry._otel_sdk import MissingPackageError
-from tango_telemetry._state import get_config, state, switch_tracer, warn_once
-from tango_telemetry._warnings import quiet_warnings
+from tango_telemetry.base.guard import log_internal_error
+from tango_telemetry.base.warnings import quiet_warnings
+from tango_telemetry.otel import api as otel
+from tango_telemetry.otel.api import Context, NoOpTracerProvider, Tracer, TracerProvider
+from tango_telemetry.otel.sdk import MissingPackageError
+from tango_telemetry.providers import factory as provider_factory
+from tango_telemetry.settings.config import Endpoint
+from tango_telemetry.state import get_config, state, switch_tracer, warn_once
 
 __all__ = [
     "Owner",
@@ -71,7 +72,7 @@ def with_owner(context: Context, owner: Owner) -> Context:
 
     :data:`current_tracer` does not travel with it: such tools carry OpenTelemetry's context, and no other variable.
     """
-    return _otel.set_value(_OWNER, owner, context)
+    return otel.set_value(_OWNER, owner, context)
 
 
 def get_owner() -> Owner | None:
@@ -109,10 +110,10 @@ def create_tracer_provider(
     config = get_config()
     if endpoints is None:
         endpoints = config.endpoints if state.active or config.enabled else ()
-    if not _otel.API_AVAILABLE or not endpoints:
+    if not otel.API_AVAILABLE or not endpoints:
         return NoOpTracerProvider()
     try:
-        return _sdk.create_tracer_provider(
+        return provider_factory.create_tracer_provider(
             {
                 **_resource_of_process(),
                 names.SERVICE_NAME: service_name,
@@ -189,9 +190,9 @@ def call_tracer_provider_factory(
 def _global_tracer_provider() -> TracerProvider | None:
     """The provider that somebody set with ``opentelemetry.trace.set_tracer_provider``, else None."""
     trace = sys.modules.get("opentelemetry.trace")
-    if trace is None or not _otel.API_AVAILABLE:
+    if trace is None or not otel.API_AVAILABLE:
         return None
-    provider = _otel.get_tracer_provider()
+    provider = otel.get_tracer_provider()
     return None if isinstance(provider, trace.ProxyTracerProvider) else provider
 
 

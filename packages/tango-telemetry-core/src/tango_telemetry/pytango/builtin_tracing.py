@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from tango_telemetry import _otel
-from tango_telemetry.environment_variables import PYTANGO_DISABLE_TELEMETRY_PATCHING
-from tango_telemetry.noop import NoOpTracer, NoOpTracerProvider
-from tango_telemetry.patching import Patches
+from tango_telemetry.otel import api as otel
+from tango_telemetry.otel.noop import NoOpTracer, NoOpTracerProvider
+from tango_telemetry.pytango.patching import Patches
+from tango_telemetry.settings.variables import PYTANGO_DISABLE_TELEMETRY_PATCHING
 
 __all__ = ["complete_pytango", "force_tracing_needed", "leave_builtin_tracing_out", "silence_builtin_tracing"]
 
@@ -52,7 +52,7 @@ def silence_builtin_tracing(patches: Patches) -> None:
     if utils is not None and hasattr(utils, "_telemetry_active"):
         patches.set_attribute(utils, "_telemetry_active", False)
         if hasattr(utils, "_telemetry_client_tracer"):
-            nothing = _otel.NoOpTracerProvider().get_tracer("tango_telemetry.silenced")
+            nothing = otel.NoOpTracerProvider().get_tracer("tango_telemetry.silenced")
             patches.set_attribute(utils, "_telemetry_client_tracer", nothing)
             patches.set_attribute(utils, "_span_to_cpptango", _nothing)
 
@@ -105,8 +105,8 @@ def complete_pytango() -> None:
     constants = _loaded("tango.constants")
     if constants is not None and not hasattr(constants, "TELEMETRY_SUPPORTED"):
         constants.TELEMETRY_SUPPORTED = False  # type: ignore[attr-defined]
-    provider: Any = _otel.NoOpTracerProvider if _otel.API_AVAILABLE else NoOpTracerProvider
-    tracer: Any = type(provider().get_tracer("")) if _otel.API_AVAILABLE else NoOpTracer
+    provider: Any = otel.NoOpTracerProvider if otel.API_AVAILABLE else NoOpTracerProvider
+    tracer: Any = type(provider().get_tracer("")) if otel.API_AVAILABLE else NoOpTracer
     for name in ("tango._telemetry", "tango.utils", "tango.server"):
         module = sys.modules.get(name)
         for stub, ours in (("_DummyTracer", tracer), ("_DummyTracerProvider", provider)):

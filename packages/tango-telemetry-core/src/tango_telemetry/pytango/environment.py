@@ -13,8 +13,8 @@ import os
 import re
 from collections.abc import Mapping, MutableMapping
 
-from tango_telemetry import environment_variables as env
-from tango_telemetry._config import TelemetryConfig, as_the_user_set_it, read_note
+from tango_telemetry.settings import variables as env
+from tango_telemetry.settings.config import TelemetryConfig, as_the_user_set_it, read_note
 
 __all__ = [
     "apply_cpptango_environment",

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
-from tango_telemetry._guard import guarded
-from tango_telemetry._otel import attach, get_current
-from tango_telemetry._tracing import carried_owner, current_tracer, get_owner
-from tango_telemetry.patching import Patches
+from tango_telemetry.base.guard import guarded
+from tango_telemetry.otel.api import attach, get_current
+from tango_telemetry.providers.tracers import carried_owner, current_tracer, get_owner
+from tango_telemetry.pytango.patching import Patches
 
 __all__ = ["Site", "call_site", "caller_of_tango", "judged_modules", "patch_executors"]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from tango_telemetry import environment_variables as env
-from tango_telemetry._exclusion import check_pattern
-from tango_telemetry._warnings import TelemetryWarning
+from tango_telemetry.base.warnings import TelemetryWarning
 from tango_telemetry.pipeline import Endpoint, PipelineSettings, WireSettings
-from tango_telemetry.pipeline._redact import redact_url
+from tango_telemetry.pipeline.redact import redact_url
+from tango_telemetry.settings import variables as env
+from tango_telemetry.settings.exclusion import check_pattern
 
 __all__ = [
     "Endpoint",

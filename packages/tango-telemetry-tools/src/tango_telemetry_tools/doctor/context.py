@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tango_telemetry import Endpoint, TelemetryConfig, create_tracer_provider, get_context_bridge
-from tango_telemetry import environment_variables as env
-from tango_telemetry._sdk import load_native_spans
-from tango_telemetry._setup import activate, deactivate
-from tango_telemetry.bridge import import_native, why_no_native
+from tango_telemetry.activation import activate, deactivate
+from tango_telemetry.context.bridges import import_native, why_no_native
+from tango_telemetry.providers.factory import load_native_spans
+from tango_telemetry.settings import variables as env
 
 from .model import Context, Diagnosis
 from .settings import name_variable

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tango_telemetry import Endpoint, TelemetryConfig, _otel_sdk
-from tango_telemetry._guard import guarded
-from tango_telemetry._otel_sdk import MissingPackageError
-from tango_telemetry.pipeline._delivery import Outcome, Result
-from tango_telemetry.pipeline._exporters import create_exporter
-from tango_telemetry.pipeline._redact import redact_url
+from tango_telemetry import Endpoint, TelemetryConfig
+from tango_telemetry.base.guard import guarded
+from tango_telemetry.otel import sdk as otel_sdk
+from tango_telemetry.otel.sdk import MissingPackageError
+from tango_telemetry.pipeline.delivery import Outcome, Result
+from tango_telemetry.pipeline.exporters.choice import create_exporter
+from tango_telemetry.pipeline.redact import redact_url
 
 from .installed import FULL
 from .model import Diagnosis, EndpointResult
@@ -44,7 +45,7 @@ def try_endpoint(endpoint: Endpoint, config: TelemetryConfig) -> EndpointResult:
     """Send one span, or for files and the console see that one could be written."""
     target = redact_url(endpoint.target)
     try:
-        _otel_sdk.load_sdk()
+        otel_sdk.load_sdk()
     except MissingPackageError:
         return EndpointResult(endpoint.exporter, target, "skipped", "OpenTelemetry's SDK is not installed")
     except ValueError as error:  # it does not take the value of one of its variables
@@ -70,7 +71,7 @@ def _one_line(error: Exception) -> str:
 
 def _write_file(endpoint: Endpoint) -> Outcome:
     """See that the folder can be written to, and leave nothing behind."""
-    _otel_sdk.load_exporter("file")
+    otel_sdk.load_exporter("file")
     folder = Path(endpoint.target).absolute()
     existing = folder
     while not existing.exists() and existing != existing.parent:
@@ -95,7 +96,7 @@ def _send(endpoint: Endpoint, config: TelemetryConfig) -> Outcome:
     answer: list[Outcome | None] = []
 
     def attempt() -> None:
-        _otel_sdk.suppress_instrumentation()
+        otel_sdk.suppress_instrumentation()
         answer.append(guarded(exporter.send, exporter.encode([create_span()]), TIMEOUT))
 
     # On a thread of its own, because looking up a name may take longer than any timeout of a connection.
@@ -108,8 +109,8 @@ def _send(endpoint: Endpoint, config: TelemetryConfig) -> Outcome:
 
 def create_span() -> Any:
     """Give one finished span of the SDK's, whatever the sampler says."""
-    resource = _otel_sdk.create_resource({"service.name": SERVICE_NAME, "service.namespace": "tango"})
-    provider = _otel_sdk.create_recording_provider(resource)
+    resource = otel_sdk.create_resource({"service.name": SERVICE_NAME, "service.namespace": "tango"})
+    provider = otel_sdk.create_recording_provider(resource)
     span = provider.get_tracer("tango_telemetry.doctor").start_span("tango-telemetry doctor")
     span.end()
     return span

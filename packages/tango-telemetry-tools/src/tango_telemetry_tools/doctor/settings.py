@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from tango_telemetry import TelemetryConfig
-from tango_telemetry import environment_variables as env
-from tango_telemetry._config import _read_tangorc, as_the_user_set_it, tangorc_paths
-from tango_telemetry.pipeline._redact import HIDDEN, redact_url
+from tango_telemetry.pipeline.redact import HIDDEN, redact_url
+from tango_telemetry.settings import variables as env
+from tango_telemetry.settings.config import _read_tangorc, as_the_user_set_it, tangorc_paths
 
 from .model import Diagnosis, Setting
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tango_telemetry.pipeline._delivery import Exporter
-from tango_telemetry.pipeline._settings import EXPORTERS, Endpoint, PipelineSettings, default_target
+from tango_telemetry.pipeline.delivery import Exporter
+from tango_telemetry.pipeline.settings import EXPORTERS, Endpoint, PipelineSettings, default_target
 
 
 def create_exporter(endpoint: Endpoint, settings: PipelineSettings) -> Exporter:
@@ -17,14 +17,14 @@ def create_exporter(endpoint: Endpoint, settings: PipelineSettings) -> Exporter:
     target = endpoint.target or default_target(endpoint.exporter)
     # Each module is imported only where it is used: a server's start waits for it.
     if endpoint.exporter == "http":
-        from tango_telemetry.pipeline._http import HttpExporter
+        from tango_telemetry.pipeline.exporters.http import HttpExporter
 
         return HttpExporter(target, settings.wire)
     if endpoint.exporter == "grpc":
-        from tango_telemetry.pipeline._grpc import GrpcExporter
+        from tango_telemetry.pipeline.exporters.grpc import GrpcExporter
 
         return GrpcExporter(target, settings.wire)
-    from tango_telemetry.pipeline._local import ConsoleExporter, FileExporter
+    from tango_telemetry.pipeline.exporters.local import ConsoleExporter, FileExporter
 
     if endpoint.exporter == "file":
         return FileExporter(target, settings.file_max_bytes, settings.file_max_count)

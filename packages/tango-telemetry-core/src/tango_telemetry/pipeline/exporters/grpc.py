@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tango_telemetry import _otel_sdk
-from tango_telemetry.pipeline._delivery import Outcome, Result
-from tango_telemetry.pipeline._otlp import ProtobufEncoder, read_answer
-from tango_telemetry.pipeline._redact import clean_text, redact_url, secrets_of
-from tango_telemetry.pipeline._settings import WireSettings
+from tango_telemetry.otel import sdk as otel_sdk
+from tango_telemetry.pipeline.delivery import Outcome, Result
+from tango_telemetry.pipeline.exporters.otlp import ProtobufEncoder, read_answer
+from tango_telemetry.pipeline.redact import clean_text, redact_url, secrets_of
+from tango_telemetry.pipeline.settings import WireSettings
 
 if TYPE_CHECKING:
-    from tango_telemetry._otel_sdk import ReadableSpan
+    from tango_telemetry.otel.sdk import ReadableSpan
 
 _METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 # Answers about the data, which will be the same tomorrow. Every other code is one about the place or the moment, also those
@@ -78,10 +78,10 @@ class GrpcExporter:
     chunk_spans = 16
 
     def __init__(self, target: str, wire: WireSettings) -> None:
-        _otel_sdk.find_exporter("grpc")
+        otel_sdk.find_exporter("grpc")
         self._address, self._insecure = parse_target(target, wire.insecure)
-        self._encoder = _otel_sdk.Deferred(lambda: ProtobufEncoder(_otel_sdk.load_encoder("grpc")))
-        self._grpc = _otel_sdk.Deferred(lambda: _otel_sdk.load_transport("grpc")[0])
+        self._encoder = otel_sdk.Deferred(lambda: ProtobufEncoder(otel_sdk.load_encoder("grpc")))
+        self._grpc = otel_sdk.Deferred(lambda: otel_sdk.load_transport("grpc")[0])
         self._wire = wire
         self._secrets = secrets_of(target, wire.headers)
         self._peer = self._address
@@ -171,15 +171,15 @@ class GrpcExporter:
         plain = metadata.get("google.rpc.retryinfo-bin")
         if details is None and plain is None:
             return None
-        info = _otel_sdk.load("google.rpc.error_details_pb2", "gRPC back-pressure").RetryInfo()
+        info = otel_sdk.load("google.rpc.error_details_pb2", "gRPC back-pressure").RetryInfo()
         try:
             if plain is not None:
                 info.ParseFromString(plain)
             else:
-                status = _otel_sdk.load("google.rpc.status_pb2", "gRPC back-pressure").Status
+                status = otel_sdk.load("google.rpc.status_pb2", "gRPC back-pressure").Status
                 if not any(detail.Unpack(info) for detail in status.FromString(details).details):
                     return None
-        except _otel_sdk.load("google.protobuf.message", "gRPC back-pressure").DecodeError:
+        except otel_sdk.load("google.protobuf.message", "gRPC back-pressure").DecodeError:
             return None
         seconds: float = info.retry_delay.seconds + info.retry_delay.nanos / 1e9
         return min(max(seconds, 0.0), 3600.0)

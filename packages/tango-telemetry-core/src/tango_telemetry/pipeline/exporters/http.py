@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tango_telemetry import _otel_sdk
-from tango_telemetry.pipeline._delivery import Outcome, Result
-from tango_telemetry.pipeline._otlp import ProtobufEncoder, read_answer
-from tango_telemetry.pipeline._redact import clean_text, redact_url, secrets_of
-from tango_telemetry.pipeline._settings import WireSettings
+from tango_telemetry.otel import sdk as otel_sdk
+from tango_telemetry.pipeline.delivery import Outcome, Result
+from tango_telemetry.pipeline.exporters.otlp import ProtobufEncoder, read_answer
+from tango_telemetry.pipeline.redact import clean_text, redact_url, secrets_of
+from tango_telemetry.pipeline.settings import WireSettings
 
 if TYPE_CHECKING:
-    from tango_telemetry._otel_sdk import ReadableSpan
+    from tango_telemetry.otel.sdk import ReadableSpan
 
 # Answers about the data, which will be the same tomorrow: malformed, too large, not processable. Every other status is one
 # about the place: OTLP names 429, 502, 503 and 504 as retryable, and 401, 403, 404, 405, 407, 415, redirects and 5xx come
@@ -79,7 +79,7 @@ class HttpExporter:
     chunk_spans = 16
 
     def __init__(self, url: str, wire: WireSettings) -> None:
-        _otel_sdk.find_exporter("http")
+        otel_sdk.find_exporter("http")
         try:
             parts = urlsplit(url)
             good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -87,8 +87,8 @@ class HttpExporter:
             good = False
         if not good:
             raise ValueError("not a URL of the form http://host:port/v1/traces")
-        self._encoder = _otel_sdk.Deferred(lambda: ProtobufEncoder(_otel_sdk.load_encoder("http")))
-        self._requests = _otel_sdk.Deferred(lambda: _otel_sdk.load_transport("http")[0])
+        self._encoder = otel_sdk.Deferred(lambda: ProtobufEncoder(otel_sdk.load_encoder("http")))
+        self._requests = otel_sdk.Deferred(lambda: otel_sdk.load_transport("http")[0])
         self._url = url
         self._compression = wire.compression
         self._headers = {"Content-Type": "application/x-protobuf", **dict(wire.headers)}
@@ -192,10 +192,10 @@ class HttpExporter:
     def _words_of(self, content_type: str, body: bytes) -> str:
         """What a server says about an error: the text of OTLP's `Status` message, or of a page."""
         if "protobuf" in content_type.lower():
-            status = _otel_sdk.load("google.rpc.status_pb2", "reading an answer").Status
+            status = otel_sdk.load("google.rpc.status_pb2", "reading an answer").Status
             try:
                 return clean_text(status.FromString(body).message, self._secrets)
-            except _otel_sdk.load("google.protobuf.message", "reading an answer").DecodeError:
+            except otel_sdk.load("google.protobuf.message", "reading an answer").DecodeError:
                 pass
         return clean_text(body, self._secrets)
 

@@ -16,15 +16,15 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tango_telemetry import _originals as originals
-from tango_telemetry import _otel_sdk
-from tango_telemetry.pipeline._delivery import DELIVERED, Outcome, Result
-from tango_telemetry.pipeline._mend import Mender, mend_text
-from tango_telemetry.pipeline._otlp import Grouping, to_json_lines
-from tango_telemetry.pipeline._redact import clean_text
+from tango_telemetry.base import originals
+from tango_telemetry.otel import sdk as otel_sdk
+from tango_telemetry.pipeline.delivery import DELIVERED, Outcome, Result
+from tango_telemetry.pipeline.exporters.mend import Mender, mend_text
+from tango_telemetry.pipeline.exporters.otlp import Grouping, to_json_lines
+from tango_telemetry.pipeline.redact import clean_text
 
 if TYPE_CHECKING:
-    from tango_telemetry._otel_sdk import ReadableSpan
+    from tango_telemetry.otel.sdk import ReadableSpan
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
 _ATTEMPTS = 3
@@ -167,8 +167,8 @@ class FileExporter:
         # Lines are not cut, so that a file's bound can be kept only with lines that are much shorter.
         self.chunk_spans = min(16, max(1, max_bytes // _SPAN_BYTES))
         self._unfinished = b""
-        _otel_sdk.find_exporter("file")
-        self._encoder = _otel_sdk.Deferred(lambda: _otel_sdk.load_encoder("file"))
+        otel_sdk.find_exporter("file")
+        self._encoder = otel_sdk.Deferred(lambda: otel_sdk.load_encoder("file"))
         self._grouping = Grouping()
         directory = os.path.abspath(directory.removeprefix("file://"))
         # Tried here and now, so that an unwritable folder is a warning at start and not a loss later.
@@ -222,11 +222,11 @@ class ConsoleExporter:
     chunk_spans = 16
 
     def __init__(self, target: str) -> None:
-        _otel_sdk.find_exporter("console")
+        otel_sdk.find_exporter("console")
         if target not in ("cout", "cerr"):
             raise ValueError("not one of cout, cerr")
         self._mender = Mender(bytes_as_text=True)
-        self._encoder = _otel_sdk.Deferred(lambda: _otel_sdk.load_encoder("console"))
+        self._encoder = otel_sdk.Deferred(lambda: otel_sdk.load_encoder("console"))
         self._stream = "stdout" if target == "cout" else "stderr"
         self._written = 0
 

@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tango_telemetry import _otel_sdk
-from tango_telemetry._guard import guarded
+from tango_telemetry.base.guard import guarded
+from tango_telemetry.otel import sdk as otel_sdk
 
 if TYPE_CHECKING:
-    from tango_telemetry._otel_sdk import ReadableSpan
+    from tango_telemetry.otel.sdk import ReadableSpan
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
 _REPLACEMENT = "\ufffd"
@@ -50,7 +50,7 @@ class _Link(NamedTuple):
 
 @lru_cache(maxsize=1)
 def _span_class() -> Any:
-    readable: Any = _otel_sdk.load_sdk().ReadableSpan
+    readable: Any = otel_sdk.load_sdk().ReadableSpan
 
     class MendedSpan(readable):  # type: ignore[misc]
         """A finished span with other contents, which dropped as much as the original."""
@@ -181,7 +181,7 @@ class Mender:
         attributes = self._mend_attributes(old)
         if attributes is old and url == (resource.schema_url or ""):
             return resource
-        return _otel_sdk.create_resource(attributes, url)
+        return otel_sdk.create_resource(attributes, url)
 
     def _mend_scope(self, scope: Any) -> Any:
         if scope is None:

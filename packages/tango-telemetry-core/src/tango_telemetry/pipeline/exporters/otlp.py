@@ -7,12 +7,12 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tango_telemetry import _otel_sdk
-from tango_telemetry.pipeline._mend import Mender
-from tango_telemetry.pipeline._plain_span import PlainSpans, field
+from tango_telemetry.otel import sdk as otel_sdk
+from tango_telemetry.pipeline.exporters.mend import Mender
+from tango_telemetry.pipeline.exporters.plain_span import PlainSpans, field
 
 if TYPE_CHECKING:
-    from tango_telemetry._otel_sdk import ReadableSpan
+    from tango_telemetry.otel.sdk import ReadableSpan
 
 _ID_FIELDS = ("traceId", "spanId", "parentSpanId")
 
@@ -84,7 +84,7 @@ class _Group:
     def cheap(self) -> Any:
         """An equal resource that is cheap to hash."""
         if self._cheap is None:
-            self._cheap = _otel_sdk.create_resource(self.original.attributes, self.original.schema_url)
+            self._cheap = otel_sdk.create_resource(self.original.attributes, self.original.schema_url)
         return self._cheap
 
 
@@ -133,7 +133,7 @@ class ProtobufEncoder:
         self._encode_spans = encoder.encode_spans
         self._grouping = Grouping()
         self._mender = Mender()
-        self._no_resource = _otel_sdk.create_resource({}, "")
+        self._no_resource = otel_sdk.create_resource({}, "")
         self._plain: PlainSpans | None = PlainSpans()
 
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
@@ -187,7 +187,7 @@ _REPEATED = b"\x12"
 _MAX_SCOPES = 64
 
 
-load_messages = _otel_sdk.Deferred(_otel_sdk.load_trace_messages)
+load_messages = otel_sdk.Deferred(otel_sdk.load_trace_messages)
 
 
 class Answer(NamedTuple):
@@ -214,7 +214,7 @@ def read_answer(body: bytes, content_type: str = "") -> Answer | None:
     messages = load_messages()
     try:
         message = messages.ExportTraceServiceResponse.FromString(body)
-    except _otel_sdk.load("google.protobuf.message", "OTLP payloads").DecodeError:
+    except otel_sdk.load("google.protobuf.message", "OTLP payloads").DecodeError:
         return _read_json_answer(body)
     size = message.ByteSize()
     message.DiscardUnknownFields()
@@ -241,8 +241,8 @@ def _hex(value: str) -> str:
     return base64.b64decode(value).hex()
 
 
-load_json = _otel_sdk.Deferred(
-    lambda: (_otel_sdk.load("google.protobuf.json_format", "OTLP JSON"), load_messages())
+load_json = otel_sdk.Deferred(
+    lambda: (otel_sdk.load("google.protobuf.json_format", "OTLP JSON"), load_messages())
 )
 
 

@@ -21,13 +21,13 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from tango_telemetry._guard import log_internal_error
-from tango_telemetry._originals import sleep
-from tango_telemetry.pipeline._open_spans import end_open_spans
-from tango_telemetry.pipeline._watchdog import Watchdog
+from tango_telemetry.base.guard import log_internal_error
+from tango_telemetry.base.originals import sleep
+from tango_telemetry.pipeline.process.open_spans import end_open_spans
+from tango_telemetry.pipeline.process.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from tango_telemetry.pipeline._registry import Registry
+    from tango_telemetry.pipeline.registry import Registry
 
 FORK_PAUSE = 0.05
 """Seconds that a fork may wait for the pipelines' threads to be between two pieces of work."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tango_telemetry import semantic_conventions as names
-from tango_telemetry._guard import log_internal_error
+from tango_telemetry.base.guard import log_internal_error
 
 MOST = 4096
 """How many open spans the end of a process waits for: each takes some 20 microseconds."""

@@ -13,9 +13,9 @@ import signal
 import time
 from collections.abc import Callable
 
-from tango_telemetry._guard import log_internal_error
-from tango_telemetry._originals import start_thread
-from tango_telemetry.pipeline._open_spans import end_open_spans
+from tango_telemetry.base.guard import log_internal_error
+from tango_telemetry.base.originals import start_thread
+from tango_telemetry.pipeline.process.open_spans import end_open_spans
 
 GRACE = 0.3
 """Seconds that the main thread has to begin the Python handler."""
