@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tango_telemetry import Endpoint, TelemetryConfig
-from tango_telemetry.settings import config
+from tango_telemetry.settings import sources
 from tango_telemetry.settings import variables as env
 
-NAMES = sorted(value for name, value in vars(env).items() if name.isupper())
+NAMES = sorted({*env.VARIABLES, *env.OPENTELEMETRYS})
 
 
 def test_nothing_set_means_off_with_tangos_default_exporter():
@@ -195,17 +195,17 @@ def test_tangorc_is_read_below_the_environment(tmp_path: Path, monkeypatch):
     rc.write_text(
         "# comment\nTANGO_TELEMETRY_ENABLE=on\nTANGO_HOST=elsewhere:1\nTANGO_TELEMETRY_TRACES_EXPORTER = none\n"
     )
-    monkeypatch.setattr(config, "tangorc_paths", lambda: (rc,))
+    monkeypatch.setattr(sources, "tangorc_paths", lambda: (rc,))
     monkeypatch.setenv("TANGO_TELEMETRY_TRACES_EXPORTER", "console")
     monkeypatch.delenv("TANGO_TELEMETRY_ENABLE", raising=False)
-    found = config.read_environment()
+    found = sources.read_environment()
     assert found["TANGO_TELEMETRY_ENABLE"] == "on"
     assert found["TANGO_TELEMETRY_TRACES_EXPORTER"] == "console"
     assert found.get("TANGO_HOST") != "elsewhere:1"
     # ... also where a parent process handed the same value on
     monkeypatch.setenv("TANGO_TELEMETRY_ENABLE", "on")
     monkeypatch.setenv("PYTANGO_TELEMETRY_HANDED_ON", json.dumps({"TANGO_TELEMETRY_ENABLE": ("on", None)}))
-    assert TelemetryConfig.from_env(config.read_environment()).enabled is True
+    assert TelemetryConfig.from_env(sources.read_environment()).enabled is True
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=60) | st.just("x" * 1_000_000), max_size=6))

@@ -29,8 +29,7 @@ def source_of(diagnosis: Diagnosis, name: str) -> tuple[str, str]:
 
 def test_each_variable_is_shown_but_the_one_that_is_not_for_users() -> None:
     shown = {setting.name for setting in look().settings}
-    ours = {value for name, value in vars(env).items() if name.isupper() and isinstance(value, str)}
-    assert shown == ours - {env.PYTANGO_TELEMETRY_HANDED_ON}
+    assert shown == {*env.VARIABLES} - env.NOT_FOR_USERS
 
 
 def test_sources(tmp_path: Path) -> None:

@@ -36,7 +36,8 @@ from tango_telemetry.pytango.environment import (
 from tango_telemetry.pytango.executors import patch_executors
 from tango_telemetry.pytango.patching import Patches
 from tango_telemetry.settings import variables as env
-from tango_telemetry.settings.config import TelemetryConfig, read_environment
+from tango_telemetry.settings.config import TelemetryConfig
+from tango_telemetry.settings.sources import read_environment
 from tango_telemetry.state import get_config, set_config, state, warn_once
 
 __all__ = ["activate", "configure", "deactivate", "stay_off", "tango_version"]

@@ -14,7 +14,9 @@ import re
 from collections.abc import Mapping, MutableMapping
 
 from tango_telemetry.settings import variables as env
-from tango_telemetry.settings.config import TelemetryConfig, as_the_user_set_it, read_note
+from tango_telemetry.settings.config import TelemetryConfig
+from tango_telemetry.settings.endpoints import LOGS, TRACES, choose_family, pair
+from tango_telemetry.settings.sources import as_the_user_set_it, read_note
 
 __all__ = [
     "apply_cpptango_environment",
@@ -91,12 +93,7 @@ _CHOICES = {
     env.TANGO_TELEMETRY_TRACES_EXPORTER: (*_KNOWN, "none"),
     env.TANGO_TELEMETRY_LOGS_EXPORTER: (*_KNOWN, "none"),
 }
-_ENDPOINT_OF = {
-    env.TANGO_TELEMETRY_TRACING_EXPORTERS: env.TANGO_TELEMETRY_TRACING_ENDPOINTS,
-    env.TANGO_TELEMETRY_LOGGING_EXPORTERS: env.TANGO_TELEMETRY_LOGGING_ENDPOINTS,
-    env.TANGO_TELEMETRY_TRACES_EXPORTER: env.TANGO_TELEMETRY_TRACES_ENDPOINT,
-    env.TANGO_TELEMETRY_LOGS_EXPORTER: env.TANGO_TELEMETRY_LOGS_ENDPOINT,
-}
+_ENDPOINT_OF = {family.exporters: family.endpoints for family in (*TRACES, *LOGS)}
 
 
 def environment_when_off(user: Mapping[str, str]) -> dict[str, str | None]:
@@ -131,30 +128,17 @@ def environment_when_off(user: Mapping[str, str]) -> dict[str, str | None]:
 
 
 def _logging_endpoints(user: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The user's log exporters that cppTango knows, with their endpoints, from either family of names."""
-    exporters = (
-        user.get(env.TANGO_TELEMETRY_LOGGING_EXPORTERS) or user.get(env.TANGO_TELEMETRY_LOGS_EXPORTER) or ""
-    )
-    targets = (
-        user.get(env.TANGO_TELEMETRY_LOGGING_ENDPOINTS) or user.get(env.TANGO_TELEMETRY_LOGS_ENDPOINT) or ""
-    )
-    return [
-        (exporter, target) for exporter, target in _pairs(exporters, targets) if _is_usable(exporter, target)
-    ]
-
-
-def _pairs(exporters: str, targets: str) -> list[tuple[str, str]]:
-    """The exporters of a list with their endpoints, ``""`` where there is none."""
-    listed = [item.strip().lower() for item in exporters[:4096].split(",")]
-    where = [item.strip() for item in targets[:4096].split(",")]
-    return [(exporter, where[i] if i < len(where) else "") for i, exporter in enumerate(listed)]
+    """Return the user's log exporters that cppTango knows, with their endpoints."""
+    family = choose_family(user, LOGS)
+    pairs = pair(user.get(family.exporters, ""), user.get(family.endpoints, ""))
+    return [(exporter, target) for exporter, target in pairs if _is_usable(exporter, target)]
 
 
 def _fit(exporters: str, targets: str) -> bool:
     """Whether each exporter of a list has an endpoint that cppTango can send to."""
     return exporters.count(",") == targets.count(",") and all(
         exporter == "none" or (target and _is_usable(exporter, target))
-        for exporter, target in _pairs(exporters, targets)
+        for exporter, target in pair(exporters, targets)
     )
 
 
@@ -170,7 +154,7 @@ def environment_afterwards(user: Mapping[str, str]) -> dict[str, str | None]:
     follow them: cppTango would fail, or print its spans (10.3.1), so it is off.
     """
     given = environment_when_off(user)
-    if not {env.TANGO_TELEMETRY_TRACING_EXPORTERS, env.TANGO_TELEMETRY_TRACES_EXPORTER}.isdisjoint(given):
+    if any(family.exporters in given for family in TRACES):
         given[env.TANGO_TELEMETRY_ENABLE] = "off"
     return given
 
