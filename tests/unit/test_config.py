@@ -40,6 +40,13 @@ def test_enable(value, expected):
         ),
         ({"TRACES_EXPORTER": "file", "TRACES_ENDPOINT": "/tmp/traces"}, [("file", "/tmp/traces")]),
         ({"TRACES_EXPORTER": "none"}, []),
+        # Without an endpoint: a collector on this machine, as in PyTango 10.3.1's built-in tracing
+        ({"TRACES_EXPORTER": "http"}, [("http", "http://localhost:4318/v1/traces")]),
+        ({"TRACING_EXPORTERS": "grpc"}, [("grpc", "grpc://localhost:4317")]),
+        (
+            {"TRACING_EXPORTERS": "file,grpc", "TRACING_ENDPOINTS": "/tmp/t"},
+            [("file", "/tmp/t"), ("grpc", "grpc://localhost:4317")],
+        ),
         (
             {"TRACING_EXPORTERS": "http, file", "TRACING_ENDPOINTS": "http://h:1/x, /tmp/t"},
             [("http", "http://h:1/x"), ("file", "/tmp/t")],
@@ -62,10 +69,6 @@ def test_exporters_of_both_families(settings, expected):
         (
             {"TRACES_EXPORTER": "jaeger"},
             ("TANGO_TELEMETRY_TRACES_EXPORTER", "'jaeger'", "console, grpc, http, file, none"),
-        ),
-        (
-            {"TRACES_EXPORTER": "http"},
-            ("TANGO_TELEMETRY_TRACES_ENDPOINT", "not set", "http://localhost:4318/v1/traces"),
         ),
         ({"TRACES_EXPORTER": "file"}, ("TANGO_TELEMETRY_TRACES_ENDPOINT", "not set", "directory")),
         (
@@ -157,6 +160,27 @@ def test_opentelemetrys_endpoint_stands_in_for_a_missing_one(exporter, variable,
     config = TelemetryConfig.from_env({"TANGO_TELEMETRY_TRACES_EXPORTER": exporter, variable: value})
     assert config.endpoints == (Endpoint(exporter, target),)
     assert not config.problems
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"ENDPOINT": "http://h:4318"}, ("http", "http://h:4318/v1/traces")),
+        ({"ENDPOINT": "http://h:4317"}, ("grpc", "http://h:4317")),
+        ({"ENDPOINT": "http://h:1", "PROTOCOL": "grpc"}, ("grpc", "http://h:1")),
+        ({"ENDPOINT": "http://h:4317", "PROTOCOL": "http/protobuf"}, ("http", "http://h:4317/v1/traces")),
+        ({"TRACES_ENDPOINT": "http://h:1/x", "ENDPOINT": "http://other:1"}, ("http", "http://h:1/x")),
+        ({"ENDPOINT": "http://h:1", "TRACES_PROTOCOL": "grpc", "PROTOCOL": "x"}, ("grpc", "http://h:1")),
+        ({"PROTOCOL": "grpc"}, ("console", "cout")),
+    ],
+)
+def test_opentelemetrys_variables_serve_where_tangos_name_no_endpoint(settings, expected):
+    variables = {f"OTEL_EXPORTER_OTLP_{name}": value for name, value in settings.items()}
+    config = TelemetryConfig.from_env(variables)
+    assert config.endpoints == (Endpoint(*expected),)
+    assert not config.problems
+    tangos = {"TANGO_TELEMETRY_TRACING_EXPORTERS": "none"}
+    assert TelemetryConfig.from_env({**variables, **tangos}).endpoints == ()
 
 
 def test_a_bad_endpoint_of_opentelemetrys_is_named_by_its_variable():

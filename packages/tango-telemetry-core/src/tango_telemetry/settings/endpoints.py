@@ -18,6 +18,9 @@ __all__ = ["EXPORTERS", "LOGS", "TRACES", "Family", "choose_family", "pair", "re
 
 EXPORTERS: Final = ("console", "grpc", "http", "file", "none")
 _OTLP_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_OTLP_PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+# Where the built-in tracing of PyTango 10.3.1 sends to if an exporter has no endpoint.
+_LOCAL: Final = {"grpc": "grpc://localhost:4317", "http": "http://localhost:4318/v1/traces"}
 _WITHOUT: Final = "No spans are sent there; the program runs on."
 
 
@@ -55,10 +58,15 @@ def pair(exporters: str, endpoints: str) -> list[tuple[str, str]]:
 
 
 def read_endpoints(reader: Reader) -> tuple[Endpoint, ...]:
-    """Return where spans go; an endpoint that cannot be used is left out after one warning."""
+    """Return where spans go; an endpoint that cannot be used is left out after one warning.
+
+    Where no variable of Tango's says it, OpenTelemetry's do, and where none of these is set either, it is the console,
+    as in cppTango.
+    """
     family = choose_family(reader.mapping)
     endpoints = reader.text(family.endpoints) or ""
-    pairs = pair(reader.text(family.exporters) or "console", endpoints)
+    exporters = reader.text(family.exporters)
+    pairs = pair(exporters or ("console" if endpoints else _opentelemetrys_exporter(reader)), endpoints)
     if (given := endpoints.count(",") + 1) > len(pairs):
         reader.warnings.append(
             f"{family.endpoints} names {given} endpoints for {len(pairs)} exporters in {family.exporters}; "
@@ -97,12 +105,7 @@ def _check_endpoint(reader: Reader, family: Family, exporter: str, target: str) 
 def _check_url(reader: Reader, name: str, exporter: str, target: str) -> Endpoint | None:
     if not target:
         name, target = _opentelemetrys_endpoint(reader, exporter, name)
-    if not target:
-        example = "grpc://localhost:4317" if exporter == "grpc" else "http://localhost:4318/v1/traces"
-        reader.warnings.append(
-            f"{name} is not set, and {exporter!r} needs a URL there, such as {example}. {_WITHOUT}"
-        )
-        return None
+    target = target or _LOCAL[exporter]
     schemes = ("grpc", "grpcs", "http", "https") if exporter == "grpc" else ("http", "https")
     try:
         parts = urlsplit(target)
@@ -118,6 +121,20 @@ def _check_url(reader: Reader, name: str, exporter: str, target: str) -> Endpoin
         )
         return None
     return Endpoint(exporter, target)
+
+
+def _opentelemetrys_exporter(reader: Reader) -> str:
+    """Return the exporter that OpenTelemetry's own variables ask for, ``console`` where they name no endpoint.
+
+    Source: OTLP exporter specification 1.45. Where no protocol is named the port tells: 4317 is that of gRPC, and the
+    specification's default is ``http/protobuf``.
+    """
+    name, target = _opentelemetrys_endpoint(reader, "http", "")
+    if not name:
+        return "console"
+    protocol = next((value for value in map(reader.text, _OTLP_PROTOCOLS) if value), "")
+    grpc = protocol.lower() == "grpc" if protocol else ":4317" in target
+    return "grpc" if grpc else "http"
 
 
 def _opentelemetrys_endpoint(reader: Reader, exporter: str, name: str) -> tuple[str, str]:
