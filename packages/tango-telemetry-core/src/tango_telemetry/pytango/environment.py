@@ -35,6 +35,13 @@ _ENDPOINTS = {
     "http": re.compile(r"https?://[^\s/,]+:\d{1,5}(/[^\s,]*)?"),
 }
 
+# Where cppTango 10.3 sends logs if an exporter has no endpoint; a list of endpoints must name each.
+_LOCAL_LOGS = {
+    "console": "cout",
+    "grpc": "grpc://localhost:4317",
+    "http": "http://localhost:4318/v1/logs",
+}
+
 
 def cpptango_environment(
     config: TelemetryConfig,
@@ -53,7 +60,8 @@ def cpptango_environment(
     """
     if tango_version < (10,):
         return {}
-    if not idl and not kernel and "logging" not in config.types:
+    logging = _logging_endpoints(user) if not config.types or "logging" in config.types else []
+    if not idl and not kernel and not logging:
         # cppTango parses the rest all the same, and fails for what it does not know (10.0, 10.1: the exporter `file`).
         return {**environment_when_off(user), env.TANGO_TELEMETRY_ENABLE: "off"}
     endpoints = (
@@ -69,17 +77,15 @@ def cpptango_environment(
         given[env.TANGO_TELEMETRY_TRACING_ENDPOINTS] = ",".join(target for _, target in endpoints)
         given[env.TANGO_TELEMETRY_TRACES_EXPORTER] = given[env.TANGO_TELEMETRY_TRACES_ENDPOINT] = None
         given[env.TANGO_TELEMETRY_TOPICS] = (",".join(config.topics) or "all") if kernel else "user"
-        logging = _logging_endpoints(user)
-        given[env.TANGO_TELEMETRY_TYPES] = (
-            "tracing,logging" if logging and "logging" in config.types else "tracing"
-        )
+        # Naming log exporters asks for logs, as it does without us (10.3.1), unless the types leave them out.
+        given[env.TANGO_TELEMETRY_TYPES] = "tracing,logging" if logging else "tracing"
         given[env.TANGO_TELEMETRY_LOGGING_EXPORTERS] = ",".join(e for e, _ in logging) or None
         given[env.TANGO_TELEMETRY_LOGGING_ENDPOINTS] = ",".join(t for _, t in logging) or None
         given[env.TANGO_TELEMETRY_LOGS_EXPORTER] = given[env.TANGO_TELEMETRY_LOGS_ENDPOINT] = None
     else:
         given[env.TANGO_TELEMETRY_TRACES_EXPORTER], given[env.TANGO_TELEMETRY_TRACES_ENDPOINT] = endpoints[0]
         given[env.TANGO_TELEMETRY_KERNEL_ENABLE] = "on" if kernel else "off"
-        exporter, target = (_logging_endpoints(user) or [("none", "")])[0]
+        exporter, target = (logging or [("none", "")])[0]
         given[env.TANGO_TELEMETRY_LOGS_EXPORTER] = exporter
         given[env.TANGO_TELEMETRY_LOGS_ENDPOINT] = target or None
     return given
@@ -131,7 +137,8 @@ def _logging_endpoints(user: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the user's log exporters that cppTango knows, with their endpoints."""
     family = choose_family(user, LOGS)
     pairs = pair(user.get(family.exporters, ""), user.get(family.endpoints, ""))
-    return [(exporter, target) for exporter, target in pairs if _is_usable(exporter, target)]
+    complete = ((exporter, target or _LOCAL_LOGS.get(exporter, "")) for exporter, target in pairs)
+    return [(exporter, target) for exporter, target in complete if _is_usable(exporter, target)]
 
 
 def _fit(exporters: str, targets: str) -> bool:
