@@ -3,7 +3,7 @@
 
 #include "event_frame.h"
 #include "loaded_library.h"
-#include "omniorb_abi.h"
+#include "platform.h"
 
 #include <algorithm>
 #include <atomic>
@@ -310,8 +310,8 @@ bool install(const std::string &path) noexcept {
         if(installed.load(std::memory_order_relaxed)) {
             return true;
         }
-        if(!omniorb::is_supported_platform) {
-            reason = "only Linux on x86-64 is supported";
+        if(!is_known_platform) {
+            reason = "only Linux with glibc on x86-64 or aarch64 is supported";
             return false;
         }
         const LoadedLibrary library(path.c_str());
