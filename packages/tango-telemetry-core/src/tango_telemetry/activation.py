@@ -24,7 +24,7 @@ from tango_telemetry.context.bridges import (
 )
 from tango_telemetry.context.current import make_current
 from tango_telemetry.otel import api as otel
-from tango_telemetry.providers.factory import load_native_calls
+from tango_telemetry.providers.factory import load_native_calls, load_native_events
 from tango_telemetry.pytango.builtin_tracing import leave_builtin_tracing_out, silence_builtin_tracing
 from tango_telemetry.pytango.environment import (
     apply_cpptango_environment,
@@ -182,10 +182,26 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
     native = load_native_calls(settings)
     state.make_current = make_current if native is None else native.make_current
     _set_native(native)
+    if carries and version:
+        guarded(_switch_events_on, settings)
     user = read_environment()
     apply_cpptango_environment(
         cpptango_environment(settings, user, tango_version=version, idl=idl, kernel=kernel)
     )
+
+
+def _switch_events_on(settings: TelemetryConfig) -> None:
+    """Have events carry the span that sent them, where that can be done; the native package's status says where not."""
+    events = load_native_events(settings)
+    if events is not None:
+        importlib.import_module("tango")  # what is patched must be loaded
+        state.events = events if events.install() else None
+
+
+def _switch_events_off() -> None:
+    events, state.events = state.events, None
+    if events is not None:
+        events.release()
 
 
 def _set_native(native: Any) -> None:
@@ -217,6 +233,7 @@ def deactivate() -> None:
         state.bridge = NoOpBridge()
         state.make_current = make_current
         _set_native(None)
+        guarded(_switch_events_off)
         state.tracer_provider = None
         state.reset_tracers()
 

@@ -40,6 +40,7 @@ class State:
         self.owners: weakref.WeakSet[Owner] = weakref.WeakSet()  # devices, as long as they live
         self.generation = 0
         self.native: Any = None  # the module with calls in C++, while it is in use
+        self.events: Any = None  # the module that has events carry contexts, while they do
 
     def changed(self) -> None:
         """Something that decisions about calls rest on is another: those made so far hold no more."""

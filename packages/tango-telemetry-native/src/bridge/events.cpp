@@ -4,6 +4,9 @@
 #include "event_frame.h"
 #include "loaded_library.h"
 #include "platform.h"
+#include "thread_state.h"
+
+#include "../span_texts.h"
 
 #include <algorithm>
 #include <atomic>
@@ -34,6 +37,8 @@ struct ZeroMq {
 
 ZeroMq zmq{};
 std::atomic<bool> installed{false};
+// Whether events carry contexts and are asked for them; the patches stay where they are, because a thread may be inside.
+std::atomic<bool> enabled{false};
 
 struct Counters {
     std::atomic<std::uint64_t> sent{0};
@@ -47,14 +52,25 @@ struct Counters {
 void count(std::atomic<std::uint64_t> &counter) noexcept { counter.fetch_add(1, std::memory_order_relaxed); }
 
 constexpr char topic_beginning[] = "tango://";
-constexpr std::size_t longest_subject = 255;
-constexpr int most_types = 8;
+constexpr char heartbeat[] = "heartbeat";
 
+// cppTango reads the attributes of a device that are polled with the same period one after the other, and then sends
+// the events of all of them.
 struct Polled {
-    SpanNumbers span;
-    std::uint64_t subject;           // its hash, 0 for none
-    std::uint64_t types[most_types]; // hashes of the types that have had theirs
+    static constexpr int most = 64;
+    struct Entry {
+        std::uint64_t subject; // its hash
+        SpanNumbers span;
+    };
+    Entry entries[most];
     int count;
+    int oldest; // what is replaced where there is no room
+
+    Entry *find(std::uint64_t subject) noexcept {
+        Entry *const end = entries + count;
+        Entry *const found = std::find_if(entries, end, [&](const Entry &entry) { return entry.subject == subject; });
+        return found == end ? nullptr : found;
+    }
 };
 
 // Trivial on purpose: no destructor runs at thread exit, when ZeroMQ may still use the thread.
@@ -69,6 +85,7 @@ struct ThreadState {
     bool has_topic;
     std::uint64_t subject;
     std::uint64_t type;
+    std::int64_t arrived; // microseconds since the epoch
     bool has_incoming;
     SpanNumbers incoming;
 };
@@ -84,7 +101,7 @@ std::uint64_t hash(const char *text, std::size_t length) noexcept {
 }
 
 // "tango://host:port/domain/family/member/attribute[#dbase=no].idl5_change" in two hashes: "domain/.../attribute", and
-// "change". The prefix of the type says which IDL version the event is for (cppTango >= 8).
+// "change". The prefix of the type says which IDL version the event is for (cppTango >= 8). Heartbeats are no events.
 bool read_topic(const char *topic, std::size_t length, std::uint64_t &subject, std::uint64_t &type) noexcept {
     constexpr std::size_t beginning = sizeof topic_beginning - 1;
     if(length <= beginning || std::memcmp(topic, topic_beginning, beginning) != 0) {
@@ -109,7 +126,11 @@ bool read_topic(const char *topic, std::size_t length, std::uint64_t &subject, s
     if(end - kind > 5 && std::memcmp(kind, "idl", 3) == 0 && kind[4] == '_') {
         kind += 5;
     }
-    type = hash(kind, static_cast<std::size_t>(end - kind));
+    const auto kind_length = static_cast<std::size_t>(end - kind);
+    if(kind_length == sizeof heartbeat - 1 && std::memcmp(kind, heartbeat, kind_length) == 0) {
+        return false;
+    }
+    type = hash(kind, kind_length);
     return true;
 }
 
@@ -118,7 +139,7 @@ struct Arrival {
     std::uint64_t subject;
     std::uint64_t type;
     std::int64_t microseconds;
-    SpanNumbers span;
+    SpanNumbers span; // of zeros for an event that names none
 };
 constexpr std::size_t most_arrivals = 4096;
 constexpr std::int64_t longest_wait = 1000000; // microseconds
@@ -136,26 +157,32 @@ std::int64_t now() noexcept {
     return static_cast<std::int64_t>(time.tv_sec) * 1000000 + time.tv_nsec / 1000;
 }
 
+// An event without a context is remembered too: the one before it must not be taken for it.
 void remember_arrival(const ThreadState &thread) noexcept {
-    const std::int64_t at = now();
-    std::lock_guard<std::mutex> lock(arrivals->mutex);
-    arrivals->entries[arrivals->next++ % most_arrivals] = {thread.subject, thread.type, at, thread.incoming};
+    Arrivals *const known = arrivals;
+    if(known != nullptr) {
+        const SpanNumbers span = thread.has_incoming ? thread.incoming : SpanNumbers{};
+        std::lock_guard<std::mutex> lock(known->mutex);
+        known->entries[known->next++ % most_arrivals] = {thread.subject, thread.type, thread.arrived, span};
+    }
 }
 
-// Whether the event that begins with this topic is to carry a context, and which.
-bool choose_context(ThreadState &thread, std::uint64_t subject, std::uint64_t type) noexcept {
+// What a client asked for is done by cppTango itself, which tells of it: a new configuration of an attribute. The request
+// names the client's span. A call into the same process passes no interceptor, and `outgoing` is set then.
+bool read_request(SpanNumbers &span) noexcept {
+    const giop::ThreadState &thread = giop::this_thread();
+    return thread.serves && thread.outgoing.state == giop::Outgoing::State::unset && thread.incoming.present &&
+           read_parent(thread.incoming.context.traceparent, wire::traceparent_size, span) && span.span_id != 0;
+}
+
+// Whether the event of this subject is to carry a context, and which.
+bool choose_context(ThreadState &thread, std::uint64_t subject) noexcept {
     if(thread.outgoing.present) {
         thread.adds = thread.outgoing.span;
-        return true;
+        return thread.adds.span_id != 0;
     }
-    Polled &polled = thread.polled;
-    if(polled.subject == subject && polled.count < most_types) {
-        const auto *const end = polled.types + polled.count;
-        if(std::find(static_cast<const std::uint64_t *>(polled.types), end, type) != end) {
-            return false;
-        }
-        polled.types[polled.count++] = type;
-        thread.adds = polled.span;
+    if(const Polled::Entry *const polled = thread.polled.find(subject)) {
+        thread.adds = polled->span;
         return true;
     }
     // A forwarded attribute's event: this thread hands on what it has just received.
@@ -163,7 +190,7 @@ bool choose_context(ThreadState &thread, std::uint64_t subject, std::uint64_t ty
         thread.adds = thread.incoming;
         return true;
     }
-    return false;
+    return read_request(thread.adds);
 }
 
 // The second frame with the context behind its byte; the caller keeps its own message, and closes it.
@@ -188,6 +215,9 @@ int send_with_context(ThreadState &thread, Message *message, void *socket, int f
 }
 
 int send(Message *message, void *socket, int flags) {
+    if(!enabled.load(std::memory_order_relaxed)) {
+        return zmq.send(message, socket, flags);
+    }
     ThreadState &thread = thread_state;
     const bool more = (flags & send_more) != 0;
     // A frame that looks like the first of an event is the first: after a failed send the counting begins anew.
@@ -195,7 +225,7 @@ int send(Message *message, void *socket, int flags) {
     std::uint64_t type = 0;
     if(more && read_topic(static_cast<const char *>(zmq.data(message)), zmq.size(message), subject, type)) {
         thread.send_part = 0;
-        thread.adds_context = choose_context(thread, subject, type);
+        thread.adds_context = choose_context(thread, subject);
         count(counters.sent);
     }
     const int part = thread.send_part;
@@ -210,7 +240,7 @@ int send(Message *message, void *socket, int flags) {
 
 int receive(Message *message, void *socket, int flags) {
     const int received = zmq.receive(message, socket, flags);
-    if(received < 0) {
+    if(received < 0 || !enabled.load(std::memory_order_relaxed)) {
         return received;
     }
     ThreadState &thread = thread_state;
@@ -223,15 +253,15 @@ int receive(Message *message, void *socket, int flags) {
         if(thread.has_topic) {
             count(counters.received);
         }
-    } else if(part == 1 && thread.has_topic && more && zmq.size(message) != 1) {
-        thread.has_incoming = event_frame::decode(static_cast<const unsigned char *>(zmq.data(message)),
-                                                  zmq.size(message), thread.incoming);
-        if(thread.has_incoming) {
-            count(counters.contexts_received);
-            remember_arrival(thread);
-        } else {
-            count(counters.ignored);
+    } else if(part == 1 && thread.has_topic && more) {
+        const std::size_t size = zmq.size(message);
+        if(size != 1) {
+            thread.has_incoming =
+                event_frame::decode(static_cast<const unsigned char *>(zmq.data(message)), size, thread.incoming);
+            count(thread.has_incoming ? counters.contexts_received : counters.ignored);
         }
+        thread.arrived = now();
+        remember_arrival(thread);
     }
     thread.receive_part = more ? part + 1 : 0;
     return received;
@@ -270,35 +300,50 @@ bool patch(const char *symbol, void *replacement) {
 Outgoing &outgoing() noexcept { return thread_state.outgoing; }
 
 void leave_for_polling(const char *subject, std::size_t length, const SpanNumbers &span) noexcept {
-    thread_state.polled = {span, length <= longest_subject ? hash(subject, length) : 0, {}, 0};
-}
-
-void forget_polling() noexcept { thread_state.polled.subject = 0; }
-
-bool get_incoming(SpanNumbers &span) noexcept {
-    const ThreadState &thread = thread_state;
-    if(thread.has_incoming) {
-        span = thread.incoming;
+    // A client's request: whatever this thread sends later has nothing to do with it.
+    if(giop::this_thread().serves) {
+        return;
     }
-    return thread.has_incoming;
+    Polled &polled = thread_state.polled;
+    const std::uint64_t name = hash(subject, length);
+    Polled::Entry *entry = polled.find(name);
+    if(span.span_id == 0) {
+        if(entry != nullptr) {
+            *entry = polled.entries[--polled.count];
+        }
+        return;
+    }
+    if(entry == nullptr) {
+        entry = polled.entries + (polled.count < Polled::most ? polled.count++ : polled.oldest++ % Polled::most);
+    }
+    *entry = {name, span};
 }
+
+void forget_polling() noexcept { thread_state.polled.count = 0; }
 
 bool find_incoming(const char *subject, std::size_t length, const char *type, std::size_t type_length,
-                   std::int64_t microseconds, SpanNumbers &span) noexcept {
-    if(arrivals == nullptr) {
-        return false;
-    }
+                   std::int64_t microseconds, bool elsewhere, SpanNumbers &span) noexcept {
     const std::uint64_t subject_hash = hash(subject, length);
     const std::uint64_t type_hash = hash(type, type_length);
-    std::lock_guard<std::mutex> lock(arrivals->mutex);
-    for(std::uint64_t i = 0; i < most_arrivals && i < arrivals->next; ++i) {
-        const Arrival &arrival = arrivals->entries[(arrivals->next - 1 - i) % most_arrivals];
+    const ThreadState &thread = thread_state;
+    if(thread.has_topic && thread.subject == subject_hash && thread.type == type_hash &&
+       thread.arrived <= microseconds) {
+        span = thread.incoming;
+        return thread.has_incoming;
+    }
+    Arrivals *const known = arrivals;
+    if(!elsewhere || known == nullptr) {
+        return false;
+    }
+    std::lock_guard<std::mutex> lock(known->mutex);
+    for(std::uint64_t i = 0; i < most_arrivals && i < known->next; ++i) {
+        const Arrival &arrival = known->entries[(known->next - 1 - i) % most_arrivals];
         if(arrival.microseconds < microseconds - longest_wait) {
             return false;
         }
         if(arrival.microseconds <= microseconds && arrival.subject == subject_hash && arrival.type == type_hash) {
             span = arrival.span;
-            return true;
+            return span.span_id != 0;
         }
     }
     return false;
@@ -308,6 +353,7 @@ bool install(const std::string &path) noexcept {
     try {
         std::lock_guard<std::mutex> lock(install_mutex);
         if(installed.load(std::memory_order_relaxed)) {
+            enabled.store(true, std::memory_order_relaxed);
             return true;
         }
         if(!is_known_platform) {
@@ -335,11 +381,14 @@ bool install(const std::string &path) noexcept {
         }
         reason.clear();
         installed.store(true, std::memory_order_relaxed);
+        enabled.store(true, std::memory_order_relaxed);
         return true;
     } catch(const std::bad_alloc &) {
         return false;
     }
 }
+
+void release() noexcept { enabled.store(false, std::memory_order_relaxed); }
 
 void after_fork_in_child() noexcept {
     // Leaked, not unlocked: the thread that may hold it does not exist here.
@@ -352,6 +401,7 @@ Status status() {
     std::lock_guard<std::mutex> lock(install_mutex);
     const auto read = [](const std::atomic<std::uint64_t> &counter) { return counter.load(std::memory_order_relaxed); };
     return {installed.load(std::memory_order_relaxed),
+            enabled.load(std::memory_order_relaxed),
             reason,
             {{"events_sent", read(counters.sent)},
              {"contexts_sent", read(counters.contexts_sent)},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from tango_telemetry_native import _bridge, _idl6, giop, identification
+from tango_telemetry_native import _bridge, _idl6, events, giop, identification
 
 
 class Status(TypedDict):
@@ -15,6 +15,7 @@ class Status(TypedDict):
     idl6: _idl6.Idl6Status
     identification: identification.IdentificationStatus
     giop: giop.GiopStatus
+    events: events.EventStatus
 
 
 def status() -> Status:
@@ -25,4 +26,5 @@ def status() -> Status:
         "idl6": _idl6.get_status(),
         "identification": identification.status(),
         "giop": giop.status(),
+        "events": events.status(),
     }

@@ -17,7 +17,7 @@ from tango_telemetry.providers.resource import create_plain_resource, create_res
 from tango_telemetry.providers.sampling import limit_new_traces
 from tango_telemetry.settings.config import Endpoint, TelemetryConfig
 
-__all__ = ["create_tracer_provider", "load_native_calls", "load_native_spans"]
+__all__ = ["create_tracer_provider", "load_native_calls", "load_native_events", "load_native_spans"]
 
 
 _queues: dict[pipeline.Pipeline, Any] = {}
@@ -31,6 +31,11 @@ def load_native_spans(config: TelemetryConfig) -> Any:
 def load_native_calls(config: TelemetryConfig) -> Any:
     """Give the module that begins and ends calls in C++, whoever makes their spans; None where that is not wanted."""
     return _load_native("calls") if config.native_calls else None
+
+
+def load_native_events(config: TelemetryConfig) -> Any:
+    """Give the module that has events carry contexts; None where it is not installed or not wanted."""
+    return _load_native("events") if config.event_context else None
 
 
 def _load_native(module: str) -> Any:

@@ -37,6 +37,8 @@ class TelemetryConfig:
     context_bridge: str = "auto"
     native_spans: bool = True
     native_calls: bool = True
+    event_context: bool = True
+    event_parent: str = "link"
     capture_arguments: bool = False
     exclude: tuple[str, ...] = ()
     polling: bool = True

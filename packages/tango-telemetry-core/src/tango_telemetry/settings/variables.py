@@ -15,6 +15,7 @@ from tango_telemetry.settings.reader import Read, Reader, choice, items, whole_n
 
 __all__ = ["BRIDGES", "OPENTELEMETRYS", "VARIABLES", "Variable"]
 
+EVENT_PARENTS: Final = ("link", "producer")
 BRIDGES: Final = ("auto", "pytango", "native", "giop", "noop")
 _LOG_LEVELS: Final = ("critical", "fatal", "error", "warning", "warn", "info", "debug", "notset")
 
@@ -143,6 +144,19 @@ PYTANGO_TELEMETRY_NATIVE_CALLS: Final = _declare(
     "``off``: never begin and end calls in C++, even where the native package is installed.",
     "native_calls",
     Reader.switch,
+)
+PYTANGO_TELEMETRY_EVENT_CONTEXT: Final = _declare(
+    "PYTANGO_TELEMETRY_EVENT_CONTEXT",
+    "``off``: events do not carry the span that sent them, and libtango's calls of ZeroMQ are left alone.",
+    "event_context",
+    Reader.switch,
+)
+PYTANGO_TELEMETRY_EVENT_PARENT: Final = _declare(
+    "PYTANGO_TELEMETRY_EVENT_PARENT",
+    "What the span of an event that arrives has to do with the span that sent it: ``link``, a trace of its own that is "
+    "linked to it, or ``producer``, its child.",
+    "event_parent",
+    choice(*EVENT_PARENTS),
 )
 PYTANGO_TELEMETRY_CAPTURE_ARGUMENTS: Final = _declare(
     "PYTANGO_TELEMETRY_CAPTURE_ARGUMENTS",
