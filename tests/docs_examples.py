@@ -33,8 +33,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tango_telemetry_tools._model import Span
-from tango_telemetry_tools._reader import Problems, find_files, read_spans
+from tango_telemetry_tools.viewer.model import Span
+from tango_telemetry_tools.viewer.reader import Problems, find_files, read_spans
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT = "45450"

@@ -17,11 +17,11 @@ from typing import NamedTuple
 import psutil
 import pytest
 from integration.support import PYTANGO
-from tango_telemetry_tools._model import Span
-from tango_telemetry_tools._reader import Problems, find_files, read_spans
-from tango_telemetry_tools._tree import build_forest
+from tango_telemetry_tools.viewer.model import Span
+from tango_telemetry_tools.viewer.reader import Problems, find_files, read_spans
+from tango_telemetry_tools.viewer.tree import build_forest
 
-# The whole operation of demo/client.py with two Followers: name, kind, service; two columns of indentation a level.
+# The whole operation of demo/programs/client.py with two Followers: name, kind, service; two columns of indentation a level.
 EXPECTED = """
 check followers                    internal  my.app
   DeviceProxy                      client    pytango.client

@@ -12,9 +12,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from tango_telemetry_tools._html import render_page, write_page
-from tango_telemetry_tools._model import Event, Link, Resource, Span
-from tango_telemetry_tools._tree import Forest, build_forest
+from tango_telemetry_tools.viewer.model import Event, Link, Resource, Span
+from tango_telemetry_tools.viewer.page import render_page, write_page
+from tango_telemetry_tools.viewer.tree import Forest, build_forest
 
 EVIL = """</script><script>alert(1)</script><!--<img src=x onerror="alert(2)">'"&amp;\x1b\u202e\ud800$title"""
 

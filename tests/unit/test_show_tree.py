@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tango_telemetry_tools._check import find_faults
-from tango_telemetry_tools._model import Event, Resource, Span
-from tango_telemetry_tools._summary import summarise
-from tango_telemetry_tools._tree import MAX_GUIDES, Forest, build_forest
+from tango_telemetry_tools.demo.check import find_faults
+from tango_telemetry_tools.viewer.model import Event, Resource, Span
+from tango_telemetry_tools.viewer.summary import summarise
+from tango_telemetry_tools.viewer.tree import MAX_GUIDES, Forest, build_forest
 
 
 def make(

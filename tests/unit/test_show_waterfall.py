@@ -6,13 +6,13 @@ import io
 
 import pytest
 from rich.console import Console
-from tango_telemetry_tools._glyphs import ASCII, UNICODE, Glyphs
-from tango_telemetry_tools._layout import clean, device_of, error_origins, format_duration
-from tango_telemetry_tools._list import TraceList
-from tango_telemetry_tools._model import Attributes, Resource, Span
-from tango_telemetry_tools._summary import summarise
-from tango_telemetry_tools._tree import build_forest
-from tango_telemetry_tools._waterfall import Waterfall
+from tango_telemetry_tools.viewer.glyphs import ASCII, UNICODE, Glyphs
+from tango_telemetry_tools.viewer.layout import clean, device_of, error_origins, format_duration
+from tango_telemetry_tools.viewer.list import TraceList
+from tango_telemetry_tools.viewer.model import Attributes, Resource, Span
+from tango_telemetry_tools.viewer.summary import summarise
+from tango_telemetry_tools.viewer.tree import build_forest
+from tango_telemetry_tools.viewer.waterfall import Waterfall
 
 MS = 1_000_000
 BASE = 1_700_000_000 * 1000 * MS

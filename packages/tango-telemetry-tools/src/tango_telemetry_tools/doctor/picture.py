@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from .._glyphs import Glyphs
+from ..viewer.glyphs import Glyphs
 from .model import Diagnosis
 
 _COMPACT = ("default",)

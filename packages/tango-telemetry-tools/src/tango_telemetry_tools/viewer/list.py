@@ -9,13 +9,13 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 
-from . import _layout
-from ._glyphs import UNICODE, Glyphs
-from ._summary import TraceSummary
+from . import layout
+from .glyphs import UNICODE, Glyphs
+from .summary import TraceSummary
 
 _DIM = Style(dim=True)
 _BOLD = Style(bold=True)
-_ERROR = Style(color=_layout.ERROR_COLOUR, bold=True)
+_ERROR = Style(color=layout.ERROR_COLOUR, bold=True)
 
 # Eight digits of a trace id tell traces of one folder apart, and --trace takes them.
 _ID_DIGITS = 8
@@ -43,12 +43,12 @@ class TraceList:
         yield Segment(heading + "".join(f" {title:>{width}}" for title, width in _NUMBERS), _BOLD)
         yield Segment.line()
         for trace in self._traces:
-            yield Segment(f"{_layout.format_time(trace.start)[-_TIME_WIDTH:]} ", _DIM)
+            yield Segment(f"{layout.format_time(trace.start)[-_TIME_WIDTH:]} ", _DIM)
             yield Segment(f"{trace.trace_id[:_ID_DIGITS]} {fit(self._glyphs.text(trace.name), name)} ")
             yield Segment(fit(self._services(trace), services), _DIM)
             yield Segment(f" {trace.spans:>{_NUMBERS[0][1]}}")
             yield Segment(f" {trace.errors or '':>{_NUMBERS[1][1]}}", _ERROR)
-            duration = self._glyphs.text(_layout.format_duration(trace.duration))
+            duration = self._glyphs.text(layout.format_duration(trace.duration))
             yield Segment(f" {duration:>{_NUMBERS[2][1]}}")
             yield Segment.line()
 

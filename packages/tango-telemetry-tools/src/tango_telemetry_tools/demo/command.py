@@ -15,17 +15,17 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from ._check import find_faults
-from ._control_system import ControlSystem
-from ._glyphs import choose_glyphs
-from ._html import write_page
-from ._layout import count
-from ._processes import Program, ProgramError, Programs
-from ._reader import Problems, find_files
-from ._show import draw, load_trace, report_problem
-from ._signals import Interrupted, Signals
-from ._steps import Steps
-from ._tree import Forest
+from ..viewer.glyphs import choose_glyphs
+from ..viewer.layout import count
+from ..viewer.page import write_page
+from ..viewer.reader import Problems, find_files
+from ..viewer.show import draw, load_trace, report_problem
+from ..viewer.tree import Forest
+from .check import find_faults
+from .control_system import ControlSystem
+from .processes import Program, ProgramError, Programs
+from .signals import Interrupted, Signals
+from .steps import Steps
 
 SERVICES = ("my.app", "pytango.client", "Leader", "Follower")
 DONE, FAILED = 0, 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
-from ._layout import clean
+from .layout import clean
 
 
 @dataclass(frozen=True)

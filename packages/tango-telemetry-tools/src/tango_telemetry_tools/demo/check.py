@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ._layout import count
-from ._tree import Forest
+from ..viewer.layout import count
+from ..viewer.tree import Forest
 
 
 def find_faults(forest: Forest, services: Collection[str]) -> list[str]:

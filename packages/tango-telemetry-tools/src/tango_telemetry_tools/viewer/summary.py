@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ._model import Span
+from .model import Span
 
 
 @dataclass(slots=True)

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from rich.console import Console
 from tango_telemetry._guard import guarded
 
-from ._glyphs import choose_glyphs
-from .doctor import context, device, endpoints, installed, settings
-from .doctor.model import Diagnosis
-from .doctor.picture import Picture
+from ..viewer.glyphs import choose_glyphs
+from . import context, device, endpoints, installed, settings
+from .model import Diagnosis
+from .picture import Picture
 
 ARRIVE, DO_NOT_ARRIVE = 0, 1
 

@@ -12,14 +12,14 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 
-from . import _layout
-from ._glyphs import UNICODE, Glyphs
-from ._model import Span
-from ._tree import Forest, Row
+from . import layout
+from .glyphs import UNICODE, Glyphs
+from .model import Span
+from .tree import Forest, Row
 
 _DIM = Style(dim=True)
 _BOLD = Style(bold=True)
-_ERROR = Style(color=_layout.ERROR_COLOUR, bold=True)
+_ERROR = Style(color=layout.ERROR_COLOUR, bold=True)
 _DURATION_WIDTH = 8
 _GAP = " "
 
@@ -39,9 +39,9 @@ class Waterfall:
         self._forest = forest
         self._glyphs = glyphs
         self._styles = {
-            name: Style(color=colour) for name, colour in _layout.choose_colours(forest.services).items()
+            name: Style(color=colour) for name, colour in layout.choose_colours(forest.services).items()
         }
-        self._origins = _layout.error_origins(forest)
+        self._origins = layout.error_origins(forest)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = options.max_width
@@ -74,16 +74,16 @@ class Waterfall:
         if top is None or top.span is None:
             return
         facts = [
-            _layout.format_time(forest.start),
-            self._glyphs.text(_layout.format_duration(forest.duration)),
-            _layout.count(len(forest.spans), "span"),
-            _layout.count(len(forest.services), "service"),
+            layout.format_time(forest.start),
+            self._glyphs.text(layout.format_duration(forest.duration)),
+            layout.count(len(forest.spans), "span"),
+            layout.count(len(forest.services), "service"),
         ]
         yield from self._fitted([(self._glyphs.text(f"{top.span.service}: {top.span.name}"), _BOLD)], width)
         yield from self._fitted([(f"trace {top.span.trace_id}", _DIM)], width)
         parts: list[tuple[str, Style | None]] = [(dot.join(facts), None)]
         if forest.errors:
-            parts += [(dot, None), (_layout.count(forest.errors, "error"), _ERROR)]
+            parts += [(dot, None), (layout.count(forest.errors, "error"), _ERROR)]
         yield from self._fitted(parts, width)
         legend: list[tuple[str, Style | None]] = []
         for service, style in self._styles.items():
@@ -98,7 +98,7 @@ class Waterfall:
         axis = [" "] * columns.bar
         for tick in range(ticks + 1):
             label = (
-                self._glyphs.text(_layout.format_duration(self._forest.duration * tick // ticks))
+                self._glyphs.text(layout.format_duration(self._forest.duration * tick // ticks))
                 if tick
                 else "0"
             )
@@ -127,7 +127,7 @@ class Waterfall:
         if columns.device:
             yield Segment(_GAP + self._glyphs.fit(self._device(span), columns.device), _DIM)
         yield Segment(
-            _GAP + self._glyphs.text(_layout.format_duration(span.duration)).rjust(_DURATION_WIDTH) + _GAP
+            _GAP + self._glyphs.text(layout.format_duration(span.duration)).rjust(_DURATION_WIDTH) + _GAP
         )
         yield from self._bar(span, columns.bar, style)
         yield Segment.line()
@@ -170,7 +170,7 @@ class Waterfall:
         return "".join(parts) + (self._glyphs.last if row.last[levels - 1] else self._glyphs.tee)
 
     def _device(self, span: Span) -> str:
-        return self._glyphs.text(_layout.device_of(span))
+        return self._glyphs.text(layout.device_of(span))
 
     def _name(self, row: Row) -> str:
         if row.span is None:

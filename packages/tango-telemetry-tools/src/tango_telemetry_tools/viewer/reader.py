@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from ._model import Span
-from ._otlp import MalformedError, parse_request
+from .model import Span
+from .otlp import MalformedError, parse_request
 
 SUFFIXES = frozenset({".jsonl", ".json", ".ndjson"})
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from . import _layout
-from ._model import Attributes, Span
-from ._tree import Forest, Row
+from . import layout
+from .model import Attributes, Span
+from .tree import Forest, Row
 
 _TICKS = 4
 
@@ -45,20 +45,20 @@ def write_page(path: Path, forest: Forest) -> None:
 
 def render_page(forest: Forest) -> str:
     """Give the page as text."""
-    assets = files(__package__).joinpath("page")
+    assets = files(__package__).joinpath("assets")
     script = assets.joinpath("page.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     index = {service: number for number, service in enumerate(forest.services)}
     root = next((row.span for row in forest.rows if row.span), None)
-    name = _layout.clean(root.name) if root else "empty trace"
-    service = _layout.clean(root.service) if root else ""
+    name = layout.clean(root.name) if root else "empty trace"
+    service = layout.clean(root.service) if root else ""
     return Template(assets.joinpath("page.html").read_text("utf-8")).substitute(
         script_hash=f"sha256-{digest}",
         title=escape(f"{service}: {name}"),
         style=assets.joinpath("page.css").read_text("utf-8"),
         colours="\n".join(
             f".s{index[service]} {{ --c: {colour}; }}"
-            for service, colour in _layout.choose_colours(index).items()
+            for service, colour in layout.choose_colours(index).items()
         ),
         root_colour=index[root.service] if root else 0,
         root_service=escape(service),
@@ -76,8 +76,8 @@ def render_page(forest: Forest) -> str:
 
 def _facts(forest: Forest) -> str:
     facts = [
-        ("Started", _layout.format_time(forest.start), ""),
-        ("Duration", _layout.format_duration(forest.duration), ""),
+        ("Started", layout.format_time(forest.start), ""),
+        ("Duration", layout.format_duration(forest.duration), ""),
         ("Services", str(len(forest.services)), ""),
         ("Depth", str(forest.depth), ""),
         ("Spans", str(len(forest.spans)), ""),
@@ -93,13 +93,13 @@ def _facts(forest: Forest) -> str:
 def _legend(forest: Forest, index: dict[str, int]) -> str:
     spans = Counter(span.service for span in forest.spans)
     return "".join(
-        f'<span class="s{number}"><i></i>{escape(_layout.clean(service))} <em>{spans[service]}</em></span>'
+        f'<span class="s{number}"><i></i>{escape(layout.clean(service))} <em>{spans[service]}</em></span>'
         for service, number in index.items()
     )
 
 
 def _tick(forest: Forest, number: int) -> str:
-    text = _layout.format_duration(forest.duration * number // _TICKS) if number else "0"
+    text = layout.format_duration(forest.duration * number // _TICKS) if number else "0"
     return f'<span style="--l:{100 * number / _TICKS:g}%">{escape(text)}</span>'
 
 
@@ -112,23 +112,23 @@ def _row(row: Row, forest: Forest, index: dict[str, int]) -> str:
     start = f'role="treeitem" tabindex="0" aria-level="{row.depth + 1}"{expanded}'
     span = row.span
     if span is None:
-        name = f"missing parent {escape(_layout.clean(row.missing_id))}"
+        name = f"missing parent {escape(layout.clean(row.missing_id))}"
         tree = f'<div class="tree">{guides}{caret}<span class="name">{name}</span>{hidden}</div>'
         return f'<div class="row missing" {start}>{tree}<div class="time"></div></div>'
     total = max(1, forest.duration)
     left = 100 * (span.start - forest.start) / total
     width = min(100 * span.duration / total, 100 - left)
     label = "right" if left + width < 82 else "left" if left > 18 else "inside"
-    device = escape(_layout.clean(_layout.device_of(span)))
-    service = escape(_layout.clean(span.service))
-    name = escape(_layout.clean(span.name)) or "(no name)"
+    device = escape(layout.clean(layout.device_of(span)))
+    service = escape(layout.clean(span.service))
+    name = escape(layout.clean(span.name)) or "(no name)"
     who = f"{service} &middot; {device}" if device else service
     return (
         f'<div class="row {label} s{index[span.service]}{" err" if span.is_error else ""}" {start}'
         f' style="--l:{left:.3f}%;--w:{width:.3f}%"><div class="tree">{guides}{caret}<span class="mark"></span>'
         f'<span class="name" title="{name}">{name}</span>{hidden}<span class="who">{who}</span></div>'
         f'<div class="time"><span class="bar"></span>'
-        f'<span class="dur">{escape(_layout.format_duration(span.duration))}</span></div></div>'
+        f'<span class="dur">{escape(layout.format_duration(span.duration))}</span></div></div>'
     )
 
 
@@ -152,8 +152,8 @@ def _detail(span: Span, forest: Forest) -> dict[str, Any]:
     facts = [
         ("service", span.service),
         ("kind", span.kind),
-        ("start", f"+{_layout.format_duration(span.start - forest.start)}"),
-        ("duration", _layout.format_duration(span.duration)),
+        ("start", f"+{layout.format_duration(span.start - forest.start)}"),
+        ("duration", layout.format_duration(span.duration)),
         ("span id", span.span_id),
         ("parent id", span.parent_id),
         ("scope", span.scope),
@@ -165,7 +165,7 @@ def _detail(span: Span, forest: Forest) -> dict[str, Any]:
         "span": [fact for fact in facts if fact[1]],
         "events": [
             {
-                "title": f"Event: {event.name} at +{_layout.format_duration(max(0, event.time - span.start))}",
+                "title": f"Event: {event.name} at +{layout.format_duration(max(0, event.time - span.start))}",
                 "attributes": _pairs(event.attributes),
             }
             for event in span.events

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tango_telemetry import environment_variables as env
 
-from ._processes import Program, ProgramError, Programs
+from .processes import Program, ProgramError, Programs
 
-DEMO = Path(__file__).parent / "demo"
+PROGRAMS = Path(__file__).parent / "programs"
 LEADER = "demo/leader/1"
 
 _READY = "Ready to accept request"
@@ -101,7 +101,7 @@ class ControlSystem:
 
     def register_devices(self, followers: int) -> None:
         """Tell the database which devices there are. Raises ProgramError."""
-        command = [sys.executable, str(DEMO / "register.py"), str(followers)]
+        command = [sys.executable, str(PROGRAMS / "register.py"), str(followers)]
         title = "registration of the devices"
         self._programs.start(title, command, self._create_untraced(), self._folder).wait(_START_TIMEOUT)
 
@@ -119,7 +119,7 @@ class ControlSystem:
         servers = tuple(
             self._programs.start(
                 f"{name.capitalize()} server",
-                [sys.executable, str(DEMO / f"{name}.py"), "demo", "-ORBendPoint", "giop:tcp:127.0.0.1:"],
+                [sys.executable, str(PROGRAMS / f"{name}.py"), "demo", "-ORBendPoint", "giop:tcp:127.0.0.1:"],
                 self._environment,
                 self._folder,
             )
@@ -134,11 +134,11 @@ class ControlSystem:
     ) -> Program:
         """Run the client script to its end. Raises ProgramError."""
         script = [
-            str(DEMO / "client.py"),
+            str(PROGRAMS / "client.py"),
             LEADER,
             *(f"demo/follower/{number}" for number in range(1, followers + 1)),
         ]
-        command = [sys.executable, "-m", f"{__package__}._launch", str(report), *script]
+        command = [sys.executable, "-m", f"{__package__}.launch", str(report), *script]
         client = self._programs.start("client script", command, self._environment, self._folder)
         started(client)
         client.wait(_CLIENT_TIMEOUT)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ._model import UNKNOWN_SERVICE, Attributes, AttributeValue, Event, Link, Resource, Span
+from .model import UNKNOWN_SERVICE, Attributes, AttributeValue, Event, Link, Resource, Span
 
 _KINDS = ("internal", "internal", "server", "client", "producer", "consumer")
 _HEX = re.compile(r"[0-9a-f]+\Z")

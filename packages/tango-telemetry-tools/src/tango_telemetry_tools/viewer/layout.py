@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from datetime import datetime, timezone
 
-from ._model import Span
-from ._tree import Forest
+from .model import Span
+from .tree import Forest
 
 # Told apart on a dark and on a light ground, also by most people who see fewer colours. No red: red is for errors.
 PALETTE = (

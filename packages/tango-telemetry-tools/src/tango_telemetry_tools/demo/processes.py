@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, NoReturn
 
-from ._signals import Signals
+from .signals import Signals
 
 # A server that was asked to stop gets this long (seconds) to hand over its last spans and to leave the database.
 STOP_TIMEOUT = 8.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
-from ._glyphs import ASCII, Glyphs
+from ..viewer.glyphs import ASCII, Glyphs
 
 
 @dataclass

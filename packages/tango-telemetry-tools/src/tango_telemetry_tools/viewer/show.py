@@ -9,14 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import _layout
-from ._glyphs import choose_glyphs
-from ._html import write_page
-from ._list import TraceList
-from ._reader import Problem, Problems, find_files, read_spans
-from ._summary import TraceSummary, summarise
-from ._tree import Forest, build_forest
-from ._waterfall import Waterfall
+from . import layout
+from .glyphs import choose_glyphs
+from .list import TraceList
+from .page import write_page
+from .reader import Problem, Problems, find_files, read_spans
+from .summary import TraceSummary, summarise
+from .tree import Forest, build_forest
+from .waterfall import Waterfall
 
 SHOWN, NOTHING_TO_SHOW = 0, 1
 
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     draw(console, forest)
     if len(traces) > 1:
         console.print(
-            f"\n1 of {_layout.count(len(traces), 'trace')}; --list shows all, --trace ID draws another",
+            f"\n1 of {layout.count(len(traces), 'trace')}; --list shows all, --trace ID draws another",
             style="dim",
         )
     return write_html(arguments.html, forest) if arguments.html else SHOWN

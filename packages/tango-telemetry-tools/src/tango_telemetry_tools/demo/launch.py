@@ -1,6 +1,6 @@
 """Run a script as `python SCRIPT ARGUMENTS` does, then write down what only its process knows.
 
-Usage: python -m tango_telemetry_tools._launch REPORT SCRIPT ARGUMENTS
+Usage: python -m tango_telemetry_tools.demo.launch REPORT SCRIPT ARGUMENTS
 
 REPORT becomes a JSON file with the name of the context bridge that carried the trace context. The script knows nothing
 of it: it stays an ordinary one.

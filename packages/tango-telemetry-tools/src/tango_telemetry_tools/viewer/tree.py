@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from ._model import Span
+from .model import Span
 
 # Rows remember the tree's lines for this many levels: all levels of a trace that is one long chain would be quadratic.
 MAX_GUIDES = 32
