@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := core client server native tools
 STAMP := $(VENV)/.installed
 
-.PHONY: bench bench-faults clean demo docs fuzz help layers lint sanitized setup soak soak-spans test test-faults test-matrix \
+.PHONY: bench bench-faults bench-store clean demo docs fuzz help layers lint sanitized setup soak soak-spans test test-faults test-matrix \
 	test-native-matrix test-pairs test-pytango test-sdk-spans test-sdk-suite types
 
 help:
@@ -61,6 +61,9 @@ bench: $(STAMP) ## what tracing costs, beside PyTango untouched and its built-in
 
 bench-faults: $(STAMP) ## what a collector in trouble does to programs: untouched, with the built-in tracing, with ours
 	$(BIN)/python benchmarks/faults.py $(ARGS)
+
+bench-store: $(STAMP) ## the store of traces: spans in, lists, top and memory over ten million (ARGS="--spans 1000000")
+	$(BIN)/python benchmarks/store.py $(ARGS)
 
 types: $(STAMP)
 	$(BIN)/python -m mypy $(PACKAGES:%=packages/tango-telemetry-%/src)
