@@ -10,11 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
-from trace_files import MS, SECOND, append, call, line, span
-
-duckdb = pytest.importorskip("duckdb")
-
 from tango_telemetry_tools.store import database, feed
 from tango_telemetry_tools.store.criteria import Criteria, parse_duration, parse_time
 from tango_telemetry_tools.store.database import Store, StoreBusyError, StoreDamagedError
@@ -22,6 +19,7 @@ from tango_telemetry_tools.store.feed import Feeder
 from tango_telemetry_tools.store.queries import compare, device_map, find_traces, operation_totals, top
 from tango_telemetry_tools.viewer.model import Event, Link, Resource, Span
 from tango_telemetry_tools.viewer.reader import Problems, find_files, read_spans
+from trace_files import MS, SECOND, append, call, line, span
 
 NOW = 1_760_000_000 * SECOND
 
@@ -207,7 +205,9 @@ class _Damaged:
     """A connection that finds a block whose checksum is wrong, as DuckDB says it."""
 
     def execute(self, *arguments: object) -> None:
-        raise duckdb.Error("Corrupt database file: computed checksum 1 does not match stored checksum 2 in block at location 8192")
+        raise duckdb.Error(
+            "Corrupt database file: computed checksum 1 does not match stored checksum 2 in block at location 8192"
+        )
 
     def close(self) -> None:
         pass

@@ -28,6 +28,7 @@ class Glyphs:
     right_half: str
     left_half: str
     track: str
+    times: str
 
     def text(self, text: str) -> str:
         """Give `text` without anything that this terminal cannot show or should not get."""
@@ -46,8 +47,29 @@ class Glyphs:
         return text + " " * (width - length) if pad else text
 
 
-UNICODE = Glyphs("utf-8", "│ ", "╰╴", "├╴", "✗", "✓", "■", "·", "…", "█", "▐", "▌", "·")
-ASCII = Glyphs("ascii", "| ", "`-", "|-", "x", "*", "#", "-", "~", "=", "=", "=", ".")
+def wrap(text: str, width: int) -> list[str]:
+    """Break `text` into lines of at most `width` columns, at spaces where there are any; at least one line."""
+    lines: list[str] = []
+    current = ""
+    for word in text.split(" "):
+        joined = f"{current} {word}" if current else word
+        if cell_len(joined) <= width:
+            current = joined
+            continue
+        if current:
+            lines.append(current)
+        while cell_len(word) > width:
+            head = set_cell_size(word, width).rstrip()
+            # A wide character does not fit half.
+            head = head or word[0]
+            lines.append(head)
+            word = word[len(head) :]
+        current = word
+    return [*lines, current] if current or not lines else lines
+
+
+UNICODE = Glyphs("utf-8", "│ ", "╰╴", "├╴", "✗", "✓", "■", "·", "…", "█", "▐", "▌", "·", "×")  # noqa: RUF001  the sign for "times"
+ASCII = Glyphs("ascii", "| ", "`-", "|-", "x", "*", "#", "-", "~", "=", "=", "=", ".", "x")
 
 
 def choose_glyphs(console: Console) -> Glyphs:

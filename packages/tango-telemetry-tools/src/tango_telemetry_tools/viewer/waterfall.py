@@ -13,8 +13,10 @@ from rich.segment import Segment
 from rich.style import Style
 
 from . import layout
-from .glyphs import UNICODE, Glyphs
+from .fold import Line, fold
+from .glyphs import UNICODE, Glyphs, wrap
 from .model import Span
+from .notes import find_notes
 from .tree import Forest, Row
 
 _DIM = Style(dim=True)
@@ -35,8 +37,10 @@ class _Columns:
 class Waterfall:
     """A renderable for rich: `console.print(Waterfall(forest, glyphs))`."""
 
-    def __init__(self, forest: Forest, glyphs: Glyphs = UNICODE) -> None:
+    def __init__(self, forest: Forest, glyphs: Glyphs = UNICODE, depth: int = 0, groups: bool = True) -> None:
+        """`depth` is how many levels are drawn, 0 for all; `groups`: equal siblings become one line."""
         self._forest = forest
+        self.lines = fold(forest, depth, groups)
         self._glyphs = glyphs
         self._styles = {
             name: Style(color=colour) for name, colour in layout.choose_colours(forest.services).items()
@@ -48,23 +52,30 @@ class Waterfall:
         columns = self._measure(width)
         yield from self._heading(width)
         yield from self._axis(columns)
-        for row in self._forest.rows:
-            yield from self._row(row, columns)
+        for line in self.lines:
+            yield from self._row(line, columns)
+            row = line.row
             if row.span and row.span.span_id in self._origins:
-                yield from self._reason(row, row.span, width)
+                yield from self._below(row, f"{self._glyphs.cross} {row.span.error_line}", _ERROR, width)
+            if line.count > 1:
+                yield from self._below(row, f"longest {layout.format_duration(line.longest)}", _DIM, width)
+        for note in find_notes(self._forest):
+            for number, part in enumerate(wrap(self._glyphs.text(note), max(20, width - 2))):
+                yield Segment(("  " if number else "! ") + part, _DIM)
+                yield Segment.line()
 
     def _measure(self, width: int) -> _Columns:
         # At least 20, so that short names too leave room for the lines of the tree.
-        names = max([20, *(2 * min(row.depth, 12) + cell_len(self._name(row)) for row in self._forest.rows)])
-        services = 0
+        names = max([20, *(2 * min(line.row.depth, 12) + cell_len(self._name(line)) for line in self.lines)])
+        services = devices = 0
         if width >= 56:
-            services = max(map(cell_len, map(self._glyphs.text, self._forest.services)), default=0)
-        devices = 0
-        if width >= 110:
+            # The colour says the service, so where there is room for one of them it is the device.
             devices = max((cell_len(self._device(span)) for span in self._forest.spans), default=0)
+            if width >= 110 or not devices:
+                services = max(map(cell_len, map(self._glyphs.text, self._forest.services)), default=0)
         name = min(names, max(12, width * 45 // 100 if width < 110 else width * 38 // 100))
         service = min(services, 14 if width < 110 else 24)
-        device = min(devices, 28)
+        device = min(devices, 20 if width < 110 else 28)
         used = name + _DURATION_WIDTH + sum(column + 1 for column in (service, device) if column) + 2
         return _Columns(name, service, device, max(4, width - used))
 
@@ -110,33 +121,38 @@ class Waterfall:
         yield Segment(" " * (left + _DURATION_WIDTH + 2) + "".join(axis[: columns.bar]), _DIM)
         yield Segment.line()
 
-    def _row(self, row: Row, columns: _Columns) -> RenderResult:
+    def _row(self, line: Line, columns: _Columns) -> RenderResult:
+        row = line.row
         span = row.span
         levels = max(0, min(row.depth, (columns.name - 10) // 2))
         guides = self._guides(row, levels)
         room = columns.name - cell_len(guides)
         yield Segment(guides, _DIM)
         if span is None:
-            yield Segment(self._glyphs.fit(self._name(row), room), _ERROR)
+            yield Segment(self._glyphs.fit(self._name(line), room), _ERROR)
             yield Segment.line()
             return
         style = self._styles[span.service]
-        yield Segment(self._glyphs.fit(self._name(row), room), _ERROR if span.is_error else None)
+        duration, end = (line.total, line.end) if line.count > 1 else (span.duration, span.end)
+        yield Segment(self._glyphs.fit(self._name(line), room), _ERROR if span.is_error else None)
         if columns.service:
             yield Segment(_GAP + self._glyphs.fit(self._glyphs.text(span.service), columns.service), style)
         if columns.device:
-            yield Segment(_GAP + self._glyphs.fit(self._device(span), columns.device), _DIM)
+            yield Segment(
+                _GAP + self._glyphs.fit(self._device(span), columns.device),
+                _DIM if columns.service else style,
+            )
         yield Segment(
-            _GAP + self._glyphs.text(layout.format_duration(span.duration)).rjust(_DURATION_WIDTH) + _GAP
+            _GAP + self._glyphs.text(layout.format_duration(duration)).rjust(_DURATION_WIDTH) + _GAP
         )
-        yield from self._bar(span, columns.bar, style)
+        yield from self._bar(span.start, end, columns.bar, style)
         yield Segment.line()
 
-    def _bar(self, span: Span, width: int, style: Style) -> RenderResult:
+    def _bar(self, start: int, stop: int, width: int, style: Style) -> RenderResult:
         """Two steps to a character: half blocks at the ends. Even the shortest span is one step long."""
         glyphs, total = self._glyphs, max(1, self._forest.duration)
-        begin = min((span.start - self._forest.start) * 2 * width // total, 2 * width - 1)
-        end = min(max(begin + 1, -(-(span.end - self._forest.start) * 2 * width // total)), 2 * width)
+        begin = min((start - self._forest.start) * 2 * width // total, 2 * width - 1)
+        end = min(max(begin + 1, -(-(stop - self._forest.start) * 2 * width // total)), 2 * width)
         bar = glyphs.right_half if begin % 2 else ""
         first = begin + begin % 2
         bar += glyphs.full * ((end - first) // 2)
@@ -147,18 +163,15 @@ class Waterfall:
         yield Segment(bar, style)
         yield Segment(glyphs.track * (width - before - len(bar)), _DIM)
 
-    def _reason(self, row: Row, span: Span, width: int) -> RenderResult:
+    def _below(self, row: Row, text: str, style: Style, width: int) -> RenderResult:
+        """A remark on a row, in whole, under it."""
         levels = max(0, min(row.depth, (width - 40) // 2, 16))
         guides = "".join("  " if last else self._glyphs.line for last in row.last[:levels])
         below = self._glyphs.line if row.descendants else "  "
-        text = self._glyphs.fit(
-            f"{self._glyphs.cross} {self._glyphs.text(span.error_line)}",
-            width - cell_len(guides) - 2,
-            pad=False,
-        )
-        yield Segment(guides + below, _DIM)
-        yield Segment(text, _ERROR)
-        yield Segment.line()
+        for number, part in enumerate(wrap(self._glyphs.text(text), max(10, width - cell_len(guides) - 4))):
+            yield Segment(guides + below, _DIM)
+            yield Segment(("  " if number else "") + part, style)
+            yield Segment.line()
 
     def _guides(self, row: Row, levels: int) -> str:
         if not levels:
@@ -172,10 +185,13 @@ class Waterfall:
     def _device(self, span: Span) -> str:
         return self._glyphs.text(layout.device_of(span))
 
-    def _name(self, row: Row) -> str:
+    def _name(self, line: Line) -> str:
+        row = line.row
         if row.span is None:
             return f"? missing parent {row.missing_id}"
         mark = f"{self._glyphs.cross} " if row.span.is_error else ""
+        if line.count > 1:
+            mark = f"{line.count} {self._glyphs.times} "
         return mark + (self._glyphs.text(row.span.name) or "(no name)")
 
     def _fitted(self, parts: list[tuple[str, Style | None]], width: int) -> RenderResult:
