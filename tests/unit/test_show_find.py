@@ -23,7 +23,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for number in range(60):
         error = "Refused: the shutter of the other beam line is open" if number == 7 else ""
         duration = (90 if number == 50 else 2) * MS
-        text = call(number + 1, 10 * number + 1, "Move", f"lab/motor/{number % 4}", NOW + number * SECOND, duration, 0, error)
+        text = call(
+            number + 1,
+            10 * number + 1,
+            "Move",
+            f"lab/motor/{number % 4}",
+            NOW + number * SECOND,
+            duration,
+            0,
+            error,
+        )
         append(folder / f"{number % 3}.jsonl", text)
     append(folder / "0.jsonl", line("s", [span(900, 900, "DeviceProxy", NOW, MS, 0, 3)]))
     return folder
@@ -43,7 +52,9 @@ def test_the_folder_of_the_settings_is_read_when_none_is_named(folder: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["TANGO_TELEMETRY_TRACING_ENDPOINTS", "TANGO_TELEMETRY_TRACES_ENDPOINT"])
-def test_urls_among_the_endpoints_are_no_folders(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_urls_among_the_endpoints_are_no_folders(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("TANGO_TELEMETRY_TRACES_ENDPOINT")
     monkeypatch.setenv(name, f"grpc://localhost:4317, {folder}")
     assert run("show", "--list", "-n", "1")[0] == 0
@@ -83,7 +94,14 @@ def test_nothing_left_is_said(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("command", "where"),
-    [(["show"], ""), (["show", "-v"], ""), (["show", "--list"], ""), (["top"], ""), (["map"], ""), (["map", "--dot"], "")],
+    [
+        (["show"], ""),
+        (["show", "-v"], ""),
+        (["show", "--list"], ""),
+        (["top"], ""),
+        (["map"], ""),
+        (["map", "--dot"], ""),
+    ],
 )
 def test_nothing_in_a_name_steers_the_terminal(tmp_path: Path, command: list[str], where: str) -> None:
     evil = span(1, 1, EVIL, NOW, MS, 0, 3, f"a/{EVIL}/c", EVIL, evil=EVIL, tango__device__class=EVIL)
@@ -92,3 +110,72 @@ def test_nothing_in_a_name_steers_the_terminal(tmp_path: Path, command: list[str
     status, out, err = run(*command, str(tmp_path))
     assert status == 0
     assert not [sign for sign in out + err if not sign.isprintable() and sign != "\n"]
+
+
+def test_top(folder: Path) -> None:
+    _, out, _ = run("top", "--by", "device", "--sort", "longest", "-n", "1")
+    assert (
+        out.splitlines()[1].split() == ["lab/motor/2", "15", "0", "1.600", "1.600", "72.000", "57.5"]
+        or "72.000" in out
+    )
+    _, out, _ = run("top", "--json", "--errors")
+    assert [(row["device"], row["operation"], row["errors"]) for row in json.loads(out)] == [
+        ("lab/motor/3", "Motor.Move", 1)
+    ]
+    status, _, err = run("top", "--device", "nowhere")
+    assert (status, err) == (1, "tango-telemetry top: no span is left by these filters\n")
+
+
+def test_map(folder: Path, tmp_path: Path) -> None:
+    append(
+        folder / "0.jsonl",
+        line("Motor", [span(901, 901, "Motor.push_change_event p", NOW, MS, 0, 4)], "lab/motor/1"),
+    )
+    append(folder / "0.jsonl", call(70, 701, "Ask", "lab/leader/1", NOW, MS, caller=("Motor", "lab/motor/1")))
+    append(
+        folder / "0.jsonl", call(71, 711, "Ask", "lab/motor/1", NOW, MS, caller=("Leader", "lab/leader/1"))
+    )
+    status, out, _ = run("map")
+    assert status == 0
+    assert [text.split()[:5] for text in out.splitlines() if "nobody" in text] == [
+        ["lab/motor/1", "(nobody)", "events", "1", "0"]
+    ]
+    edges = json.loads(run("map", "--json")[1])["edges"]
+    assert {edge["calls"] for edge in edges if edge["caller"] == "pytango.client"} == {15}
+    assert '"lab/leader/1" -> "lab/motor/1" [label="1, p95 1.00 ms"];' in run("map", "--dot")[1]
+    assert run("map", "--svg", str(tmp_path / "m.svg"), "--html", str(tmp_path / "m.html"))[0] == 0
+    picture = (tmp_path / "m.svg").read_text()
+    assert "1 events reach nobody" in picture
+    assert picture.count('<g class="node') == 6
+    assert "default-src 'none'" in (tmp_path / "m.html").read_text()
+
+
+def test_nothing_in_a_name_runs_in_the_picture(tmp_path: Path) -> None:
+    evil = '"><script>alert(1)</script>'
+    append(tmp_path / "a.jsonl", call(1, 10, evil, f"a/{evil}/c", NOW, MS, caller=(evil, "")))
+    for option in ("--svg", "--html"):
+        assert run("map", str(tmp_path), option, str(tmp_path / "m"))[0] == 0
+        assert "<script" not in (tmp_path / "m").read_text()
+
+
+def test_compare(folder: Path) -> None:
+    slow, quick = f"{51:032x}", f"{47:032x}"
+    _, out, _ = run("compare", quick, slow)
+    assert out.splitlines()[1].split()[:2] == ["slower", "lab/motor/2"]
+    assert out.splitlines()[1].split()[-1] == "+88.0"
+    assert run("compare", quick, quick)[1].startswith("the same")
+    status, out, _ = run(
+        "compare",
+        "2025-10-09T00:00:00+00:00..2025-10-09T08:53:29+00:00",
+        "2025-10-09T08:53:40+00:00..",
+        "--json",
+    )
+    assert status == 0
+    assert {change["kind"] for change in json.loads(out)} <= {
+        "more often",
+        "slower, more often",
+        "less often",
+        "quicker, more often",
+    }
+    for wrong in ("2h..3h..", "xyz", "5h..6h", "ffffffff"):
+        assert run("compare", wrong, quick)[0] == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .layout import device_of
 from .tree import Forest, Row
@@ -52,7 +52,8 @@ def fold(forest: Forest, depth: int = 0, groups: bool = True) -> list[Line]:
         spans = [span for number in run if (span := rows[number].span)]
         lines.append(
             Line(
-                row,
+                # Nothing is drawn below it, and it stands where the last of the run would.
+                replace(row, last=rows[run[-1]].last, descendants=0),
                 len(run),
                 sum(span.duration for span in spans),
                 max(span.duration for span in spans),
