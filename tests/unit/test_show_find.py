@@ -114,10 +114,7 @@ def test_nothing_in_a_name_steers_the_terminal(tmp_path: Path, command: list[str
 
 def test_top(folder: Path) -> None:
     _, out, _ = run("top", "--by", "device", "--sort", "longest", "-n", "1")
-    assert (
-        out.splitlines()[1].split() == ["lab/motor/2", "15", "0", "1.600", "1.600", "72.000", "57.5"]
-        or "72.000" in out
-    )
+    assert out.splitlines()[1].split()[:6] == ["lab/motor/2", "15", "0", "1.600", "72.000", "72.000"]
     _, out, _ = run("top", "--json", "--errors")
     assert [(row["device"], row["operation"], row["errors"]) for row in json.loads(out)] == [
         ("lab/motor/3", "Motor.Move", 1)

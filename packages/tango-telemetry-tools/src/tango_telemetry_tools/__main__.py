@@ -10,10 +10,11 @@ from importlib.metadata import version
 
 from .demo import command as demo
 from .doctor import command as doctor
+from .serve import command as serve
 from .viewer import compare, map, show, top
 
 # Each subcommand is a module with add_parser(subparsers), which sets `run`.
-SUBCOMMANDS = (demo, show, top, map, compare, doctor)
+SUBCOMMANDS = (demo, show, top, map, compare, serve, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

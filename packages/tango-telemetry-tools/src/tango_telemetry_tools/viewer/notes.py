@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from .layout import count, format_duration
 from .tree import Forest
 
@@ -11,10 +9,10 @@ from .tree import Forest
 _FRESH = 5.0
 
 
-def find_notes(forest: Forest, now: float | None = None) -> list[str]:
-    """Give sentences, none where there is nothing to say."""
+def find_notes(forest: Forest, now: float = 0.0) -> list[str]:
+    """Give sentences, none where there is nothing to say. `now`, in seconds since 1970: more spans may be on their way."""
     notes = []
-    age = (time.time() if now is None else now) - forest.end / 1e9
+    age = now - forest.end / 1e9
     if forest.orphans:
         number = count(len(forest.orphans), "span")
         wait = "wait" if len(forest.orphans) > 1 else "waits"

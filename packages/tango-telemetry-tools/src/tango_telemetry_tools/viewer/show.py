@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Collection
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -98,7 +99,7 @@ def _show(arguments: argparse.Namespace, store: Store) -> int:
         print()
         return SHOWN
     console = Console(highlight=False)
-    draw(console, forest, arguments.depth, not arguments.all, arguments.verbose)
+    draw(console, forest, arguments.depth, not arguments.all, arguments.verbose, time.time())
     if total > 1:
         text = f"\n1 of {layout.count(total, 'trace')}; --list shows all, --trace ID draws another"
         console.print(text, style="dim")
@@ -169,11 +170,16 @@ def load_trace(files: Collection[Path], trace_id: str, problems: Problems) -> Fo
 
 
 def draw(
-    console: Console, forest: Forest, depth: int = 0, groups: bool = True, verbose: bool = False
+    console: Console,
+    forest: Forest,
+    depth: int = 0,
+    groups: bool = True,
+    verbose: bool = False,
+    now: float = 0.0,
 ) -> None:
     """Draw the waterfall, with the characters that the terminal can show, and what the spans carry if `verbose`."""
     glyphs = choose_glyphs(console)
-    waterfall = Waterfall(forest, glyphs, depth, groups)
+    waterfall = Waterfall(forest, glyphs, depth, groups, now)
     console.print(waterfall, soft_wrap=True)
     if verbose:
         console.print(Details(forest, waterfall.lines, glyphs), soft_wrap=True)

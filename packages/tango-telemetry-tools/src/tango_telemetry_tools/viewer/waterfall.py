@@ -37,9 +37,17 @@ class _Columns:
 class Waterfall:
     """A renderable for rich: `console.print(Waterfall(forest, glyphs))`."""
 
-    def __init__(self, forest: Forest, glyphs: Glyphs = UNICODE, depth: int = 0, groups: bool = True) -> None:
+    def __init__(
+        self,
+        forest: Forest,
+        glyphs: Glyphs = UNICODE,
+        depth: int = 0,
+        groups: bool = True,
+        now: float = 0.0,
+    ) -> None:
         """`depth` is how many levels are drawn, 0 for all; `groups`: equal siblings become one line."""
         self._forest = forest
+        self._now = now
         self.lines = fold(forest, depth, groups)
         self._glyphs = glyphs
         self._styles = {
@@ -59,7 +67,7 @@ class Waterfall:
                 yield from self._below(row, f"{self._glyphs.cross} {row.span.error_line}", _ERROR, width)
             if line.count > 1:
                 yield from self._below(row, f"longest {layout.format_duration(line.longest)}", _DIM, width)
-        for note in find_notes(self._forest):
+        for note in find_notes(self._forest, self._now):
             for number, part in enumerate(wrap(self._glyphs.text(note), max(20, width - 2))):
                 yield Segment(("  " if number else "! ") + part, _DIM)
                 yield Segment.line()
