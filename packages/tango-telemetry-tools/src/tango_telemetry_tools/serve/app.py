@@ -238,9 +238,12 @@ async def _body(request: Request) -> bytes:
 def _take(store: Store, body: bytes, content_type: str) -> None:
     if "json" in content_type:
         spans: list[Span] = []
-        problems = []
+        problems: list[MalformedError] = []
         for item in parse_request(json.loads(body)):
-            (problems if isinstance(item, MalformedError) else spans).append(item)  # type: ignore[attr-defined]
+            if isinstance(item, MalformedError):
+                problems.append(item)
+            else:
+                spans.append(item)
         store.add(spans)
         if problems and not spans:
             raise problems[0]

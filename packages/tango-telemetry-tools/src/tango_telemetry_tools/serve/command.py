@@ -175,6 +175,8 @@ def _listen(host: str, port: int) -> socket.socket | None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        # Whoever reads the lines below may send at once; it waits until the rest stands.
+        listener.listen(128)
     except (OSError, OverflowError):
         listener.close()
         return None

@@ -42,7 +42,7 @@ class Feeder:
     def poll(self) -> int:
         """Read all that is new; give the number of new spans."""
         before = self._store.changes
-        for path in find_files(self._places, self._problems):
+        for path in find_files(self._places, self._problems, self._live):
             try:
                 self._read(path)
             except DAMAGED as error:

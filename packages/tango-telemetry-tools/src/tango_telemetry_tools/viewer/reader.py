@@ -65,8 +65,11 @@ class Problems:
         return True
 
 
-def find_files(places: Collection[Path], problems: Problems) -> list[Path]:
-    """Give the files that `places` name: each file itself, and of a folder every file called *.jsonl or *.json."""
+def find_files(places: Collection[Path], problems: Problems, live: bool = False) -> list[Path]:
+    """Give the files that `places` name: each file itself, and of a folder every file called *.jsonl or *.json.
+
+    `live`: folders are watched, so an empty one is no problem.
+    """
     files: dict[Path, None] = {}
     for place in places:
         try:
@@ -78,7 +81,7 @@ def find_files(places: Collection[Path], problems: Problems) -> list[Path]:
                     for path in place.iterdir()
                     if SUFFIXES.intersection(path.suffixes) and path.is_file()
                 )
-                if not found:
+                if not found and not live:
                     problems.add(place, 0, "no *.jsonl or *.json file in this folder")
                 files.update(dict.fromkeys(found))
             elif stat.S_ISREG(mode):
