@@ -87,9 +87,10 @@ def call(name, other_name):
     p.write_attribute_reply(p.write_attribute_asynch("value", 1.0), 5000)
     p.read_attributes_reply(p.read_attributes_asynch(["value", "other"]), 5000)
     with_replies(p, lambda callback: p.command_inout_asynch("Add", 1.0, callback))
-    config = p.get_attribute_config("value")
-    config.label = "label"
-    p.set_attribute_config(config)
+    if not tango.__version__.startswith("10.0."):  # whose servers crash there, whoever calls
+        config = p.get_attribute_config("value")
+        config.label = "label"
+        p.set_attribute_config(config)
     group = tango.Group("all")
     group.add([name, other_name])
     group.command_inout("Add", 1.0)
@@ -161,6 +162,11 @@ MADE_BY = {
 }
 
 
+def count(spans: Sequence[ReceivedSpan], kind: str) -> int:
+    """How many SERVER spans of one function of cppTango's there are."""
+    return sum(f"::{kind}" in span.name and span.kind == "SERVER" for span in spans)
+
+
 def check_children(spans: Sequence[ReceivedSpan]) -> Counter[str]:
     """Each SERVER span of cppTango's in a trace of ours is a child of the right span of ours; gives their kinds."""
     ours = {span.span_id: span for span in spans if span.scope != "tango.cpp"}
@@ -184,7 +190,6 @@ def check_children(spans: Sequence[ReceivedSpan]) -> Counter[str]:
     return found
 
 
-@pytest.mark.skipif(PYTANGO < (10, 1), reason="cppTango 10.0.3 crashes there as a server, whoever calls")
 @pytest.mark.parametrize("bridge", ["auto", "native"])
 def test_a_server_in_cpp_continues_the_span_that_calls(bridge: str) -> None:
     with System(bridge) as system:
@@ -193,13 +198,16 @@ def test_a_server_in_cpp_continues_the_span_that_calls(bridge: str) -> None:
         server = system.start_server(PLAIN, "Plain/test", "test/plain/1", "test/plain/2", **own)
         system.receiver.clear()
         system.run_client(CLIENT, *map(server.proxy_name, ("test/plain/1", "test/plain/2")))
+        commands = 10 * 8 + 5 + 1 + 1  # 10 rounds; five tasks, a future, and one after the restart
+        if PYTANGO < (10, 1):  # which sends every five seconds, and nothing at its end
+            system.wait_for(lambda spans: count(spans, "command_inout_4") >= commands, 15)
         system.stop_server(server)  # sends what it has
         found = check_children(system.receiver.spans)
-    # 10 rounds; five tasks, a future, and two after the restart more.
-    assert found["command_inout_4"] == 10 * 8 + 5 + 1 + 1, found
-    assert found["set_attribute_config_5"] == 10, found
+    assert found["command_inout_4"] == commands, found
+    assert found["set_attribute_config_5"] == (10 if PYTANGO >= (10, 1) else 0), found
     assert found["read_attributes_5"] == 10 * 10 + 1, found
-    assert set(found) == set(MADE_BY)
+    assert found["write_attributes_4"] >= 10 * 6, found
+    assert found["write_read_attributes_5"] == 10 * 2, found
 
 
 @pytest.mark.parametrize("logging", ["", "tracing,logging"])
