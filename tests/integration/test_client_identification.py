@@ -239,3 +239,42 @@ def test_the_builtin_tracing_is_continued(logging: str) -> None:
         assert parent is not None, f"the parent of {span.name} was never exported"
         assert parent.trace_id == span.trace_id
         assert (parent.kind, parent.scope) == ("CLIENT", "tango.cpp"), (span.name, parent.name, parent.scope)
+
+
+CHOICES = """
+import os
+import tango
+import tango_telemetry_client
+import tango_telemetry_native as native
+from tango_telemetry import TelemetryConfig, get_context_bridge
+from tango_telemetry_client import TangoClientInstrumentor
+
+os.environ["PYTANGO_TELEMETRY_CONTEXT_BRIDGE"] = ""
+instrumentor = TangoClientInstrumentor()
+
+def choose(**settings):
+    instrumentor.uninstrument()
+    off = native.status()["identification"]
+    assert not (off["client"] or off["server"] or off["tried"]), off
+    instrumentor.instrument(config=TelemetryConfig(enabled=True, **settings))
+    status = native.status()["identification"]
+    assert status["client"] == status["server"] == (get_context_bridge().name == "native+giop"), status
+    return get_context_bridge().name
+
+cpptangos = "pytango+giop" if TEN_THREE else "giop"
+assert choose() == "native+giop"
+assert choose(types=("tracing", "logging")) == "native+giop"
+assert choose(context_bridge="native") == "native+giop"
+assert choose(context_bridge="giop") == "giop"
+assert choose(context_bridge="pytango") == "pytango"
+assert choose(context_bridge="noop") == "noop"
+assert choose(kernel=True) == "pytango+giop"
+assert choose() == "native+giop"
+native.identification.install = lambda **how: False  # the import is not there
+assert choose() == cpptangos
+"""
+
+
+def test_when_the_identification_is_ours_and_when_cpptangos() -> None:
+    with System() as system:
+        system.run_client(f"TEN_THREE = {PYTANGO >= (10, 3)}\n" + CHOICES)
