@@ -86,7 +86,8 @@ def call(name, other_name):
     p.read_attribute_reply(p.read_attribute_asynch("value"), 5000)
     p.write_attribute_reply(p.write_attribute_asynch("value", 1.0), 5000)
     p.read_attributes_reply(p.read_attributes_asynch(["value", "other"]), 5000)
-    with_replies(p, lambda callback: p.command_inout_asynch("Add", 1.0, callback))
+    if threading.current_thread() is threading.main_thread():  # PyTango 10.3.1 may crash where several threads do this
+        with_replies(p, lambda callback: p.command_inout_asynch("Add", 1.0, callback))
     if not tango.__version__.startswith("10.0."):  # whose servers crash there, whoever calls
         config = p.get_attribute_config("value")
         config.label = "label"
@@ -198,7 +199,7 @@ def test_a_server_in_cpp_continues_the_span_that_calls(bridge: str) -> None:
         server = system.start_server(PLAIN, "Plain/test", "test/plain/1", "test/plain/2", **own)
         system.receiver.clear()
         system.run_client(CLIENT, *map(server.proxy_name, ("test/plain/1", "test/plain/2")))
-        commands = 10 * 8 + 5 + 1 + 1  # 10 rounds; five tasks, a future, and one after the restart
+        commands = 2 * 8 + 8 * 7 + 5 + 1 + 1  # 10 rounds; five tasks, a future, and one after the restart
         if PYTANGO < (10, 1):  # which sends every five seconds, and nothing at its end
             system.wait_for(lambda spans: count(spans, "command_inout_4") >= commands, 15)
         system.stop_server(server)  # sends what it has
@@ -225,7 +226,7 @@ def test_the_builtin_tracing_is_continued(logging: str) -> None:
     known = {span.span_id: span for span in spans}
     served = [span for span in spans if span.kind == "SERVER" and span.service == "Plain"]
     assert Counter(span.name for span in served) == {
-        "Plain.Add": 30,
+        "Plain.Add": 6 + 4 * 5,
         "Plain.Fail": 5,
         "Plain.read value": 50,
         "Plain.read other": 25,
