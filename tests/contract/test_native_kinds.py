@@ -1,6 +1,6 @@
 """What spans in C++ owe to Python's own meaning: of threads, of exceptions, of strings and of keys."""
 
-from __future__ import re
+from __future__ import annotations
 
 import logging
 import re
