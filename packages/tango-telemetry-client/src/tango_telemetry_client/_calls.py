@@ -32,6 +32,7 @@ from tango_telemetry.instrumentation import (
     record_arguments,
     state,
     thread_attributes,
+    trace_function,
 )
 
 from tango_telemetry_client._attributes import create_attributes, find_name
@@ -71,26 +72,7 @@ def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) ->
     if operation.method == "__init__" and owner == "DeviceProxy":
         function = _naming_its_device(function)
 
-    # The object stays in `args`, which then go on as they are (CPython 3.11 builds a list and a tuple otherwise).
-    @functools.wraps(function)
-    def traced(*args: Any, **kwargs: Any) -> Any:
-        call = None
-        try:
-            call = begin(args, kwargs)
-            return function(*args, **kwargs) if kwargs else function(*args)
-        except BaseException as error:
-            if call is not None:
-                guarded(call.fail, error)
-            raise
-        finally:
-            if call is not None:
-                try:
-                    call.end()
-                except BaseException:  # from outside, in the middle of it
-                    call.leave()
-                    raise
-
-    return traced
+    return functools.wraps(function)(trace_function(function, begin))
 
 
 def _naming_its_device(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -152,17 +134,20 @@ class CallBeginning:
     def make_quick(self) -> Callable[..., TracedCall | None]:
         """Give the function that starts a call, which never raises, and the usual call in C++ where it can."""
         if self.connects:
-            return functools.partial(guarded, self._begin)
+            return functools.partial(guarded, self.begin)
         self.quick = QuickBeginning(
-            self._begin,
+            self.begin,
             lambda native, slow: native.ClientBeginning(
                 slow, current_tracer, active_client_span, judged_modules, self.carry, self.takes_name
             ),
         )
         return self.quick.begin
 
-    def _begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TracedCall | None:
-        return self(args[0], args[1:], kwargs) if args else None
+    def begin(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], links: Sequence[Link] | None = None
+    ) -> TracedCall | None:
+        """Start the span of a call; ``args`` begins with the object that is called."""
+        return self(args[0], args[1:], kwargs, links) if args else None
 
     def __call__(
         self,

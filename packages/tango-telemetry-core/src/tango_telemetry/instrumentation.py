@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tango_telemetry.activation import activate, deactivate, stay_off, tango_version
 from tango_telemetry.base.guard import guarded, log_internal_error
 from tango_telemetry.calls.arguments import record_arguments
+from tango_telemetry.calls.caller import Site, call_site, caller_of_tango, judged_modules
 from tango_telemetry.calls.failures import record_error, record_failure
 from tango_telemetry.calls.hooks import Hooks, RequestHook, ResponseHook
 from tango_telemetry.calls.place import code_attributes, thread_attributes
 from tango_telemetry.calls.plans import QuickBeginning
-from tango_telemetry.context.w3c import extract_baggage, inject_with_baggage
+from tango_telemetry.calls.traced_call import (
+    Begin,
+    DelegatedCall,
+    TracedCall,
+    trace_coroutine_function,
+    trace_function,
+    trace_handler,
+)
+from tango_telemetry.context.current import active_client_span
+from tango_telemetry.context.w3c import extract_baggage
 from tango_telemetry.otel import api as otel
 from tango_telemetry.otel.api import (
     Context,
@@ -52,13 +61,13 @@ from tango_telemetry.pytango.builtin_tracing import (
     force_tracing_needed,
     leave_builtin_tracing_out,
 )
-from tango_telemetry.pytango.executors import Site, call_site, caller_of_tango, judged_modules
 from tango_telemetry.settings.config import TelemetryConfig
 from tango_telemetry.state import get_config, state, switch_tracer
 
 __all__ = [
     "SERVER_SCOPE",
     "VERSION",
+    "Begin",
     "CallSites",
     "Context",
     "DelegatedCall",
@@ -106,15 +115,15 @@ __all__ = [
     "suppressed",
     "switch_tracer",
     "thread_attributes",
+    "trace_coroutine_function",
+    "trace_function",
+    "trace_handler",
     "with_incoming_context",
     "with_owner",
 ]
 
 _SUPPRESS = otel.suppress_key()
 _PASS_THROUGH = otel.NoOpTracerProvider().get_tracer("tango_telemetry.pass_through")
-
-active_client_span: ContextVar[Any] = ContextVar("tango_telemetry_active_client_span", default=None)
-"""The span of the client call that is being made in this context. A call made while it is current is part of it."""
 
 
 def suppressed(context: Context) -> bool:
@@ -155,117 +164,6 @@ def no_op_tracer() -> Tracer:
 def pass_through_tracer() -> Tracer:
     """Give the tracer that emits nothing and hands the parent on, so that a trace stays one through what is not traced."""
     return _PASS_THROUGH
-
-
-_NOT_CARRIED: Any = object()  # a bridge's token may be None
-
-
-class TracedCall:
-    """One span around one call: current in OpenTelemetry's context, and carried to the peer if ``carry`` says so."""
-
-    __slots__ = ("_bridged", "_current", "_entered", "_hooked", "span")
-
-    def __init__(
-        self,
-        tracer: Tracer,
-        name: str,
-        kind: SpanKind,
-        attributes: Mapping[str, Any],
-        context: Context,
-        carry: str | None = None,
-        links: Sequence[Link] | None = None,
-        variables: tuple[Any, ...] = (),
-    ) -> None:
-        """Start the span and make it current.
-
-        :param carry: the name under which cppTango gets the context, None to keep it in the process
-        :param links: other spans that this one has to do with
-        :param variables: context variables, each followed by the value that it has while the span is current
-        """
-        self.span = span = tracer.start_span(name, context, kind, attributes, links)
-        self._bridged: Any = _NOT_CARRIED
-        self._hooked: tuple[Hooks, Any, str, BaseException | None] | None = None
-        if carry is not None:
-            variables = (active_client_span, span)
-        self._entered = (span, context, *variables)
-        self._current = current = state.make_current(span, context, *variables)
-        try:
-            if carry is not None and (span_context := span.get_span_context()).is_valid:
-                # A context holds more than the span where the user put something there: baggage, perhaps.
-                if state.baggage and len(current.context) > 1:
-                    texts = inject_with_baggage(span_context, context)
-                    self._bridged = state.bridge.enter(carry, *texts)
-                else:
-                    self._bridged = state.bridge.enter_span(carry, span_context)
-        except BaseException:
-            self.leave()
-            raise
-
-    @property
-    def context(self) -> Context:
-        """OpenTelemetry's context with this span as the current one."""
-        context: Context = self._current.context
-        return context
-
-    def call_hooks(self, hooks: Hooks, subject: Any, operation: str) -> None:
-        """Call the user's hooks: one now, the other at the end."""
-        self._hooked = (hooks, subject, operation, None)
-        hooks.before(self.span, subject, operation)
-
-    def enter(self) -> None:
-        """Make the span current again after :meth:`leave`, perhaps in another task."""
-        self._current = state.make_current(*self._entered)
-
-    def leave(self) -> None:
-        """Make what was current before current again; the span stays open."""
-        try:
-            bridged = self._bridged
-            if bridged is not _NOT_CARRIED:
-                state.bridge.exit(bridged)
-                self._bridged = _NOT_CARRIED
-        finally:
-            with contextlib.suppress(ValueError):  # left in another context: nothing of it is current here
-                self._current.leave()
-
-    def fail(self, error: BaseException) -> None:
-        """Record that the call failed."""
-        if self._hooked is not None:
-            self._hooked = (*self._hooked[:3], error)
-        record_failure(self.span, error)
-
-    def end(self) -> None:
-        """Leave, and end the span. Never raises."""
-        guarded(self._end)
-
-    def _end(self) -> None:
-        self.leave()
-        if self._hooked is not None:
-            hooks, *told = self._hooked
-            hooks.after(self.span, *told)
-        self.span.end()
-
-
-class DelegatedCall(TracedCall):
-    """A call that runs in a pool thread for somebody who may stop waiting for it: then its span says so.
-
-    :param site: the delegation (of ``call_site``)
-    """
-
-    __slots__ = ("_site",)
-
-    def __init__(self, site: Site, *args: Any) -> None:
-        super().__init__(*args)
-        self._site: Site | None = site
-
-    def fail(self, error: BaseException) -> None:
-        self._site = None
-        super().fail(error)
-
-    def _end(self) -> None:
-        abandoned = self._site.get_abandoned() if self._site is not None else None
-        if abandoned is not None:
-            super().fail(abandoned)
-        super()._end()
 
 
 def incoming_context() -> SpanContext | None:

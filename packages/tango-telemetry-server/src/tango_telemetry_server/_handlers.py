@@ -7,7 +7,7 @@ import inspect
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from types import CodeType, CoroutineType, GeneratorType
+from types import CodeType
 from typing import Any, NamedTuple
 
 from tango_telemetry import semantic_conventions as names
@@ -31,6 +31,7 @@ from tango_telemetry.instrumentation import (
     record_failure,
     state,
     thread_attributes,
+    trace_handler,
     with_incoming_context,
     with_owner,
 )
@@ -104,40 +105,8 @@ def wrap_handler(function: Callable[..., Any], handler: Handler, original: Any =
 
     :param original: what the traced function stands for, whose name and marks it is given; None: ``function``
     """
-    begin = _Begin(function, handler).quick.begin
-    check = handler.check
-
-    # `self` is an argument of its own: pybind11 looks for it in the frame that calls a method of a C++ base class (10.3.1).
-    def traced(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        call = None
-        try:
-            call = begin(self, args)
-            result = function(self, *args, **kwargs) if args or kwargs else function(self)
-            if call is not None:
-                kind = type(result)
-                # An `async def` handler that another handler calls itself; PyTango before 10.0 makes a generator of it.
-                if kind is CoroutineType or (
-                    kind is GeneratorType and result.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE
-                ):
-                    guarded(call.leave)
-                    result = _in_span(call, result)
-                    call = None
-                elif check is not None:
-                    call.check(check, args, result)
-            return result
-        except BaseException as error:
-            if call is not None:
-                guarded(call.fail, error)
-            raise
-        finally:
-            if call is not None:
-                try:
-                    call.end()
-                except BaseException:  # from outside, in the middle of it
-                    call.leave()
-                    raise
-
-    made: Callable[..., Any] = traced
+    made: Callable[..., Any]
+    made = traced = trace_handler(function, _Begin(function, handler).quick.begin, handler.check)
     if inspect.iscoroutinefunction(function):
         # PyTango and users ask what a method is before they call it.
         async def traced_coroutine(self: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -177,33 +146,6 @@ def mark(made: Any, handler: Handler, original: Any) -> Callable[..., Any]:
     functools.update_wrapper(made, original)
     made.__tango_telemetry__ = _Mark(made, handler, original)
     return made  # type: ignore[no-any-return]
-
-
-def _in_span(call: HandlerCall, coroutine: CoroutineType[Any, Any, Any]) -> CoroutineType[Any, Any, Any]:
-    """Give a coroutine that looks like ``coroutine`` (asyncio names it when nobody awaits it), inside its span."""
-    wrapped: Any = _finish(call, coroutine)
-    wrapped.__name__, wrapped.__qualname__ = coroutine.__name__, coroutine.__qualname__
-    return wrapped  # type: ignore[no-any-return]
-
-
-async def _finish(call: HandlerCall, coroutine: CoroutineType[Any, Any, Any]) -> Any:
-    """Await a handler inside its span, which is current in the task that awaits."""
-    try:
-        guarded(call.enter)
-        result = await coroutine
-    except GeneratorExit:  # thrown away while it waited, perhaps in another context
-        call.span.end()
-        if isinstance(
-            call, HandlerCall
-        ):  # one in C++ takes back what is still current here where it is dropped
-            call.leave()
-        raise
-    except BaseException as error:
-        guarded(call.fail, error)
-        call.end()
-        raise
-    call.end()
-    return result
 
 
 def _find_code(function: Any) -> Any:

@@ -20,11 +20,14 @@ from tango_telemetry.otel.api import Context, Span, attach, context_variable, de
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["ContextChange", "Undoable", "make_current"]
+__all__ = ["ContextChange", "Undoable", "active_client_span", "make_current"]
 
 _set: Any = ContextVar.set
 _reset: Any = ContextVar.reset
 _CONTEXT = context_variable()
+
+active_client_span: ContextVar[Any] = ContextVar("tango_telemetry_active_client_span", default=None)
+"""The span of the client call that is being made in this context. A call made while it is current is part of it."""
 
 
 class Undoable:
