@@ -9,7 +9,7 @@ from typing import Any
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
-    CallSites,
+    BoundedDict,
     DelegatedCall,
     Hooks,
     Link,
@@ -58,6 +58,8 @@ switch = _Switch()
 _get_attribute = object.__getattribute__
 _CLIENT = SpanKind.CLIENT
 _SITES = "_tango_telemetry_sites"
+_MOST_SITES = 512
+"""Places of calls whose span attributes one proxy keeps."""
 _USUAL_KEYWORDS = {
     "command": "cmd_name",
     "attribute": "attr_name",
@@ -207,20 +209,21 @@ class CallBeginning:
     ) -> tuple[Mapping[str, Any], dict[str, Any] | None]:
         """Give the attributes, and the ``__dict__`` of ``subject`` if all calls like this one have the same."""
         code, position = (None, 0) if frame is None else (frame.f_code, frame.f_lasti)
-        sites = own = None
+        sites: BoundedDict[Any, tuple[Mapping[str, Any], Any]] | None = None
+        own = None
         if not self.connects and (name is not None or not (args or kwargs)):
             own = own_attributes(subject)
             sites = own.get(_SITES)
             if sites is None:
-                sites = own[_SITES] = CallSites()
+                sites = own[_SITES] = BoundedDict(_MOST_SITES)
             key = (id(code), position, self.method, name)
-            known: Mapping[str, Any] | None = sites.get(key)
+            known = sites.get(key)
             if known is not None:
-                return known, own
+                return known[0], own
         place = (code, 0 if frame is None else frame.f_lineno)
         if not args and self.keyword in kwargs:
             args = (kwargs[self.keyword],)
         made = create_attributes(self.operation, self.owner, subject, name, args, place)
         if sites is not None:
-            sites.put(key, made, code)
+            sites[key] = made, code  # the code object must live as long as its `id` is part of a key
         return made, own

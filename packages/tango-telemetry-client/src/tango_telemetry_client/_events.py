@@ -14,6 +14,7 @@ from typing import Any, Final
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
     Begin,
+    BoundedDict,
     Context,
     Link,
     SpanContext,
@@ -72,14 +73,6 @@ class Subscription:
         )
 
 
-class Subscriptions(dict[int, Subscription]):
-    """The pull-model subscriptions of one proxy by event id."""
-
-    def __reduce__(self) -> tuple[type[Subscriptions], tuple[()]]:
-        """Stay out of the way of a proxy that is copied or pickled."""
-        return Subscriptions, ()
-
-
 def wrap_subscribe(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Give ``subscribe_event`` with a client span, and its callback with a CONSUMER span for each event."""
     begin: Begin = functools.partial(guarded, CallBeginning(function, operation, owner).begin)
@@ -109,11 +102,9 @@ def _remember(subject: Any, subscription: Subscription, event_id: Any) -> None:
     if type(event_id) is not int:
         return
     own = own_attributes(subject)
-    known = own.get(_SUBSCRIPTIONS)
+    known: BoundedDict[int, Subscription] | None = own.get(_SUBSCRIPTIONS)
     if known is None:
-        known = own[_SUBSCRIPTIONS] = Subscriptions()
-    if len(known) >= _LIMIT:
-        del known[next(iter(known))]
+        known = own[_SUBSCRIPTIONS] = BoundedDict(_LIMIT)
     known[event_id] = subscription
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
     Begin,
+    BoundedDict,
     Link,
     SpanContext,
     SpanKind,
@@ -32,33 +33,6 @@ __all__ = ["wrap_reply", "wrap_request"]
 _REQUESTS: Final = "_tango_telemetry_requests"
 _LIMIT: Final = 1024
 """Requests of one proxy that wait for their reply; a reply to an older one has no link."""
-
-
-class Requests:
-    """The span contexts of the requests of one proxy, by request id; bounded, oldest first out."""
-
-    __slots__ = ("_by_id",)
-
-    def __init__(self) -> None:
-        self._by_id: dict[int, SpanContext] = {}
-
-    def __reduce__(self) -> tuple[type[Requests], tuple[()]]:
-        """Stay out of the way of a proxy that is copied or pickled: a copy begins with none."""
-        return Requests, ()
-
-    def remember(self, request: int, context: SpanContext) -> None:
-        """Keep the span context of a request."""
-        if len(self._by_id) >= _LIMIT:
-            del self._by_id[next(iter(self._by_id))]
-        self._by_id[request] = context
-
-    def get(self, request: Any) -> SpanContext | None:
-        """Give the span context of a request, None if it is not known."""
-        return self._by_id.get(request)
-
-    def forget(self, request: Any) -> None:
-        """Drop a request: its reply has come."""
-        self._by_id.pop(request, None)
 
 
 class Request:
@@ -130,10 +104,10 @@ def _remember(subject: Any, context: SpanContext, request: Any) -> None:
         type(request) is int and context.is_valid and context.trace_flags & 1
     ):  # a link to what was not sampled would lead nowhere
         own = own_attributes(subject)
-        requests = own.get(_REQUESTS)
+        requests: BoundedDict[int, SpanContext] | None = own.get(_REQUESTS)
         if requests is None:
-            requests = own[_REQUESTS] = Requests()
-        requests.remember(request, context)
+            requests = own[_REQUESTS] = BoundedDict(_LIMIT)
+        requests[request] = context
 
 
 def wrap_reply(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
@@ -162,6 +136,6 @@ def _forget_when_answered(
     def forget(result: Any) -> None:
         requests = own_attributes(args[0]).get(_REQUESTS)
         if requests is not None:
-            requests.forget(_request_id(args, kwargs))
+            requests.pop(_request_id(args, kwargs), None)
 
     return args, kwargs, forget

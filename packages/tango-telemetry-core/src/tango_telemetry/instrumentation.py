@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tango_telemetry.activation import activate, deactivate, stay_off, tango_version
+from tango_telemetry.base.bounded import BoundedDict
 from tango_telemetry.base.guard import guarded, log_internal_error
 from tango_telemetry.calls.arguments import record_arguments
 from tango_telemetry.calls.caller import Site, call_site, caller_of_tango, judged_modules
@@ -68,7 +69,7 @@ __all__ = [
     "SERVER_SCOPE",
     "VERSION",
     "Begin",
-    "CallSites",
+    "BoundedDict",
     "Context",
     "DelegatedCall",
     "Hooks",
@@ -178,31 +179,6 @@ def with_incoming_context(context: Context) -> Context:
         return context
     context = set_span_in_context(NonRecordingSpan(remote), context)
     return extract_baggage(tracestate, context) if tracestate and state.baggage else context
-
-
-class CallSites:
-    """Span attributes of the places that calls come from, made once for each place; bounded."""
-
-    __slots__ = ("_sites",)
-    LIMIT: ClassVar[int] = 512
-
-    def __init__(self) -> None:
-        self._sites: dict[Any, tuple[Mapping[str, Any], Any]] = {}
-
-    def __reduce__(self) -> tuple[type[CallSites], tuple[()]]:
-        """Stay out of the way of a proxy or device that is copied or pickled: a copy begins with none."""
-        return CallSites, ()
-
-    def get(self, key: Any) -> Mapping[str, Any] | None:
-        """Give the attributes kept under ``key``, None if they are not there."""
-        found = self._sites.get(key)
-        return None if found is None else found[0]
-
-    def put(self, key: Any, attributes: Mapping[str, Any], code: Any) -> None:
-        """Keep attributes; ``code`` is kept alive with them, because ``key`` holds its ``id``."""
-        if len(self._sites) >= self.LIMIT:
-            self._sites.clear()
-        self._sites[key] = (attributes, code)
 
 
 class Instrumentor:

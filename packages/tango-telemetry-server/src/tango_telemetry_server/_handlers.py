@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
+    BoundedDict,
     Context,
     Hooks,
     QuickBeginning,
@@ -274,8 +275,8 @@ class _Waiting:
         self.titles.clear()
 
 
-_waiting: dict[int, _Waiting] = {}
 _MOST_THREADS = 1024
+_waiting: BoundedDict[int, _Waiting] = BoundedDict(_MOST_THREADS)
 
 
 def _get_waiting() -> _Waiting:
@@ -286,8 +287,6 @@ def _get_waiting() -> _Waiting:
     number = threading.get_ident()
     found = _waiting.get(number)
     if found is None:
-        if len(_waiting) >= _MOST_THREADS:
-            _waiting.clear()
         found = _waiting[number] = _Waiting()
     return found
 
@@ -355,10 +354,10 @@ class _Begin:
                 caller = client_ident_attributes(device, self.lifecycle)
                 if caller is POLLED and not state.config.polling:
                     tracer = pass_through_tracer()
-        attributes = telemetry.sites.get(self.key)
-        if attributes is None:
-            attributes = self._create_attributes(telemetry, handler)
-            telemetry.sites.put(self.key, attributes, self)
+        known = telemetry.sites.get(self.key)
+        if known is None:
+            known = telemetry.sites[self.key] = self._create_attributes(telemetry, handler), self
+        attributes: Mapping[str, Any] = known[0]
         excluded = (telemetry.follows_topics and not device._check_telemetry_topic("user")) or not_traced(
             context, attributes
         )
@@ -382,9 +381,9 @@ class _Begin:
             and not state.config.capture_arguments
         ):
             own, place = device.__dict__, (None, 0, None)
-            known = (telemetry, title, telemetry.context)
+            owner = (telemetry, title, telemetry.context)
             checks_topic = telemetry.follows_topics
-            self.quick.keep(own, epoch, place, title, kind, attributes, tracer, known, checks_topic)
+            self.quick.keep(own, epoch, place, title, kind, attributes, tracer, owner, checks_topic)
         attributes = {**attributes, **thread_attributes(), **(caller or {})}
         if not direct:
             # Not for what another handler calls: the context says already whose calls they are.

@@ -7,6 +7,8 @@ import sys
 from contextvars import ContextVar
 from typing import Any
 
+from tango_telemetry.base.bounded import BoundedDict
+
 __all__ = ["Site", "call_site", "caller_of_tango", "judged_modules"]
 
 call_site: ContextVar[Any] = ContextVar("tango_telemetry_call_site", default=None)
@@ -25,14 +27,11 @@ _NOT_CALLERS = frozenset(
         "threading",
     )
 )
-_MAX_MODULES = 4096
-judged_modules: dict[str, bool] = {}
+judged_modules: BoundedDict[str, bool] = BoundedDict(4096)
 """Whether a module is none of the callers that a span can name, for those seen so far."""
 
 
 def _is_skipped(module: str) -> bool:
-    if len(judged_modules) >= _MAX_MODULES:
-        judged_modules.clear()
     skipped = judged_modules[module] = module.partition(".")[0] in _NOT_CALLERS
     return skipped
 

@@ -38,7 +38,6 @@ __all__ = [
 VERSION = "0.1.0"
 CLIENT_SCOPE = "tango_telemetry.client"
 SERVER_SCOPE = "tango_telemetry.server"
-_MOST_TRACERS = 1024
 _NO_OP = type(NoOpTracerProvider().get_tracer("tango_telemetry"))
 
 current_tracer: ContextVar[Tracer | None] = ContextVar("tango_telemetry_current_tracer", default=None)
@@ -208,11 +207,7 @@ def get_tracer(name: str, version: str | None = None) -> Tracer:
     key = (name, version)
     tracer = state.tracers.get(key)
     if tracer is None:
-        tracer = _make_tracer(name, name, version)
-        # A program that makes up names has them all made anew now and then, and no more memory.
-        if len(state.tracers) >= _MOST_TRACERS:
-            state.tracers.clear()
-        state.tracers[key] = tracer
+        tracer = state.tracers[key] = _make_tracer(name, name, version)
     return tracer
 
 
