@@ -29,7 +29,8 @@ def test_a_copy_begins_with_none() -> None:
     kept: BoundedDict[int, object] = BoundedDict(2)
     kept[1] = threading.Lock()  # what cannot be copied or pickled
     for made in (copy.copy(kept), copy.deepcopy(kept), pickle.loads(pickle.dumps(kept))):
-        assert type(made) is BoundedDict and not made
+        assert type(made) is BoundedDict
+        assert not made
         made[1] = made[2] = made[3] = "x"
         assert len(made) == 2
 

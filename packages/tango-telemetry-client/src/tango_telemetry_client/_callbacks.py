@@ -14,7 +14,6 @@ from tango_telemetry.instrumentation import (
     Link,
     SpanKind,
     TracedCall,
-    carried_owner,
     code_attributes,
     current_tracer,
     get_client_tracer,
@@ -25,6 +24,7 @@ from tango_telemetry.instrumentation import (
     thread_attributes,
     trace_coroutine_function,
     trace_function,
+    with_owner,
 )
 
 from tango_telemetry_client._calls import hooks, switch
@@ -61,10 +61,10 @@ class Origin:
         self.title = title
         self.kind = kind
         self.attributes = attributes
-        self.context = context
         self.links = links
         # What was given in a handler belongs to that device, on whatever thread and under whatever settings it runs.
-        self.owner = get_owner()
+        self.owner = owner = get_owner()
+        self.context = context if owner is None else with_owner(context, owner)
 
     def _repeats(self, event: Any) -> bool:
         """Whether the event tells of a failure that was told already: cppTango tries to subscribe again every ten seconds."""
@@ -91,8 +91,8 @@ class Origin:
         attributes = {**self.attributes, **thread_attributes()}
         if not_traced(self.context, attributes) or self._repeats(event):
             tracer = pass_through_tracer()
-        # Client calls that the callback makes are the owner's too.
-        variables = (current_tracer, given, carried_owner, owner)
+        # Client calls that the callback makes are the owner's too: the context names it.
+        variables = (current_tracer, given)
         call = TracedCall(
             tracer, self.title, self.kind, attributes, self.context, None, self.links, variables
         )

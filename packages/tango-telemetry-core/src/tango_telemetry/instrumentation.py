@@ -15,7 +15,7 @@ from tango_telemetry.activation import activate, deactivate, stay_off, tango_ver
 from tango_telemetry.base.bounded import BoundedDict
 from tango_telemetry.base.guard import guarded, log_internal_error
 from tango_telemetry.calls.arguments import record_arguments
-from tango_telemetry.calls.caller import Site, call_site, caller_of_tango, judged_modules
+from tango_telemetry.calls.caller import Site, caller_of_tango, judged_modules
 from tango_telemetry.calls.failures import record_error, record_failure
 from tango_telemetry.calls.hooks import Hooks, RequestHook, ResponseHook
 from tango_telemetry.calls.place import code_attributes, thread_attributes
@@ -28,7 +28,14 @@ from tango_telemetry.calls.traced_call import (
     trace_function,
     trace_handler,
 )
-from tango_telemetry.context.current import active_client_span
+from tango_telemetry.context.current import (
+    active_client_span,
+    call_site,
+    current_handler,
+    current_tracer,
+    get_owner,
+    with_owner,
+)
 from tango_telemetry.context.w3c import extract_baggage
 from tango_telemetry.otel import api as otel
 from tango_telemetry.otel.api import (
@@ -49,13 +56,8 @@ from tango_telemetry.providers.tracers import (
     SERVER_SCOPE,
     VERSION,
     call_tracer_provider_factory,
-    carried_owner,
-    current_handler,
-    current_tracer,
     get_calling_tracer,
     get_client_tracer,
-    get_owner,
-    with_owner,
 )
 from tango_telemetry.pytango.builtin_tracing import (
     complete_pytango,
@@ -89,7 +91,6 @@ __all__ = [
     "call_site",
     "call_tracer_provider_factory",
     "caller_of_tango",
-    "carried_owner",
     "code_attributes",
     "current_handler",
     "current_tracer",

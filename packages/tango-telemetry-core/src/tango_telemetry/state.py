@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 from tango_telemetry.base.bounded import BoundedDict
 from tango_telemetry.base.warnings import warn
 from tango_telemetry.context.bridges import ContextBridge, NoOpBridge
-from tango_telemetry.context.current import make_current
+from tango_telemetry.context.current import Owner, make_current
 from tango_telemetry.settings.config import TelemetryConfig
 from tango_telemetry.settings.exclusion import STATE_AND_STATUS, Exclusion, check_pattern, create_exclusion
 from tango_telemetry.settings.sources import read_environment
 
 if TYPE_CHECKING:
     from tango_telemetry.otel.api import Tracer, TracerProvider
-    from tango_telemetry.providers.tracers import Owner
 
 __all__ = ["State", "get_config", "get_context_bridge", "set_config", "state", "switch_tracer", "warn_once"]
 

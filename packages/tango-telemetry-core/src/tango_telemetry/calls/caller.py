@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import importlib
 import sys
-from contextvars import ContextVar
 from typing import Any
 
 from tango_telemetry.base.bounded import BoundedDict
 
-__all__ = ["Site", "call_site", "caller_of_tango", "judged_modules"]
-
-call_site: ContextVar[Any] = ContextVar("tango_telemetry_call_site", default=None)
-"""Where a call that runs in a pool thread was written (a :class:`Site`): the frame itself has moved on by then."""
+__all__ = ["Site", "caller_of_tango", "judged_modules"]
 
 # PyTango, this product, and what lies between a thread's or a greenlet's start and the code that it runs.
 _NOT_CALLERS = frozenset(

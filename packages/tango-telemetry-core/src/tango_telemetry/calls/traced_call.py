@@ -18,7 +18,7 @@ from tango_telemetry.calls.failures import record_failure
 from tango_telemetry.calls.hooks import Hooks
 from tango_telemetry.context.current import active_client_span
 from tango_telemetry.context.w3c import inject_with_baggage
-from tango_telemetry.otel.api import Context, Link, SpanKind, Tracer
+from tango_telemetry.otel.api import Context, Link, SpanKind, Tracer, get_baggage
 from tango_telemetry.state import state
 
 __all__ = [
@@ -62,11 +62,10 @@ class TracedCall:
         if carry is not None:
             variables = (active_client_span, span)
         self._entered = (span, context, *variables)
-        self._current = current = state.make_current(span, context, *variables)
+        self._current = state.make_current(span, context, *variables)
         try:
             if carry is not None and (span_context := span.get_span_context()).is_valid:
-                # A context holds more than the span where the user put something there: baggage, perhaps.
-                if state.baggage and len(current.context) > 1:
+                if state.baggage and context and get_baggage(context):
                     texts = inject_with_baggage(span_context, context)
                     self._bridged = state.bridge.enter(carry, *texts)
                 else:

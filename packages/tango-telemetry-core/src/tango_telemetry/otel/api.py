@@ -10,6 +10,7 @@ from tango_telemetry.otel import noop
 
 if TYPE_CHECKING:
     import opentelemetry.trace
+    from opentelemetry.baggage import get_all as get_baggage
     from opentelemetry.baggage.propagation import W3CBaggagePropagator
     from opentelemetry.context import (
         Context,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 else:
     try:
         with quiet_warnings():
+            from opentelemetry.baggage import get_all as get_baggage
             from opentelemetry.baggage.propagation import W3CBaggagePropagator
             from opentelemetry.context import (
                 Context,
@@ -117,6 +119,9 @@ else:
 
         def create_key(keyname):
             return keyname
+
+        def get_baggage(context=None):
+            return {}
 
         def get_value(key, context=None):
             return None
@@ -196,6 +201,7 @@ __all__ = [
     "context_variable",
     "create_key",
     "detach",
+    "get_baggage",
     "get_current",
     "get_current_span",
     "get_tracer_provider",

@@ -12,19 +12,16 @@ import importlib
 import sys
 import weakref
 from collections.abc import Callable
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context, copy_context
 from typing import Any
 
 from tango_telemetry.base.guard import guarded
-from tango_telemetry.calls.caller import Site, call_site, caller_of_tango
+from tango_telemetry.calls.caller import Site, caller_of_tango
+from tango_telemetry.context.current import call_site, current_tracer, delegated
 from tango_telemetry.otel.api import attach, get_current
-from tango_telemetry.providers.tracers import carried_owner, current_tracer, get_owner
 from tango_telemetry.pytango.patching import Patches
 
 __all__ = ["patch_executors"]
-
-_delegated: ContextVar[Any] = ContextVar("tango_telemetry_delegated", default=None)
-"""``(weak reference to the accessor, Site)`` of the last call that this context has delegated."""
 
 
 def _prepare(executor: Any) -> tuple[Context, Site] | None:
@@ -43,7 +40,7 @@ def _delegation_made(site: Site, accessor: Any) -> None:
     if asyncio is not None and asyncio.isfuture(accessor):
         site.accessor = accessor
     else:  # held weakly: the result in it must not live longer than the user wants it
-        _delegated.set((weakref.ref(accessor), site))
+        delegated.set((weakref.ref(accessor), site))
 
 
 def _run(context: Context, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -78,7 +75,7 @@ def _wrap_access(access: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _access_failed(accessor: Any, error: BaseException) -> None:
-    found = _delegated.get()
+    found = delegated.get()
     if found is not None and found[0]() is accessor:
         finished = accessor.ready() if hasattr(accessor, "ready") else accessor.done()
         if not finished:
@@ -102,13 +99,11 @@ def _carry_into_greenlet(greenlet: Any) -> None:
 
 def _set_greenlet_context(greenlet: Any) -> None:
     tracer, current = current_tracer.get(), get_current()
-    owner = get_owner()
     if (tracer is None and not current) or greenlet.gr_context is not None:
         return
     context = Context()
     context.run(attach, current)
     context.run(current_tracer.set, tracer)
-    context.run(carried_owner.set, owner)
     greenlet.gr_context = context
 
 
