@@ -15,11 +15,11 @@ from contextvars import copy_context
 from types import TracebackType
 from typing import Any, TypeVar
 
-from tango_telemetry.activation import tango_version
 from tango_telemetry.base.guard import guarded
 from tango_telemetry.context.current import ContextChange, current_tracer, submitting
 from tango_telemetry.otel.api import get_current
 from tango_telemetry.pytango.patching import Patches
+from tango_telemetry.pytango.version import tango_version
 
 __all__ = ["carry_context", "instrument_threads", "uninstrument_threads"]
 
