@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
@@ -12,12 +11,10 @@ from typing import Any, NamedTuple
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
-    BoundedDict,
     Context,
     Hooks,
     QuickBeginning,
     SpanKind,
-    TracedCall,
     Tracer,
     active_client_span,
     code_attributes,
@@ -29,7 +26,6 @@ from tango_telemetry.instrumentation import (
     not_traced,
     pass_through_tracer,
     record_arguments,
-    record_failure,
     state,
     thread_attributes,
     trace_handler,
@@ -45,7 +41,9 @@ from tango_telemetry_server._client_ident import (
     tells_clients,
 )
 from tango_telemetry_server._device import get_device_telemetry, switch
+from tango_telemetry_server._handler_call import HandlerCall
 from tango_telemetry_server._results import Check
+from tango_telemetry_server._waiting_hooks import UntracedHookCall, WaitingHookCall, get_waiting_hooks
 
 __all__ = ["Handler", "get_original", "hooks", "is_traced", "mark", "wrap_handler", "wrap_shared"]
 
@@ -57,8 +55,6 @@ _INTERNAL = SpanKind.INTERNAL
 _WITH_ARGUMENTS = ("command", "write_attribute", "write_pipe")
 _LAYERS = 64
 """Wrappers that are looked behind for the user's function."""
-_FIRST_HOOK = "always_executed_hook"
-"""What cppTango calls first for each request."""
 _LIFECYCLE = ("init_device", "delete_device", "server_init_hook", "initialize_dynamic_attributes")
 
 
@@ -162,135 +158,6 @@ def _find_code(function: Any) -> Any:
     return code if isinstance(code, CodeType) else None
 
 
-class HandlerCall(TracedCall):
-    """A server span; while it is current, the device's tracer makes the spans of client calls.
-
-    ``direct`` says that another handler of the device called this one in Python, so that no result goes to cppTango.
-    ``calls`` makes the spans of client calls; None: ``tracer``.
-    """
-
-    __slots__ = ("direct",)
-
-    def __init__(
-        self,
-        tracer: Any,
-        title: str,
-        kind: SpanKind,
-        attributes: Mapping[str, Any],
-        context: Context,
-        handler: tuple[Any, ...],
-        direct: bool,
-        calls: Any = None,
-    ) -> None:
-        variables = (current_tracer, calls or tracer, current_handler, handler)
-        super().__init__(tracer, title, kind, attributes, context, variables=variables)
-        self.direct = direct
-
-    def check(self, check: Check, args: tuple[Any, ...], result: Any) -> None:
-        """Look at a result before cppTango does. Never raises."""
-        if not self.direct:
-            guarded(self._check, check, args, result)
-
-    def _check(self, check: Check, args: tuple[Any, ...], result: Any) -> None:
-        if self.span.is_recording():
-            check(self.span, args, result)
-
-
-class WaitingHookCall(HandlerCall):
-    """A hook of a request of which nobody knows yet whether it is traced: its span is ended when that is known."""
-
-    __slots__ = ()
-
-    def fail(self, error: BaseException) -> None:
-        super().fail(error)
-        _get_waiting().end()  # no handler will follow
-
-    def _end(self) -> None:
-        self.leave()
-        if self._hooked is not None:
-            hooks, *told = self._hooked
-            hooks.after(self.span, *told)
-        _get_waiting().spans.append((self.span, time.time_ns()))
-
-
-class UntracedHookCall(HandlerCall):
-    """A hook of a request that begins no trace before its handler: it has no span.
-
-    Where an is-allowed method refuses, no handler follows. Then the request has its one span here.
-    """
-
-    __slots__ = ("_refused",)
-
-    def __init__(self, refused: Callable[[], Any] | None, *args: Any) -> None:
-        super().__init__(*args)
-        self._refused = refused
-
-    def fail(self, error: BaseException) -> None:
-        self._refuse(record_failure, error)
-
-    def _check(self, check: Check, args: tuple[Any, ...], result: Any) -> None:
-        if not result:
-            self._refuse(check, args, result)
-
-    def _refuse(self, record: Callable[..., Any], *told: Any) -> None:
-        if self._refused is not None:
-            span = self._refused()
-            record(span, *told)
-            span.end()
-
-
-class _Waiting:
-    """The hooks of the request that one thread serves, until its handler begins. cppTango calls them all on one thread."""
-
-    __slots__ = ("excluded", "spans", "telemetry", "titles")
-
-    def __init__(self) -> None:
-        self.telemetry: Any = None
-        self.titles: set[str] = set()
-        self.spans: list[tuple[Any, int]] = []
-        self.excluded = False
-
-    def begin(self, telemetry: Any, title: str) -> None:
-        """A hook begins: of the request that this thread serves, or of the next one."""
-        if self.spans and (telemetry is not self.telemetry or title in self.titles or title == _FIRST_HOOK):
-            self.end()
-        self.telemetry = telemetry
-        self.titles.add(title)
-
-    def decide(self, traced: bool) -> None:
-        """What the request is for is known: the hooks have their spans if it has one."""
-        if traced:
-            self.excluded = False
-            self.end()
-        else:
-            self.excluded = True
-
-    def end(self) -> None:
-        """End the spans of a request whose hooks have run; those of one that is not traced are dropped."""
-        spans, self.spans = self.spans, []
-        if not self.excluded:
-            for span, time_ns in spans:
-                span.end(time_ns)
-        self.excluded = False
-        self.titles.clear()
-
-
-_MOST_THREADS = 1024
-_waiting: BoundedDict[int, _Waiting] = BoundedDict(_MOST_THREADS)
-
-
-def _get_waiting() -> _Waiting:
-    """The hooks that wait on this thread.
-
-    By its number: between two calls of cppTango Python forgets the thread, with its ``threading.local`` (PyTango 10.3.1).
-    """
-    number = threading.get_ident()
-    found = _waiting.get(number)
-    if found is None:
-        found = _waiting[number] = _Waiting()
-    return found
-
-
 class _Nobody:
     """The owner of calls that are not traced."""
 
@@ -366,7 +233,7 @@ class _Begin:
         if waits:
             telemetry.waits = True  # from now on no handler of this device begins unnoticed, in C++
         if not direct and (waits or telemetry.waits):
-            waiting = _get_waiting()
+            waiting = get_waiting_hooks()
             if waits:
                 waiting.begin(telemetry, handler.title)
             elif waiting.spans:
