@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import importlib.util
 from typing import Any
 
 from tango_telemetry._native import load_native_calls, release_native
@@ -30,7 +28,7 @@ from tango_telemetry.pytango.environment import (
 )
 from tango_telemetry.pytango.executors import patch_executors
 from tango_telemetry.pytango.patching import Patches
-from tango_telemetry.pytango.version import tango_version
+from tango_telemetry.pytango.version import import_tango, tango_version
 from tango_telemetry.settings import variables as env
 from tango_telemetry.settings.config import TelemetryConfig
 from tango_telemetry.settings.sources import read_environment
@@ -151,7 +149,7 @@ def _set_native(native: Any) -> None:
 
 
 def _is_omni_thread() -> bool:
-    return bool(importlib.import_module("tango").is_omni_thread())
+    return bool(import_tango().is_omni_thread())
 
 
 def stay_off() -> None:

@@ -7,7 +7,6 @@ request.
 from __future__ import annotations
 
 import functools
-import importlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from tango_telemetry.base.guard import guarded
 from tango_telemetry.context.current import ContextChange, current_tracer, submitting
 from tango_telemetry.otel.api import get_current
 from tango_telemetry.pytango.patching import Patches
-from tango_telemetry.pytango.version import tango_version
+from tango_telemetry.pytango.version import import_tango, tango_version
 
 __all__ = ["carry_context", "instrument_threads", "uninstrument_threads"]
 
@@ -57,7 +56,7 @@ def instrument_threads() -> None:
     _patches.wrap(ThreadPoolExecutor, "submit", _wrap_submit)
     _patches.wrap(threading.Thread, "start", _wrap_start)
     if tango_version():
-        omni_thread = importlib.import_module("tango").EnsureOmniThread
+        omni_thread = import_tango().EnsureOmniThread
         _patches.wrap(omni_thread, "__enter__", _wrap_enter)
         _patches.wrap(omni_thread, "__exit__", _wrap_exit)
 

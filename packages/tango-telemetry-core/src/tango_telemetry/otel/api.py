@@ -167,6 +167,16 @@ def context_variable() -> ContextVar[Context] | None:
     return variable if isinstance(variable, ContextVar) else None
 
 
+def configured_tracer_provider() -> TracerProvider | None:
+    """Return the provider that somebody set with ``opentelemetry.trace.set_tracer_provider``; None if nobody did."""
+    if not API_AVAILABLE:
+        return None
+    import opentelemetry.trace
+
+    provider = get_tracer_provider()
+    return None if isinstance(provider, opentelemetry.trace.ProxyTracerProvider) else provider
+
+
 def suppress_key() -> Any:
     """The context key under which OpenTelemetry's instrumentation packages look for ``suppress_instrumentation``.
 
@@ -198,6 +208,7 @@ __all__ = [
     "TracerProvider",
     "W3CBaggagePropagator",
     "attach",
+    "configured_tracer_provider",
     "context_variable",
     "create_key",
     "detach",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import socket
-import sys
 from typing import Any, Protocol
 
 from tango_telemetry import semantic_conventions as names
@@ -131,7 +130,7 @@ def call_tracer_provider_factory(
         return state.tracer_provider
     factory = _factory
     if factory is None:
-        configured = _global_tracer_provider()
+        configured = otel.configured_tracer_provider()
         if configured is not None:
             return configured
         return create_tracer_provider(service_name, service_instance_id, extra_resource_attributes, endpoints)
@@ -140,15 +139,6 @@ def call_tracer_provider_factory(
     if takes_endpoints:
         return factory(service_name, service_instance_id, extra_resource_attributes, endpoints=endpoints)
     return factory(service_name, service_instance_id, extra_resource_attributes)
-
-
-def _global_tracer_provider() -> TracerProvider | None:
-    """The provider that somebody set with ``opentelemetry.trace.set_tracer_provider``, else None."""
-    trace = sys.modules.get("opentelemetry.trace")
-    if trace is None or not otel.API_AVAILABLE:
-        return None
-    provider = otel.get_tracer_provider()
-    return None if isinstance(provider, trace.ProxyTracerProvider) else provider
 
 
 def get_tracer(name: str, version: str | None = None) -> Tracer:

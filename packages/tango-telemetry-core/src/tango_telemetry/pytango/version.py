@@ -12,7 +12,12 @@ from typing import Any
 
 from tango_telemetry.base.guard import log_internal_error
 
-__all__ = ["tango_version"]
+__all__ = ["import_tango", "tango_version"]
+
+
+def import_tango() -> Any:
+    """Return PyTango, for a process that is at work with it. No module of core imports it while it is loaded itself."""
+    return importlib.import_module("tango")
 
 
 def tango_version() -> tuple[int, ...]:
@@ -37,7 +42,7 @@ def _version_of_package() -> str:
     tango: Any = sys.modules.get("tango")
     with log_internal_error("asking PyTango for its version", foreign=True), contextlib.suppress(ImportError):
         if tango is None:
-            tango = importlib.import_module("tango")
+            tango = import_tango()
         # The last is cppTango's; the two are released together.
         for place, name in (("", "__version__"), ("Release", "version"), ("constants", "TgLibVers")):
             text = getattr(getattr(tango, place, None) if place else tango, name, None)
