@@ -29,7 +29,7 @@ NOTE = "<!-- Written by tools/make_reference.py; change the docstrings, not this
 MODULES = (
     "tango_telemetry",
     "tango_telemetry.pipeline",
-    "tango_telemetry.context.bridges",
+    "tango_telemetry.bridge",
     "tango_telemetry.testing",
     "tango_telemetry_client",
     "tango_telemetry_server",

@@ -6,18 +6,21 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tango_telemetry.base.bounded import BoundedDict
 from tango_telemetry.base.warnings import warn
 from tango_telemetry.context.bridges import ContextBridge, NoOpBridge
-from tango_telemetry.context.current import make_current
+from tango_telemetry.context.current import Owner, make_current
 from tango_telemetry.settings.config import TelemetryConfig
 from tango_telemetry.settings.exclusion import STATE_AND_STATUS, Exclusion, check_pattern, create_exclusion
 from tango_telemetry.settings.sources import read_environment
 
 if TYPE_CHECKING:
     from tango_telemetry.otel.api import Tracer, TracerProvider
-    from tango_telemetry.providers.tracers import Owner
 
 __all__ = ["State", "get_config", "get_context_bridge", "set_config", "state", "switch_tracer", "warn_once"]
+
+_MOST_TRACERS = 1024
+"""Tracers that users asked for by name; a program may make up names."""
 
 
 class State:
@@ -36,7 +39,7 @@ class State:
         self.make_current: Callable[..., Any] = make_current
         self.tracer_provider: TracerProvider | None = None
         self.client_tracer: Tracer | None = None
-        self.tracers: dict[tuple[str, str | None], Tracer] = {}
+        self.tracers: BoundedDict[tuple[str, str | None], Tracer] = BoundedDict(_MOST_TRACERS)
         self.owners: weakref.WeakSet[Owner] = weakref.WeakSet()  # devices, as long as they live
         self.generation = 0
         self.native: Any = None  # the module with calls in C++, while it is in use
@@ -69,7 +72,7 @@ class State:
             for owner in list(self.owners):
                 owner.retire()
         self.client_tracer = None
-        self.tracers = {}
+        self.tracers = BoundedDict(_MOST_TRACERS)
         self.generation += 1
         self.changed()
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 import os
 import socket
-import sys
-from contextvars import ContextVar
 from typing import Any, Protocol
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.base.guard import log_internal_error
 from tango_telemetry.base.warnings import quiet_warnings
+from tango_telemetry.context.current import current_tracer, get_carried_owner, get_owner
 from tango_telemetry.otel import api as otel
 from tango_telemetry.otel.api import Context, NoOpTracerProvider, Tracer, TracerProvider
 from tango_telemetry.otel.sdk import MissingPackageError
@@ -20,16 +19,11 @@ from tango_telemetry.settings.config import Endpoint
 from tango_telemetry.state import get_config, state, switch_tracer, warn_once
 
 __all__ = [
-    "Owner",
     "TracerProviderFactory",
     "call_tracer_provider_factory",
-    "carried_owner",
     "create_tracer_provider",
-    "current_handler",
-    "current_tracer",
     "get_calling_tracer",
     "get_client_tracer",
-    "get_owner",
     "get_tracer",
     "get_tracer_provider_factory",
     "set_tracer_provider_factory",
@@ -38,47 +32,7 @@ __all__ = [
 VERSION = "0.1.0"
 CLIENT_SCOPE = "tango_telemetry.client"
 SERVER_SCOPE = "tango_telemetry.server"
-_MOST_TRACERS = 1024
 _NO_OP = type(NoOpTracerProvider().get_tracer("tango_telemetry"))
-
-current_tracer: ContextVar[Tracer | None] = ContextVar("tango_telemetry_current_tracer", default=None)
-"""The tracer of the device whose handler is running in this context, None outside devices."""
-
-current_handler: ContextVar[tuple[Owner, str] | None] = ContextVar(
-    "tango_telemetry_current_handler", default=None
-)
-"""``(owner, span name)`` of the handler that runs in this context."""
-
-carried_owner: ContextVar[Owner | None] = ContextVar("tango_telemetry_carried_owner", default=None)
-"""Whose calls are made in this context, where it was handed over without the handler: a thread's, a callback's."""
-
-
-class Owner(Protocol):
-    """Whose spans they are: a device. What is kept for later remembers the owner, whose tracer may change or be none."""
-
-    def get_tracer(self) -> Tracer | None:
-        """Give the tracer that the owner has now, one that emits nothing while it is switched off; None: no owner any more."""
-
-    def retire(self) -> None:
-        """Let the tracer that was given make no more spans, whoever still has it: the settings are others now."""
-
-
-_OWNER = "tango-telemetry-owner"
-"""The key in OpenTelemetry's context of whoever the calls that are made in it belong to. The native package reads it too."""
-
-
-def with_owner(context: Context, owner: Owner) -> Context:
-    """Give a context in which calls belong to ``owner``, wherever a tool of OpenTelemetry's carries it.
-
-    :data:`current_tracer` does not travel with it: such tools carry OpenTelemetry's context, and no other variable.
-    """
-    return otel.set_value(_OWNER, owner, context)
-
-
-def get_owner() -> Owner | None:
-    """Give whose calls are made in this context; None outside devices."""
-    running = current_handler.get()
-    return running[0] if running is not None else carried_owner.get()
 
 
 class TracerProviderFactory(Protocol):
@@ -176,7 +130,7 @@ def call_tracer_provider_factory(
         return state.tracer_provider
     factory = _factory
     if factory is None:
-        configured = _global_tracer_provider()
+        configured = otel.configured_tracer_provider()
         if configured is not None:
             return configured
         return create_tracer_provider(service_name, service_instance_id, extra_resource_attributes, endpoints)
@@ -185,15 +139,6 @@ def call_tracer_provider_factory(
     if takes_endpoints:
         return factory(service_name, service_instance_id, extra_resource_attributes, endpoints=endpoints)
     return factory(service_name, service_instance_id, extra_resource_attributes)
-
-
-def _global_tracer_provider() -> TracerProvider | None:
-    """The provider that somebody set with ``opentelemetry.trace.set_tracer_provider``, else None."""
-    trace = sys.modules.get("opentelemetry.trace")
-    if trace is None or not otel.API_AVAILABLE:
-        return None
-    provider = otel.get_tracer_provider()
-    return None if isinstance(provider, trace.ProxyTracerProvider) else provider
 
 
 def get_tracer(name: str, version: str | None = None) -> Tracer:
@@ -208,28 +153,24 @@ def get_tracer(name: str, version: str | None = None) -> Tracer:
     key = (name, version)
     tracer = state.tracers.get(key)
     if tracer is None:
-        tracer = _make_tracer(name, name, version)
-        # A program that makes up names has them all made anew now and then, and no more memory.
-        if len(state.tracers) >= _MOST_TRACERS:
-            state.tracers.clear()
-        state.tracers[key] = tracer
+        tracer = state.tracers[key] = _make_tracer(name, name, version)
     return tracer
 
 
 def get_calling_tracer(context: Context) -> Tracer:
-    """Give the tracer of a client call that is made here: that of the device whose handler runs, or the client's.
+    """Return the tracer of a client call that is made here: that of the device whose call it is, or the client's.
+
+    A context may be older than the last change of the settings (that of a job in a pool, a thread, a greenlet). So the
+    tracer in it is not used; the owner is asked for the one that it has now.
 
     :param context: OpenTelemetry's, which may have come here by a tool that carries nothing else
-    A context may be older than the last change of the settings (that of a job in a pool, a thread, a greenlet), so its
-    tracer only tells that there is an owner, or that nothing is to be traced.
     """
     tracer = current_tracer.get()
-    if tracer is None:
-        carried: Any = context.get(_OWNER) if context else None
-        return (carried.get_tracer() if carried is not None else None) or get_client_tracer()
-    owner = get_owner()
-    if owner is None or type(tracer) is _NO_OP:
+    if tracer is not None and type(tracer) is _NO_OP:
         return tracer
+    owner = get_carried_owner(context) if tracer is None else get_owner()
+    if owner is None:
+        return tracer or get_client_tracer()
     return owner.get_tracer() or get_client_tracer()
 
 

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tango_telemetry import Endpoint, TelemetryConfig, create_tracer_provider, get_context_bridge
+from tango_telemetry._native import import_native, load_native_spans, why_no_native
 from tango_telemetry.activation import activate, deactivate
-from tango_telemetry.context.bridges import import_native, why_no_native
-from tango_telemetry.providers.factory import load_native_spans
 from tango_telemetry.settings import variables as env
 
 from .model import Context, Diagnosis
