@@ -10,10 +10,10 @@ from types import ModuleType
 
 import pytest
 from docs_examples import ROOT, clean_environment
-from tango_telemetry import environment_variables, semantic_conventions
+from tango_telemetry import semantic_conventions
+from tango_telemetry.settings.variables import NOT_FOR_USERS, OPENTELEMETRYS, VARIABLES
 
 REFERENCE = ROOT / "docs" / "reference"
-NOT_FOR_USERS = {"PYTANGO_TELEMETRY_HANDED_ON"}
 # Values and names of events, not of attributes.
 NOT_ATTRIBUTES = {"tango", "exception"}
 
@@ -37,10 +37,16 @@ def test_what_is_written_by_the_script_is_up_to_date() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", ["docs/reference/environment-variables.md", "README.md"])
-def test_each_variable_is_there(page: str) -> None:
+@pytest.mark.parametrize(
+    ("page", "variables"),
+    [
+        ("docs/reference/environment-variables.md", {*VARIABLES, *OPENTELEMETRYS}),
+        ("README.md", {*VARIABLES}),
+    ],
+)
+def test_each_variable_is_there(page: str, variables: set[str]) -> None:
     named = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / page).read_text(), re.MULTILINE))
-    assert constants(environment_variables) - named == NOT_FOR_USERS
+    assert named == variables - NOT_FOR_USERS
 
 
 def test_each_attribute_is_there_and_no_other() -> None:

@@ -93,7 +93,7 @@ def test_baggage_that_does_not_fit_is_dropped_and_counted(system: System, motor:
         CLIENT
         + """
         from opentelemetry import baggage, context
-        from tango_telemetry._baggage import dropped
+        from tango_telemetry.context.baggage import dropped
         context.attach(baggage.set_baggage("large", "x" * 300))
         context.attach(baggage.set_baggage("small", "y"))
         print(motor.Baggage(), dropped())

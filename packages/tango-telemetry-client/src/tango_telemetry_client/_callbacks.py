@@ -14,18 +14,23 @@ from tango_telemetry.instrumentation import (
     Link,
     SpanKind,
     TracedCall,
+    carried_owner,
     code_attributes,
     current_tracer,
     get_client_tracer,
+    get_owner,
     guarded,
     not_traced,
     pass_through_tracer,
     thread_attributes,
 )
 
-from tango_telemetry_client._calls import hooks
+from tango_telemetry_client._calls import hooks, switch
 
-__all__ = ["CallbackCall", "Origin", "find_callback", "trace_callback"]
+__all__ = ["Origin", "find_callback", "trace_callback"]
+
+
+_MOST_REASONS = 8
 
 
 class Origin:
@@ -36,9 +41,10 @@ class Origin:
     :param attributes: the span attributes that are the same for each call
     :param context: the context of its spans, an empty one for roots
     :param links: what they are linked to
+    :param failures: of what repeats by itself: the reasons of failures since the last success, of which each makes one span
     """
 
-    __slots__ = ("attributes", "context", "kind", "links", "title", "tracer")
+    __slots__ = ("attributes", "context", "failures", "kind", "links", "owner", "title")
 
     def __init__(
         self,
@@ -47,48 +53,56 @@ class Origin:
         attributes: Mapping[str, Any],
         context: Context,
         links: Sequence[Link] | None = None,
+        failures: set[str] | None = None,
     ) -> None:
+        self.failures = failures
         self.title = title
         self.kind = kind
         self.attributes = attributes
         self.context = context
         self.links = links
-        # What was given in a handler belongs to that device's tracer, on whatever thread it runs.
-        self.tracer = current_tracer.get()
+        # What was given in a handler belongs to that device, on whatever thread and under whatever settings it runs.
+        self.owner = get_owner()
 
-    def begin(self, event: Any) -> TracedCall:
-        """Start the span of one call of the callback."""
-        tracer = self.tracer or get_client_tracer()
+    def _repeats(self, event: Any) -> bool:
+        """Whether the event tells of a failure that was told already: cppTango tries to subscribe again every ten seconds."""
+        failures = self.failures
+        if failures is None:
+            return False
+        if not getattr(event, "err", False):
+            failures.clear()
+            return False
+        errors = getattr(event, "errors", None)
+        reason = str(getattr(errors[0], "reason", "")) if errors else ""
+        known = reason in failures or len(failures) >= _MOST_REASONS
+        if not known:
+            failures.add(reason)
+        return known
+
+    def begin(self, event: Any) -> TracedCall | None:
+        """Start the span of one call of the callback; None while client calls are not traced."""
+        if not switch.on:
+            return None
+        owner = self.owner
+        given = owner.get_tracer() if owner is not None else None
+        tracer = given or get_client_tracer()
         attributes = {**self.attributes, **thread_attributes()}
-        if not_traced(self.context, attributes):
+        if not_traced(self.context, attributes) or self._repeats(event):
             tracer = pass_through_tracer()
-        call = CallbackCall(
-            self.tracer, tracer, self.title, self.kind, attributes, self.context, None, self.links
+        # Client calls that the callback makes are the owner's too.
+        variables = (current_tracer, given, carried_owner, owner)
+        call = TracedCall(
+            tracer, self.title, self.kind, attributes, self.context, None, self.links, variables
         )
-        if hooks.wanted:
-            # PyTango names the proxy in each event; keeping it here would keep it and its subscriptions alive.
-            call.call_hooks(hooks, getattr(event, "device", None), attributes[names.TANGO_OPERATION])
-        guarded(_record_reply, call, event)
-        return call
-
-
-class CallbackCall(TracedCall):
-    """The span of a callback; while it is current, client calls belong to the tracer of where it was given."""
-
-    __slots__ = ("_given", "_tracer")
-
-    def __init__(self, given: Any, *args: Any) -> None:
-        super().__init__(*args)
-        self._given = given
-        self._tracer = current_tracer.set(given)
-
-    def leave(self) -> None:
-        current_tracer.reset(self._tracer)
-        super().leave()
-
-    def enter(self) -> None:
-        super().enter()
-        self._tracer = current_tracer.set(self._given)
+        try:
+            if hooks.wanted:
+                # PyTango names the proxy in each event; keeping it here would keep it and its subscriptions alive.
+                call.call_hooks(hooks, getattr(event, "device", None), attributes[names.TANGO_OPERATION])
+            guarded(_record_reply, call, event)
+            return call
+        except BaseException:  # from outside: the callback is not called
+            call.end()
+            raise
 
 
 def _record_reply(call: TracedCall, event: Any) -> None:
@@ -134,29 +148,39 @@ def trace_callback(callback: Callable[..., Any], origin: Origin) -> Callable[...
     if _is_coroutine_function(callback):
 
         async def traced_coroutine(event: Any) -> Any:
-            call = guarded(origin.begin, event)
-            if call is None:
-                return await callback(event)
+            call = None
             try:
+                call = guarded(origin.begin, event)
                 return await callback(event)
             except BaseException as error:
-                guarded(call.fail, error)
+                if call is not None:
+                    guarded(call.fail, error)
                 raise
             finally:
-                call.end()
+                if call is not None:
+                    try:
+                        call.end()
+                    except BaseException:  # from outside, in the middle of it
+                        call.leave()
+                        raise
 
         return functools.update_wrapper(traced_coroutine, callback, updated=())
 
     def traced_callback(event: Any) -> Any:
-        call = guarded(origin.begin, event)
-        if call is None:
-            return callback(event)
+        call = None
         try:
+            call = guarded(origin.begin, event)
             return callback(event)
         except BaseException as error:
-            guarded(call.fail, error)
+            if call is not None:
+                guarded(call.fail, error)
             raise
         finally:
-            call.end()
+            if call is not None:
+                try:
+                    call.end()
+                except BaseException:  # from outside, in the middle of it
+                    call.leave()
+                    raise
 
     return functools.update_wrapper(traced_callback, callback, updated=())

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
     CallSites,
     DelegatedCall,
@@ -19,10 +20,12 @@ from tango_telemetry.instrumentation import (
     call_site,
     caller_of_tango,
     current_tracer,
+    get_calling_tracer,
     get_client_tracer,
     get_current,
     get_current_span,
     guarded,
+    is_over,
     judged_modules,
     not_traced,
     pass_through_tracer,
@@ -34,10 +37,22 @@ from tango_telemetry.instrumentation import (
 from tango_telemetry_client._attributes import create_attributes, find_name
 from tango_telemetry_client._targets import Operation
 
-__all__ = ["CallBeginning", "hooks", "own_attributes", "wrap_call"]
+__all__ = ["CallBeginning", "hooks", "own_attributes", "switch", "wrap_call"]
 
 hooks = Hooks()
 """The hooks given to the client instrumentor."""
+
+
+class _Switch:
+    """Whether client calls are traced: a callback that was given before ``uninstrument()`` outlives it."""
+
+    __slots__ = ("on",)
+
+    def __init__(self) -> None:
+        self.on = False
+
+
+switch = _Switch()
 
 _get_attribute = object.__getattribute__
 _CLIENT = SpanKind.CLIENT
@@ -53,22 +68,47 @@ _USUAL_KEYWORDS = {
 def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Give ``function``, a method of the class ``owner``, with a client span around each call."""
     begin = CallBeginning(function, operation, owner).make_quick()
+    if operation.method == "__init__" and owner == "DeviceProxy":
+        function = _naming_its_device(function)
 
     # The object stays in `args`, which then go on as they are (CPython 3.11 builds a list and a tuple otherwise).
     @functools.wraps(function)
     def traced(*args: Any, **kwargs: Any) -> Any:
-        call = begin(args, kwargs)
-        if call is None:
-            return function(*args, **kwargs)
+        call = None
         try:
+            call = begin(args, kwargs)
             return function(*args, **kwargs) if kwargs else function(*args)
         except BaseException as error:
-            guarded(call.fail, error)
+            if call is not None:
+                guarded(call.fail, error)
             raise
         finally:
-            call.end()
+            if call is not None:
+                try:
+                    call.end()
+                except BaseException:  # from outside, in the middle of it
+                    call.leave()
+                    raise
 
     return traced
+
+
+def _naming_its_device(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let the span of a connection have the name that the device turned out to have, where it was made with an alias."""
+
+    @functools.wraps(function)
+    def connecting(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        guarded(_name_device, *args[:1])
+        return result
+
+    return connecting
+
+
+def _name_device(subject: Any) -> None:
+    span = get_current_span()
+    if span is active_client_span.get() and span.is_recording():
+        span.set_attribute(names.TANGO_DEVICE_NAME, subject.dev_name())
 
 
 def _first_keyword(function: Callable[..., Any], operation: Operation) -> str:
@@ -134,7 +174,7 @@ class CallBeginning:
         """Start the span of a call; None if the call is part of another one, whose span is there."""
         context = get_current()
         active = active_client_span.get()
-        if active is not None and get_current_span(context) is active:
+        if active is not None and get_current_span(context) is active and not is_over(active):
             return None  # part of the call that is being made: PyTango's own helper calls get no span of their own
         quick = self.quick
         epoch = quick.get_epoch() if quick is not None else -1
@@ -146,7 +186,7 @@ class CallBeginning:
         if frame is None:  # in a pool thread: the call was made elsewhere
             frame = site = call_site.get()
         attributes, own = self._attributes(subject, name, args, kwargs, frame)
-        tracer = current_tracer.get() or get_client_tracer()
+        tracer = get_calling_tracer(context)
         title = self.method if name is None else f"{self.method} {name}"
         if not_traced(context, attributes, "DataBase" if self.owner == "Database" else ""):
             tracer = pass_through_tracer()
@@ -154,18 +194,23 @@ class CallBeginning:
             places = [(None, 0, name)]  # for a span that is not recorded any place will do
             if frame is not None:
                 places.append((frame.f_code, frame.f_lasti, name))
+            in_use = tracer if tracer is current_tracer.get() else None
             for place in places:
-                quick.keep(own, epoch, place, title, _CLIENT, attributes, get_client_tracer())
+                quick.keep(own, epoch, place, title, _CLIENT, attributes, get_client_tracer(), in_use)
         attributes = {**attributes, **thread_attributes()}
         if site is None:
             call = TracedCall(tracer, title, _CLIENT, attributes, context, self.carry, links)
         else:
             call = DelegatedCall(site, tracer, title, _CLIENT, attributes, context, self.carry, links)
-        if state.config.capture_arguments:
-            guarded(record_arguments, call.span, args if name is None else args[1:], kwargs)
-        if hooks.wanted:
-            call.call_hooks(hooks, subject, self.operation.method)
-        return call
+        try:
+            if state.config.capture_arguments:
+                guarded(record_arguments, call.span, args if name is None else args[1:], kwargs)
+            if hooks.wanted:
+                call.call_hooks(hooks, subject, self.operation.method)
+            return call
+        except BaseException:  # from outside: the call is not made
+            call.end()
+            raise
 
     @staticmethod
     def _may_be_kept() -> bool:

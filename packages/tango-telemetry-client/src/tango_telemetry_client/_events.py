@@ -18,8 +18,7 @@ from tango_telemetry.instrumentation import (
     SpanContext,
     SpanKind,
     active_client_span,
-    current_tracer,
-    get_client_tracer,
+    get_calling_tracer,
     get_current,
     guarded,
     not_traced,
@@ -39,7 +38,7 @@ _PUSH: Final = "push_event"
 class Subscription:
     """What one subscription's spans say, and the span that made it."""
 
-    __slots__ = ("attributes", "links", "title")
+    __slots__ = ("attributes", "failures", "links", "title")
 
     def __init__(self, subject: Any, attribute: Any, event_type: Any, span_context: SpanContext) -> None:
         device = subject.dev_name()
@@ -52,7 +51,10 @@ class Subscription:
         if attribute:
             self.attributes[names.TANGO_ATTRIBUTE_NAME] = str(attribute)
         self.title = f" {attribute}" if attribute else ""
-        self.links = (Link(span_context),) if span_context.is_valid else None
+        # A link to a subscription that was not sampled would lead nowhere.
+        sampled = span_context.is_valid and span_context.trace_flags & 1
+        self.links = (Link(span_context),) if sampled else None
+        self.failures: set[str] = set()
 
     def create_origin(self, context: Context) -> Origin:
         """Give the origin of the callbacks of this subscription."""
@@ -62,7 +64,9 @@ class Subscription:
             names.MESSAGING_OPERATION_NAME: _PUSH,
             names.MESSAGING_OPERATION_TYPE: "process",
         }
-        return Origin(f"{_PUSH}{self.title}", SpanKind.CONSUMER, attributes, context, self.links)
+        return Origin(
+            f"{_PUSH}{self.title}", SpanKind.CONSUMER, attributes, context, self.links, self.failures
+        )
 
 
 class Subscriptions(dict[int, Subscription]):
@@ -79,10 +83,11 @@ def wrap_subscribe(function: Callable[..., Any], operation: Operation, owner: st
 
     @functools.wraps(function)
     def traced_subscribe(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = guarded(begin, self, args, kwargs)
-        if call is None:
-            return function(self, *args, **kwargs)
+        call = None
         try:
+            call = guarded(begin, self, args, kwargs)
+            if call is None:
+                return function(self, *args, **kwargs)
             made = guarded(_trace_subscription, self, args, kwargs, call.span.get_span_context())
             if made is not None:
                 subscription, args, kwargs = made
@@ -94,10 +99,16 @@ def wrap_subscribe(function: Callable[..., Any], operation: Operation, owner: st
                 guarded(_remember, self, result, subscription)
             return result
         except BaseException as error:
-            guarded(call.fail, error)
+            if call is not None:
+                guarded(call.fail, error)
             raise
         finally:
-            call.end()
+            if call is not None:
+                try:
+                    call.end()
+                except BaseException:  # from outside, in the middle of it
+                    call.leave()
+                    raise
 
     return traced_subscribe
 
@@ -182,7 +193,7 @@ def _record_pull(subject: Any, subscription: Subscription, events: Any, start: i
     }
     if not_traced(context, attributes):
         return
-    tracer = current_tracer.get() or get_client_tracer()
+    tracer = get_calling_tracer(context)
     title = f"get_events{subscription.title}"
     span = tracer.start_span(title, context, SpanKind.CONSUMER, attributes, subscription.links, start)
     if hooks.wanted:

@@ -114,10 +114,11 @@ def wrap_request(function: Callable[..., Any], operation: Operation, owner: str)
 
     @functools.wraps(function)
     def traced_request(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = guarded(begin, self, args, kwargs)
-        if call is None:
-            return function(self, *args, **kwargs)
+        call = None
         try:
+            call = guarded(begin, self, args, kwargs)
+            if call is None:
+                return function(self, *args, **kwargs)
             replaced = guarded(replace_callback, call, self, args, kwargs)
             if replaced is not None:
                 args, kwargs = replaced
@@ -126,16 +127,22 @@ def wrap_request(function: Callable[..., Any], operation: Operation, owner: str)
                 guarded(_remember, self, result, call.span.get_span_context())
             return result
         except BaseException as error:
-            guarded(call.fail, error)
+            if call is not None:
+                guarded(call.fail, error)
             raise
         finally:
-            call.end()
+            if call is not None:
+                try:
+                    call.end()
+                except BaseException:  # from outside, in the middle of it
+                    call.leave()
+                    raise
 
     return traced_request
 
 
 def _remember(subject: Any, request: int, context: SpanContext) -> None:
-    if context.is_valid:
+    if context.is_valid and context.trace_flags & 1:  # a link to what was not sampled would lead nowhere
         own = own_attributes(subject)
         requests = own.get(_REQUESTS)
         if requests is None:
@@ -150,18 +157,24 @@ def wrap_reply(function: Callable[..., Any], operation: Operation, owner: str) -
     @functools.wraps(function)
     def traced_reply(self: Any, *args: Any, **kwargs: Any) -> Any:
         request = args[0] if args else kwargs.get("idx", kwargs.get("id", kwargs.get("req_id")))
-        call = guarded(begin, self, args, kwargs, guarded(_find_links, self, request))
-        if call is None:
-            return function(self, *args, **kwargs)
+        call = None
         try:
+            call = guarded(begin, self, args, kwargs, guarded(_find_links, self, request))
             result = function(self, *args, **kwargs)
-            guarded(_forget, self, request)
+            if call is not None:
+                guarded(_forget, self, request)
             return result
         except BaseException as error:
-            guarded(call.fail, error)
+            if call is not None:
+                guarded(call.fail, error)
             raise
         finally:
-            call.end()
+            if call is not None:
+                try:
+                    call.end()
+                except BaseException:  # from outside, in the middle of it
+                    call.leave()
+                    raise
 
     return traced_reply
 

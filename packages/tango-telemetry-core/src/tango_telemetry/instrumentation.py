@@ -12,15 +12,16 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
-from tango_telemetry import _otel
-from tango_telemetry._arguments import record_arguments
-from tango_telemetry._builtin import complete_pytango, force_tracing_needed, leave_builtin_tracing_out
-from tango_telemetry._config import TelemetryConfig
-from tango_telemetry._failures import record_error, record_failure
-from tango_telemetry._guard import guarded, log_internal_error
-from tango_telemetry._handover import Site, call_site, caller_of_tango, judged_modules
-from tango_telemetry._hooks import Hooks, RequestHook, ResponseHook
-from tango_telemetry._otel import (
+from tango_telemetry.activation import activate, deactivate, stay_off, tango_version
+from tango_telemetry.base.guard import guarded, log_internal_error
+from tango_telemetry.calls.arguments import record_arguments
+from tango_telemetry.calls.failures import record_error, record_failure
+from tango_telemetry.calls.hooks import Hooks, RequestHook, ResponseHook
+from tango_telemetry.calls.place import code_attributes, thread_attributes
+from tango_telemetry.calls.plans import QuickBeginning
+from tango_telemetry.context.w3c import extract_baggage, inject_with_baggage
+from tango_telemetry.otel import api as otel
+from tango_telemetry.otel.api import (
     Context,
     Link,
     NonRecordingSpan,
@@ -34,18 +35,26 @@ from tango_telemetry._otel import (
     get_value,
     set_span_in_context,
 )
-from tango_telemetry._place import code_attributes, thread_attributes
-from tango_telemetry._quick import QuickBeginning
-from tango_telemetry._setup import activate, deactivate, stay_off, tango_version
-from tango_telemetry._state import get_config, state
-from tango_telemetry._tracing import (
+from tango_telemetry.providers.tracers import (
     SERVER_SCOPE,
     VERSION,
     call_tracer_provider_factory,
+    carried_owner,
+    current_handler,
     current_tracer,
+    get_calling_tracer,
     get_client_tracer,
+    get_owner,
+    with_owner,
 )
-from tango_telemetry.propagation import extract_baggage, inject_with_baggage
+from tango_telemetry.pytango.builtin_tracing import (
+    complete_pytango,
+    force_tracing_needed,
+    leave_builtin_tracing_out,
+)
+from tango_telemetry.pytango.executors import Site, call_site, caller_of_tango, judged_modules
+from tango_telemetry.settings.config import TelemetryConfig
+from tango_telemetry.state import get_config, state, switch_tracer
 
 __all__ = [
     "SERVER_SCOPE",
@@ -70,14 +79,19 @@ __all__ = [
     "call_site",
     "call_tracer_provider_factory",
     "caller_of_tango",
+    "carried_owner",
     "code_attributes",
+    "current_handler",
     "current_tracer",
     "force_tracing_needed",
+    "get_calling_tracer",
     "get_client_tracer",
     "get_current",
     "get_current_span",
+    "get_owner",
     "guarded",
     "incoming_context",
+    "is_over",
     "judged_modules",
     "log_internal_error",
     "no_op_tracer",
@@ -90,12 +104,14 @@ __all__ = [
     "set_span_in_context",
     "state",
     "suppressed",
+    "switch_tracer",
     "thread_attributes",
     "with_incoming_context",
+    "with_owner",
 ]
 
-_SUPPRESS = _otel.suppress_key()
-_PASS_THROUGH = _otel.NoOpTracerProvider().get_tracer("tango_telemetry.pass_through")
+_SUPPRESS = otel.suppress_key()
+_PASS_THROUGH = otel.NoOpTracerProvider().get_tracer("tango_telemetry.pass_through")
 
 active_client_span: ContextVar[Any] = ContextVar("tango_telemetry_active_client_span", default=None)
 """The span of the client call that is being made in this context. A call made while it is current is part of it."""
@@ -118,9 +134,17 @@ def not_traced(context: Context, attributes: Mapping[str, Any], class_name: str 
     return exclusion is not None and exclusion.matches(attributes, class_name)
 
 
+def is_over(span: Any) -> bool:
+    """Whether a span has ended; one that does not tell is not over.
+
+    What goes on in a copy of a context, a task or a thread, outlives the call whose span is current in it.
+    """
+    return getattr(span, "end_time", None) is not None
+
+
 def no_op_tracer_provider() -> TracerProvider:
     """Give the tracer provider for code that runs with telemetry off."""
-    return _otel.NoOpTracerProvider()
+    return otel.NoOpTracerProvider()
 
 
 def no_op_tracer() -> Tracer:
@@ -165,19 +189,17 @@ class TracedCall:
             variables = (active_client_span, span)
         self._entered = (span, context, *variables)
         self._current = current = state.make_current(span, context, *variables)
-        if carry is not None:
-            span_context = span.get_span_context()
-            if span_context.is_valid:
-                try:
-                    # A context holds more than the span where the user put something there: baggage, perhaps.
-                    if state.baggage and len(current.context) > 1:
-                        texts = inject_with_baggage(span_context, context)
-                        self._bridged = state.bridge.enter(carry, *texts)
-                    else:
-                        self._bridged = state.bridge.enter_span(carry, span_context)
-                except BaseException:
-                    current.leave()
-                    raise
+        try:
+            if carry is not None and (span_context := span.get_span_context()).is_valid:
+                # A context holds more than the span where the user put something there: baggage, perhaps.
+                if state.baggage and len(current.context) > 1:
+                    texts = inject_with_baggage(span_context, context)
+                    self._bridged = state.bridge.enter(carry, *texts)
+                else:
+                    self._bridged = state.bridge.enter_span(carry, span_context)
+        except BaseException:
+            self.leave()
+            raise
 
     @property
     def context(self) -> Context:
@@ -196,11 +218,14 @@ class TracedCall:
 
     def leave(self) -> None:
         """Make what was current before current again; the span stays open."""
-        bridged = self._bridged
-        if bridged is not _NOT_CARRIED:
-            self._bridged = _NOT_CARRIED
-            state.bridge.exit(bridged)
-        self._current.leave()
+        try:
+            bridged = self._bridged
+            if bridged is not _NOT_CARRIED:
+                state.bridge.exit(bridged)
+                self._bridged = _NOT_CARRIED
+        finally:
+            with contextlib.suppress(ValueError):  # left in another context: nothing of it is current here
+                self._current.leave()
 
     def fail(self, error: BaseException) -> None:
         """Record that the call failed."""

@@ -6,6 +6,8 @@
 // about as much as all of their work.
 #pragma once
 
+#include "../bridge_functions.h"
+
 #include <pybind11/pybind11.h>
 
 #include <cstddef>
@@ -14,6 +16,10 @@ namespace tango_telemetry {
 
 void add_giop(pybind11::module_ &module);
 void add_idl6(pybind11::module_ &module);
+void add_scope_type(pybind11::module_ &module);
+
+// What the capsule of the same name in Python holds.
+extern const IdlFunctions idl_functions;
 
 // The part of IDL version 6 in what is to be done in the child of a fork.
 void keep_idl6_interfaces();

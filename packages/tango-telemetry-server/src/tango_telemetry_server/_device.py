@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from tango_telemetry import Endpoint
@@ -16,12 +17,15 @@ from tango_telemetry.instrumentation import (
     SERVER_SCOPE,
     VERSION,
     CallSites,
+    Context,
     call_tracer_provider_factory,
     guarded,
     no_op_tracer,
     no_op_tracer_provider,
     pass_through_tracer,
     state,
+    switch_tracer,
+    with_owner,
 )
 
 from tango_telemetry_server._follow import CppTangoState, follow_endpoints, read_cpptango
@@ -57,11 +61,19 @@ class DeviceTelemetry:
         self.endpoints: tuple[Endpoint, ...] | None = None
         self.sites = CallSites()
         self.tracer: Tracer = pass_through_tracer()
+        self.context = with_owner(Context(), self)
+        """What the calls of this device's handlers are made in, wherever it is carried."""
+        self.waits = False
+        """Whether the spans of its hooks wait until it is known what the request is for."""
         self.provider: TracerProvider | None = None
         self.generation = -1
         # Whether the topics of this device can have changed: cppTango 10.3.1 says nothing when they do.
         self.follows_topics = False
         self._own_tracer: Tracer | None = None
+        self._device = weakref.ref(device)
+        made_by = getattr(type(device), "create_telemetry_tracer", None)
+        self._tracer_is_ours = made_by is TelemetryDevice.create_telemetry_tracer
+        state.owners.add(self)
         self._cpptango: CppTangoState | None = None
         guarded(self._follow, device)
 
@@ -70,6 +82,27 @@ class DeviceTelemetry:
         self.generation = state.generation
         self._own_tracer = None
         self._apply(device)
+
+    def get_tracer(self) -> Tracer | None:
+        """Give the tracer that client calls of this device have now; None once devices are not traced any more."""
+        if not switch.on:
+            return None
+        if self.generation != state.generation:
+            device = self._device()
+            if device is None:
+                return pass_through_tracer()
+            self.generation = state.generation
+            guarded(self.refresh, device)
+        return self.tracer
+
+    def retire(self) -> None:
+        """Let the tracer make no more spans, whoever still has it in a context that outlives its request."""
+        self._switch_tracer(False)
+
+    def _switch_tracer(self, on: bool) -> None:
+        # One that a device class made itself is the user's, and may be in use elsewhere.
+        if self._tracer_is_ours:
+            switch_tracer(self._own_tracer, on)
 
     def set_enabled(self, device: Any, enabled: bool) -> None:
         """Switch the spans of this device on or off; the context goes through it either way."""
@@ -96,11 +129,13 @@ class DeviceTelemetry:
     def _apply(self, device: Any) -> None:
         state.changed()
         if not self.enabled or state.config.enabled is False:
+            self.retire()
             self.tracer = pass_through_tracer()
             return
         if self._own_tracer is None:
             self.provider = device.create_telemetry_tracer_provider(self.class_name, self.device_name)
             self._own_tracer = device.create_telemetry_tracer(self.provider)
+        self._switch_tracer(True)
         self.tracer = self._own_tracer
 
 

@@ -24,7 +24,7 @@ from tango_telemetry.instrumentation import (
     state,
     thread_attributes,
 )
-from tango_telemetry.patching import Patches
+from tango_telemetry.pytango.patching import Patches
 
 from tango_telemetry_server._device import get_device_telemetry
 from tango_telemetry_server._handlers import hooks
@@ -53,16 +53,21 @@ def instrument_events(patches: Patches) -> None:
 def _wrap(method: str, event_type: str, push: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(push)
     def traced_push(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = guarded(_begin, self, method, event_type, args, kwargs)
-        if call is None:
-            return push(self, *args, **kwargs)
+        call = None
         try:
+            call = guarded(_begin, self, method, event_type, args, kwargs)
             return push(self, *args, **kwargs)
         except BaseException as error:
-            guarded(call.fail, error)
+            if call is not None:
+                guarded(call.fail, error)
             raise
         finally:
-            call.end()
+            if call is not None:
+                try:
+                    call.end()
+                except BaseException:  # from outside, in the middle of it
+                    call.leave()
+                    raise
 
     return traced_push
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tango_telemetry import Endpoint
-from tango_telemetry import environment_variables as env
+from tango_telemetry.settings import variables as env
 
 __all__ = ["CppTangoState", "follow_endpoints", "note_late_start", "read_cpptango"]
 

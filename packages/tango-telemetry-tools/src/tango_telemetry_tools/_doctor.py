@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 
 from rich.console import Console
-from tango_telemetry._guard import guarded
+from tango_telemetry.base.guard import guarded
 
 from ._glyphs import choose_glyphs
 from .doctor import context, device, endpoints, installed, settings

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import stat
+import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from ._model import Span
 from ._otlp import MalformedError, parse_request
@@ -67,7 +69,7 @@ def find_files(places: Collection[Path], problems: Problems) -> list[Path]:
         try:
             mode = place.stat().st_mode
             if stat.S_ISDIR(mode):
-                # "traces.jsonl.1" too: log rotation puts a number behind the name.
+                # "traces.jsonl.1" and "traces.jsonl.gz" too: log rotation puts a number or a suffix behind the name.
                 found = sorted(
                     path
                     for path in place.iterdir()
@@ -89,10 +91,12 @@ def read_spans(files: Collection[Path], problems: Problems) -> Iterator[Span]:
     """Stream the spans of all files, one line in memory at a time."""
     for path in files:
         try:
-            with path.open("rb") as stream:
+            with cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb") as stream:
                 yield from _read_stream(path, stream, problems)
         except OSError as error:
             problems.add(path, 0, _reason(error))
+        except (EOFError, zlib.error):
+            problems.add(path, 0, "compressed, and damaged or not complete: read as far as it goes")
 
 
 def _read_stream(path: Path, stream: BinaryIO, problems: Problems) -> Iterator[Span]:

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tango_telemetry.pipeline._settings import Endpoint, PipelineSettings, WireSettings
-from tango_telemetry.pipeline._stats import PipelineStats
+from tango_telemetry.pipeline.account import PipelineStats, sum_stats
+from tango_telemetry.pipeline.settings import Endpoint, PipelineSettings, WireSettings
 
 if TYPE_CHECKING:
-    from tango_telemetry.pipeline._delivery import EncodedSource
-    from tango_telemetry.pipeline._pipeline import Pipeline
-    from tango_telemetry.pipeline._registry import Registry
+    from tango_telemetry.pipeline.delivery import EncodedSource
+    from tango_telemetry.pipeline.pipeline import Pipeline
+    from tango_telemetry.pipeline.registry import Registry
 
 __all__ = [
     "EncodedSource",
@@ -43,20 +43,26 @@ __all__ = [
 ]
 
 
+# None: no pipeline was ever made. Those who ask for what there is import nothing, which fails while the interpreter ends.
+_loaded: Registry | None = None
+
+
 def _get_registry() -> Registry:
     """The pipelines of this process. Imported when first asked for: the settings alone cost 5 ms, all of it 30."""
-    from tango_telemetry.pipeline._registry import registry
+    global _loaded
+    from tango_telemetry.pipeline.registry import registry
 
+    _loaded = registry
     return registry
 
 
 def __getattr__(name: str) -> Any:
     if name == "EncodedSource":
-        from tango_telemetry.pipeline._delivery import EncodedSource
+        from tango_telemetry.pipeline.delivery import EncodedSource
 
         return EncodedSource
     if name == "Pipeline":
-        from tango_telemetry.pipeline._pipeline import Pipeline
+        from tango_telemetry.pipeline.pipeline import Pipeline
 
         return Pipeline
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -86,12 +92,12 @@ def wait_for_start() -> None:
 
 def pipeline_stats() -> PipelineStats:
     """Where every span of this process is: the sums over all pipelines."""
-    return _get_registry().stats()
+    return _loaded.stats() if _loaded is not None else sum_stats(())
 
 
 def flush(timeout: float) -> bool:
     """Send what waits in all pipelines; True if it left within `timeout` seconds. Each gets one attempt."""
-    return _get_registry().flush(timeout)
+    return _loaded is None or _loaded.flush(timeout)
 
 
 def shutdown(timeout: float) -> bool:
@@ -99,4 +105,4 @@ def shutdown(timeout: float) -> bool:
 
     Idempotent. Spans that end later are counted as dropped for "shutdown".
     """
-    return _get_registry().shutdown(timeout)
+    return _loaded is None or _loaded.shutdown(timeout)

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tango_telemetry import Endpoint, TelemetryConfig, create_tracer_provider, get_context_bridge
-from tango_telemetry import environment_variables as env
-from tango_telemetry._sdk import load_native_spans
-from tango_telemetry._setup import activate, deactivate
-from tango_telemetry.bridge import import_native
+from tango_telemetry.activation import activate, deactivate
+from tango_telemetry.context.bridges import import_native, why_no_native
+from tango_telemetry.providers.factory import load_native_spans
+from tango_telemetry.settings import variables as env
 
 from .model import Context, Diagnosis
 from .settings import name_variable
@@ -126,7 +126,7 @@ def _bridge_reason(bridge: str, config: TelemetryConfig) -> str:
 def _why_no_giop(config: TelemetryConfig) -> str:
     native = import_native()
     if native is None:
-        return "tango-telemetry-native is not installed"
+        return why_no_native()
     reason = str(native.giop.status()["reason"])
     return reason or f"{env.PYTANGO_TELEMETRY_CONTEXT_BRIDGE}={config.context_bridge}"
 
@@ -145,7 +145,7 @@ def _why_not_native(config: TelemetryConfig) -> str:
     if not config.native_spans:
         return f"{env.PYTANGO_TELEMETRY_NATIVE_SPANS} is off"
     if load_native_spans(config) is None:
-        return "tango-telemetry-native is not installed"
+        return why_no_native()
     if config.traces_per_second is not None:
         return f"{env.PYTANGO_TELEMETRY_TRACES_PER_SECOND} is set"
     if len(config.endpoints) > 1:

@@ -10,7 +10,7 @@ import warnings
 from types import ModuleType
 from typing import Final
 
-from tango_telemetry._builtin import complete_pytango
+from tango_telemetry.pytango.builtin_tracing import complete_pytango
 
 from .model import Configuration, Diagnosis, Installed
 

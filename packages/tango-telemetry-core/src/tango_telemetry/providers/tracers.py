@@ -1,0 +1,249 @@
+"""Tracer providers and tracers: who makes them, and which one a call belongs to."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import socket
+import sys
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from tango_telemetry import semantic_conventions as names
+from tango_telemetry.base.guard import log_internal_error
+from tango_telemetry.base.warnings import quiet_warnings
+from tango_telemetry.otel import api as otel
+from tango_telemetry.otel.api import Context, NoOpTracerProvider, Tracer, TracerProvider
+from tango_telemetry.otel.sdk import MissingPackageError
+from tango_telemetry.providers import factory as provider_factory
+from tango_telemetry.settings.config import Endpoint
+from tango_telemetry.state import get_config, state, switch_tracer, warn_once
+
+__all__ = [
+    "Owner",
+    "TracerProviderFactory",
+    "call_tracer_provider_factory",
+    "carried_owner",
+    "create_tracer_provider",
+    "current_handler",
+    "current_tracer",
+    "get_calling_tracer",
+    "get_client_tracer",
+    "get_owner",
+    "get_tracer",
+    "get_tracer_provider_factory",
+    "set_tracer_provider_factory",
+]
+
+VERSION = "0.1.0"
+CLIENT_SCOPE = "tango_telemetry.client"
+SERVER_SCOPE = "tango_telemetry.server"
+_MOST_TRACERS = 1024
+_NO_OP = type(NoOpTracerProvider().get_tracer("tango_telemetry"))
+
+current_tracer: ContextVar[Tracer | None] = ContextVar("tango_telemetry_current_tracer", default=None)
+"""The tracer of the device whose handler is running in this context, None outside devices."""
+
+current_handler: ContextVar[tuple[Owner, str] | None] = ContextVar(
+    "tango_telemetry_current_handler", default=None
+)
+"""``(owner, span name)`` of the handler that runs in this context."""
+
+carried_owner: ContextVar[Owner | None] = ContextVar("tango_telemetry_carried_owner", default=None)
+"""Whose calls are made in this context, where it was handed over without the handler: a thread's, a callback's."""
+
+
+class Owner(Protocol):
+    """Whose spans they are: a device. What is kept for later remembers the owner, whose tracer may change or be none."""
+
+    def get_tracer(self) -> Tracer | None:
+        """Give the tracer that the owner has now, one that emits nothing while it is switched off; None: no owner any more."""
+
+    def retire(self) -> None:
+        """Let the tracer that was given make no more spans, whoever still has it: the settings are others now."""
+
+
+_OWNER = "tango-telemetry-owner"
+"""The key in OpenTelemetry's context of whoever the calls that are made in it belong to. The native package reads it too."""
+
+
+def with_owner(context: Context, owner: Owner) -> Context:
+    """Give a context in which calls belong to ``owner``, wherever a tool of OpenTelemetry's carries it.
+
+    :data:`current_tracer` does not travel with it: such tools carry OpenTelemetry's context, and no other variable.
+    """
+    return otel.set_value(_OWNER, owner, context)
+
+
+def get_owner() -> Owner | None:
+    """Give whose calls are made in this context; None outside devices."""
+    running = current_handler.get()
+    return running[0] if running is not None else carried_owner.get()
+
+
+class TracerProviderFactory(Protocol):
+    """What makes tracer providers (the signature of PyTango 10.3; 10.0's, without ``endpoints``, is accepted too)."""
+
+    def __call__(
+        self,
+        service_name: str,
+        service_instance_id: str | None = None,
+        extra_resource_attributes: dict[str, str] | None = None,
+        endpoints: tuple[Endpoint, ...] | None = None,
+    ) -> TracerProvider: ...
+
+
+def create_tracer_provider(
+    service_name: str,
+    service_instance_id: str | None = None,
+    extra_resource_attributes: dict[str, str] | None = None,
+    endpoints: tuple[Endpoint, ...] | None = None,
+) -> TracerProvider:
+    """Make a tracer provider for one service; all of a process share one pipeline per endpoint.
+
+    :param service_name: resource attribute ``service.name``; a device class, or a client's name
+    :param service_instance_id: ``service.instance.id``; a device name
+    :param extra_resource_attributes: further resource attributes
+    :param endpoints: where its spans go; None: where the settings say, which is nowhere while telemetry is off
+    :returns: the C++ provider or the SDK's; OpenTelemetry's no-op where its SDK is missing; our stub where the API is
+    """
+    config = get_config()
+    if endpoints is None:
+        endpoints = config.endpoints if state.active or config.enabled else ()
+    if not otel.API_AVAILABLE or not endpoints:
+        return NoOpTracerProvider()
+    try:
+        return provider_factory.create_tracer_provider(
+            {
+                **_resource_of_process(),
+                names.SERVICE_NAME: service_name,
+                **({names.SERVICE_INSTANCE_ID: service_instance_id} if service_instance_id else {}),
+                **(extra_resource_attributes or {}),
+            },
+            endpoints,
+            config,
+        )
+    except MissingPackageError as error:
+        warn_once(str(error))
+        return NoOpTracerProvider()
+    except ValueError as error:
+        # The SDK does not take the value of one of its variables, and says which (1.45, OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT).
+        warn_once(f"{error}. No span is made. Type: unset {str(error).partition(' ')[0]}")
+        return NoOpTracerProvider()
+
+
+def _resource_of_process() -> dict[str, Any]:
+    """The resource attributes that every service of this process has."""
+    attributes: dict[str, Any] = {
+        names.SERVICE_NAMESPACE: names.TANGO,
+        names.HOST_NAME: socket.gethostname(),
+        names.PROCESS_PID: os.getpid(),
+    }
+    if tango_host := os.environ.get("TANGO_HOST"):
+        attributes[names.TANGO_HOST] = tango_host
+    return attributes
+
+
+_factory: TracerProviderFactory | None = None
+
+
+def get_tracer_provider_factory() -> TracerProviderFactory:
+    """Give the factory that makes the tracer providers of devices and clients."""
+    return _factory or create_tracer_provider
+
+
+def set_tracer_provider_factory(factory: TracerProviderFactory | None) -> None:
+    """Register what makes the tracer providers of devices and clients from now on; None restores our own.
+
+    :param factory: called with ``(service_name, service_instance_id, extra_resource_attributes, endpoints=…)``;
+        ``endpoints`` is left out for a factory that does not take it
+    """
+    global _factory
+    _factory = factory
+    state.reset_tracers()
+
+
+def call_tracer_provider_factory(
+    service_name: str,
+    service_instance_id: str | None = None,
+    extra_resource_attributes: dict[str, str] | None = None,
+    endpoints: tuple[Endpoint, ...] | None = None,
+) -> TracerProvider:
+    """Make a provider as the user wants it: the one given to ``instrument()``, the factory's, OpenTelemetry's global."""
+    if get_config().enabled is False:
+        return NoOpTracerProvider()
+    if state.tracer_provider is not None:
+        return state.tracer_provider
+    factory = _factory
+    if factory is None:
+        configured = _global_tracer_provider()
+        if configured is not None:
+            return configured
+        return create_tracer_provider(service_name, service_instance_id, extra_resource_attributes, endpoints)
+    parameters = inspect.signature(factory).parameters
+    takes_endpoints = "endpoints" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    if takes_endpoints:
+        return factory(service_name, service_instance_id, extra_resource_attributes, endpoints=endpoints)
+    return factory(service_name, service_instance_id, extra_resource_attributes)
+
+
+def _global_tracer_provider() -> TracerProvider | None:
+    """The provider that somebody set with ``opentelemetry.trace.set_tracer_provider``, else None."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None or not otel.API_AVAILABLE:
+        return None
+    provider = otel.get_tracer_provider()
+    return None if isinstance(provider, trace.ProxyTracerProvider) else provider
+
+
+def get_tracer(name: str, version: str | None = None) -> Tracer:
+    """Give a tracer for spans of your own, whatever is installed: ``with get_tracer("my.app").start_as_current_span("scan"):``.
+
+    :param name: the service name of its spans and the name of the tracer
+    :param version: the version of the instrumented code
+    :returns: a tracer of OpenTelemetry's API; our no-op where that is not installed or telemetry is off
+    """
+    if not state.active and not get_config().enabled:
+        return NoOpTracerProvider().get_tracer(name, version)
+    key = (name, version)
+    tracer = state.tracers.get(key)
+    if tracer is None:
+        tracer = _make_tracer(name, name, version)
+        # A program that makes up names has them all made anew now and then, and no more memory.
+        if len(state.tracers) >= _MOST_TRACERS:
+            state.tracers.clear()
+        state.tracers[key] = tracer
+    return tracer
+
+
+def get_calling_tracer(context: Context) -> Tracer:
+    """Give the tracer of a client call that is made here: that of the device whose handler runs, or the client's.
+
+    :param context: OpenTelemetry's, which may have come here by a tool that carries nothing else
+    A context may be older than the last change of the settings (that of a job in a pool, a thread, a greenlet), so its
+    tracer only tells that there is an owner, or that nothing is to be traced.
+    """
+    tracer = current_tracer.get()
+    if tracer is None:
+        carried: Any = context.get(_OWNER) if context else None
+        return (carried.get_tracer() if carried is not None else None) or get_client_tracer()
+    owner = get_owner()
+    if owner is None or type(tracer) is _NO_OP:
+        return tracer
+    return owner.get_tracer() or get_client_tracer()
+
+
+def _make_tracer(service_name: str, name: str, version: str | None) -> Tracer:
+    """Make a provider and its tracer; a no-op where that raises, which is logged and no concern of the program's."""
+    with log_internal_error("making a tracer", foreign=True), quiet_warnings():
+        return call_tracer_provider_factory(service_name).get_tracer(name, version)
+    return NoOpTracerProvider().get_tracer(name, version)
+
+
+def get_client_tracer() -> Tracer:
+    """Give the tracer of client calls made outside devices, named by ``PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME``."""
+    tracer = state.client_tracer
+    if tracer is None:
+        tracer = state.client_tracer = _make_tracer(get_config().client_service_name, CLIENT_SCOPE, VERSION)
+        switch_tracer(tracer, True)  # a provider of the user's gives the same one again
+    return tracer

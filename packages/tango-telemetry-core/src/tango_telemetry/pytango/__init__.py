@@ -1,0 +1,1 @@
+"""What knows PyTango, and all that changes other people's code."""
