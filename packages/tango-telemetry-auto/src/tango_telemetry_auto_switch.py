@@ -1,8 +1,8 @@
 """Switches tango-telemetry on when a program imports ``tango``, as if the program's first line imported our packages.
 
 ``tango_telemetry_server`` imports ``tango`` itself, in its own way, and the program's import then gets that module.
-``importlib.util.find_spec("tango")`` only looks, and switches nothing on. With telemetry off nothing of ours is loaded
-where no setting names telemetry, and no class of PyTango's is touched anywhere.
+``importlib.util.find_spec("tango")`` only looks, and switches nothing on. Where no setting asks for telemetry nothing of
+ours is loaded, and no class of PyTango's is touched.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import tango_telemetry_auto
 
 __all__ = ["find_tango", "switch_on"]
 
 _PACKAGES = ("tango_telemetry_server", "tango_telemetry_client")
-_OFF = ("off", "0", "false", "no", "n")
+_ENABLE = "TANGO_TELEMETRY_ENABLE"
+_OFF = ("off", "0", "false", "no", "n", "")
 
 
 def find_tango(finder: Any, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:
@@ -30,8 +31,8 @@ def find_tango(finder: Any, path: Sequence[str] | None, target: ModuleType | Non
         find = getattr(other, "find_spec", None)
         spec: ModuleSpec | None = find("tango", path, target) if find is not None else None
         if spec is not None:
-            if spec.loader is not None:
-                spec.loader = TangoLoader(spec.loader)
+            if hasattr(spec.loader, "exec_module"):  # else a namespace, or a loader of the old kind
+                spec.loader = cast("Any", TangoLoader(spec.loader))
             return spec
     return None
 
@@ -44,6 +45,8 @@ class TangoLoader:
         self._loaded: ModuleSpec | None = None
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("_loader", "_loaded"):  # a copy that is being made has them not yet
+            raise AttributeError(name)
         return getattr(self._loader, name)  # resources, source and whatever else is asked of a loader
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
@@ -72,21 +75,36 @@ class TangoLoader:
 def switch_on() -> None:
     """Import what traces devices and clients, if the settings ask for it. Never raises."""
     try:
-        if os.environ.get("PYTANGO_TELEMETRY_AUTO", "on").strip().lower() in _OFF or not _is_named():
+        if not _is_asked_for():
             return
         from tango_telemetry import get_config
 
-        if get_config().enabled:
-            for name in _PACKAGES:
-                __import__(name)
+        config = get_config()
+        if config.patching_disabled:
+            return
+        # A program that PYTANGO_TELEMETRY_SERVERS leaves out has PyTango's own tracing switched off as well.
+        for name in _PACKAGES if config.enabled else _PACKAGES[1:]:
+            __import__(name)
     except Exception as error:
         _say(error)
 
 
-def _is_named() -> bool:
-    """Return whether any setting can ask for telemetry: reading them all costs 20 ms."""
-    files = (os.path.expanduser("~/.tangorc"), "/etc/tangorc")
-    return "TANGO_TELEMETRY_ENABLE" in os.environ or any(map(os.path.exists, files))
+def _is_asked_for() -> bool:
+    """Return whether a setting asks for telemetry here: to read them all costs 20 ms, in programs that are not traced too."""
+    # Written out: what knows the words `on` and `off` in all their forms is in the package that is not loaded yet.
+    if os.environ.get("PYTANGO_TELEMETRY_AUTO", "on").strip().lower() in _OFF:
+        return False
+    if _ENABLE in os.environ:
+        return os.environ[_ENABLE].strip().lower() not in _OFF
+    return any(map(_names_telemetry, (os.path.expanduser("~/.tangorc"), "/etc/tangorc")))
+
+
+def _names_telemetry(path: str) -> bool:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return _ENABLE in file.read(1_000_000).upper()
+    except OSError:
+        return False
 
 
 def _say(error: Exception) -> None:

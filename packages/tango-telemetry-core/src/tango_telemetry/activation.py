@@ -25,7 +25,11 @@ from tango_telemetry.context.bridges import (
 from tango_telemetry.context.current import make_current
 from tango_telemetry.otel import api as otel
 from tango_telemetry.providers.factory import load_native_calls
-from tango_telemetry.pytango.builtin_tracing import leave_builtin_tracing_out, silence_builtin_tracing
+from tango_telemetry.pytango.builtin_tracing import (
+    import_pytango,
+    leave_builtin_tracing_out,
+    silence_builtin_tracing,
+)
 from tango_telemetry.pytango.environment import (
     apply_cpptango_environment,
     cpptango_environment,
@@ -37,6 +41,7 @@ from tango_telemetry.pytango.executors import patch_executors
 from tango_telemetry.pytango.patching import Patches
 from tango_telemetry.settings import variables as env
 from tango_telemetry.settings.config import TelemetryConfig
+from tango_telemetry.settings.programs import is_chosen
 from tango_telemetry.settings.sources import read_environment
 from tango_telemetry.state import get_config, set_config, state, warn_once
 
@@ -68,7 +73,7 @@ def _version_of_package() -> str:
     tango: Any = sys.modules.get("tango")
     with log_internal_error("asking PyTango for its version", foreign=True), contextlib.suppress(ImportError):
         if tango is None:
-            tango = importlib.import_module("tango")
+            tango = import_pytango()
         # The last is cppTango's; the two are released together.
         for place, name in (("", "__version__"), ("Release", "version"), ("constants", "TgLibVers")):
             text = getattr(getattr(tango, place, None) if place else tango, name, None)
@@ -204,7 +209,10 @@ def _is_omni_thread() -> bool:
 
 def stay_off() -> None:
     """Keep what cppTango cannot parse away from it in a process whose telemetry is off."""
-    apply_cpptango_environment(environment_when_off(read_environment()))
+    given = environment_when_off(read_environment())
+    if not is_chosen(get_config().servers):
+        given[env.TANGO_TELEMETRY_ENABLE] = "off"  # the host's says `on`
+    apply_cpptango_environment(given)
 
 
 def deactivate() -> None:

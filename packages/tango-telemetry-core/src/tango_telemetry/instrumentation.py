@@ -50,8 +50,10 @@ from tango_telemetry.providers.tracers import (
 from tango_telemetry.pytango.builtin_tracing import (
     complete_pytango,
     force_tracing_needed,
+    import_pytango,
     leave_builtin_tracing_out,
 )
+from tango_telemetry.pytango.environment import told_cpptango
 from tango_telemetry.pytango.executors import Site, call_site, caller_of_tango, judged_modules
 from tango_telemetry.settings.config import TelemetryConfig
 from tango_telemetry.state import get_config, state, switch_tracer
@@ -90,6 +92,7 @@ __all__ = [
     "get_current_span",
     "get_owner",
     "guarded",
+    "import_pytango",
     "incoming_context",
     "is_over",
     "judged_modules",
@@ -106,6 +109,7 @@ __all__ = [
     "suppressed",
     "switch_tracer",
     "thread_attributes",
+    "told_cpptango",
     "with_incoming_context",
     "with_owner",
 ]
@@ -382,8 +386,9 @@ def auto_instrument(instrumentor: Instrumentor, *siblings: str) -> None:
     config = get_config()
     if tango_version():
         if not config.enabled and not config.patching_disabled:
-            guarded(stay_off)
             guarded(leave_builtin_tracing_out)
+            guarded(stay_off)
+        guarded(import_pytango)
         guarded(complete_pytango)
     if config.enabled:
         instrumentor.instrument()

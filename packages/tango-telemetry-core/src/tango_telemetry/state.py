@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from tango_telemetry.context.bridges import ContextBridge, NoOpBridge
 from tango_telemetry.context.current import make_current
 from tango_telemetry.settings.config import TelemetryConfig
 from tango_telemetry.settings.exclusion import STATE_AND_STATUS, Exclusion, check_pattern, create_exclusion
+from tango_telemetry.settings.programs import is_chosen
 from tango_telemetry.settings.sources import read_environment
 
 if TYPE_CHECKING:
@@ -87,7 +89,10 @@ state = State()
 def get_config() -> TelemetryConfig:
     """Give the settings in force; those of the environment if nothing has been switched on yet."""
     if not state.configured:
-        set_config(TelemetryConfig.from_env(read_environment()))
+        config = TelemetryConfig.from_env(read_environment())
+        if config.enabled and not is_chosen(config.servers):
+            config = dataclasses.replace(config, enabled=False)
+        set_config(config)
     return state.config
 
 

@@ -39,6 +39,7 @@ class TelemetryConfig:
     native_calls: bool = True
     capture_arguments: bool = False
     exclude: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
     polling: bool = True
     state_status: bool = True
     traces_per_second: float | None = None

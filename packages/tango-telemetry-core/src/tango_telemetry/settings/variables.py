@@ -156,6 +156,17 @@ PYTANGO_TELEMETRY_EXCLUDE: Final = _declare(
     "exclude",
     Reader.patterns,
 )
+PYTANGO_TELEMETRY_SERVERS: Final = _declare(
+    "PYTANGO_TELEMETRY_SERVERS",
+    "Which programs are traced: patterns of ``Server/instance``, comma-separated; ``!`` before those that are not. "
+    "Unset: all.",
+    "servers",
+    Reader.names,
+)
+PYTANGO_TELEMETRY_AUTO: Final = _declare(
+    "PYTANGO_TELEMETRY_AUTO",
+    "``off``: a program that nobody edited is not traced, even where ``tango-telemetry-auto`` is installed.",
+)
 PYTANGO_TELEMETRY_POLLING: Final = _declare(
     "PYTANGO_TELEMETRY_POLLING",
     "``off``: no spans of reads and commands that cppTango's polling threads make.",
