@@ -140,7 +140,7 @@ def activate(config: TelemetryConfig | None, tracer_provider: Any) -> bool:
     if tracer_provider is not None:
         state.tracer_provider = tracer_provider
     if tracer_provider is not None or not state.active:
-        state.reset_tracers()  # those asked for while nothing was traced may be no-ops
+        state.reset_tracers(retire=False)  # those asked for while nothing was traced may be no-ops
     if not state.active:
         _prepare_context(settings, version)
         if version:

@@ -60,12 +60,16 @@ class State:
         self.baggage = "baggage" in config.propagators
         self.changed()
 
-    def reset_tracers(self) -> None:
-        """Forget the tracers made so far: the next call of each service makes a new one."""
-        # Contexts of jobs and threads may still have them, and C++ asks nobody.
-        switch_tracer(self.client_tracer, False)
-        for owner in list(self.owners):
-            owner.retire()
+    def reset_tracers(self, *, retire: bool = True) -> None:
+        """Forget the tracers made so far: the next call of each service makes a new one.
+
+        :param retire: whether those that somebody still has make no more spans: contexts of jobs and threads may have
+            them, and C++ asks nobody
+        """
+        if retire:
+            switch_tracer(self.client_tracer, False)
+            for owner in list(self.owners):
+                owner.retire()
         self.client_tracer = None
         self.tracers = {}
         self.generation += 1

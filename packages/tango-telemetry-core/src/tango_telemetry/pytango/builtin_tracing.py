@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
+from tango_telemetry.base.warnings import quiet_warnings
 from tango_telemetry.otel import api as otel
 from tango_telemetry.otel.noop import NoOpTracer, NoOpTracerProvider
 from tango_telemetry.pytango.patching import Patches
@@ -56,8 +57,10 @@ def import_pytango() -> ModuleType | None:
 
 
 def _loaded(name: str) -> ModuleType | None:
+    # What PyTango warns of when it is loaded is no reason for its import by us to fail (10.3.1: a deprecated variable).
     try:
-        return importlib.import_module(name)
+        with quiet_warnings():
+            return importlib.import_module(name)
     except ImportError:
         return None
 

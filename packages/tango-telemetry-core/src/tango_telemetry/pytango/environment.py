@@ -58,7 +58,7 @@ def cpptango_environment(
 
     :param user: the environment as the user set it, for the logging variables that are passed on
     :param tango_version: PyTango's version; the names changed with 10.3
-    :param idl: whether the context travels by IDL v6, for which cppTango's telemetry must be on
+    :param idl: whether cppTango's telemetry must be on, because it carries the context by IDL v6
     :param kernel: whether cppTango's own spans go into the trace
     """
     if tango_version < (10,):
