@@ -38,6 +38,7 @@ class State:
         self.make_current: Callable[..., Any] = make_current
         self.tracer_provider: TracerProvider | None = None
         self.client_tracer: Tracer | None = None
+        self.server_name = ""  # `Motor/test` in a device server, once Tango has made it
         self.tracers: dict[tuple[str, str | None], Tracer] = {}
         self.owners: weakref.WeakSet[Owner] = weakref.WeakSet()  # devices, as long as they live
         self.generation = 0
@@ -74,6 +75,13 @@ class State:
         self.tracers = {}
         self.generation += 1
         self.changed()
+
+    def name_server(self, name: str) -> None:
+        """Note that this process is a device server: calls outside its devices' handlers are made in its name."""
+        if name != self.server_name:
+            self.server_name = name
+            self.client_tracer = None
+            self.changed()
 
     def __repr__(self) -> str:
         fields: dict[str, Any] = {"active": self.active, "bridge": self.bridge.name, "config": self.config}

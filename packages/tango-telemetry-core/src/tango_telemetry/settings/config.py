@@ -31,7 +31,7 @@ class TelemetryConfig:
     kernel: bool | None = None
     types: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
-    client_service_name: str = "pytango.client"
+    client_service_name: str = ""
     span_processor: str | None = None
     patching_disabled: bool = False
     context_bridge: str = "auto"

@@ -104,7 +104,8 @@ TANGO_TELEMETRY_LOGGING_ENDPOINTS: Final = _declare(
 )
 PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME: Final = _declare(
     "PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME",
-    "The service name of client calls made outside a device. Source: PyTango 10.0.",
+    "The service name of client calls made outside a device's handlers. Unset: the server's name (``Motor/test``) in a "
+    "device server, else ``pytango.client``. Source: PyTango 10.0.",
     "client_service_name",
     Reader.short_text,
 )

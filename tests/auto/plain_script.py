@@ -1,8 +1,0 @@
-"""A script that knows nothing of tracing."""
-
-import sys
-
-import tango
-
-motor = tango.DeviceProxy(sys.argv[1])
-print(motor.position)
