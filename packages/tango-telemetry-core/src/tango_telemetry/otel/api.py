@@ -167,6 +167,11 @@ def context_variable() -> ContextVar[Context] | None:
     return variable if isinstance(variable, ContextVar) else None
 
 
+def is_launched() -> bool:
+    """Return whether ``opentelemetry-instrument`` has started this program (opentelemetry-instrumentation 0.66)."""
+    return "opentelemetry.instrumentation.auto_instrumentation" in sys.modules
+
+
 def configured_tracer_provider() -> TracerProvider | None:
     """Return the provider that somebody set with ``opentelemetry.trace.set_tracer_provider``; None if nobody did."""
     if not API_AVAILABLE:
