@@ -14,8 +14,6 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, cast
 
-import tango_telemetry_auto
-
 __all__ = ["find_tango", "switch_on"]
 
 _PACKAGES = ("tango_telemetry_server", "tango_telemetry_client")
@@ -32,7 +30,7 @@ def find_tango(finder: Any, path: Sequence[str] | None, target: ModuleType | Non
         spec: ModuleSpec | None = find("tango", path, target) if find is not None else None
         if spec is not None:
             if hasattr(spec.loader, "exec_module"):  # else a namespace, or a loader of the old kind
-                spec.loader = cast("Any", TangoLoader(spec.loader))
+                spec.loader = cast("Any", TangoLoader(spec.loader, finder))
             return spec
     return None
 
@@ -40,19 +38,21 @@ def find_tango(finder: Any, path: Sequence[str] | None, target: ModuleType | Non
 class TangoLoader:
     """Loads ``tango`` once: by switching telemetry on, which imports it, or as it is loaded without us."""
 
-    def __init__(self, loader: Any) -> None:
+    def __init__(self, loader: Any, finder: Any) -> None:
         self._loader = loader
+        self._finder = finder
         self._loaded: ModuleSpec | None = None
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("_loader", "_loaded"):  # a copy that is being made has them not yet
+        if name in ("_loader", "_finder", "_loaded"):  # a copy that is being made has them not yet
             raise AttributeError(name)
         return getattr(self._loader, name)  # resources, source and whatever else is asked of a loader
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """Return ``tango`` where switching telemetry on has imported it; else what its own loader makes."""
         # The import lock of `tango` is this thread's, which may take it again; other threads wait for the whole.
-        tango_telemetry_auto.uninstall()
+        if self._finder in sys.meta_path:  # else what switches telemetry on would come here again
+            sys.meta_path.remove(self._finder)
         switch_on()
         module = sys.modules.get("tango")
         if module is not None:
