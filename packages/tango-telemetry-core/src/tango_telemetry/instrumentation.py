@@ -5,6 +5,7 @@ Nothing is defined here, and no name stands here that neither of them uses.
 
 from __future__ import annotations
 
+from tango_telemetry._version import VERSION
 from tango_telemetry.base.bounded import (
     BoundedDict,
 )
@@ -72,7 +73,6 @@ from tango_telemetry.otel.api import (
 )
 from tango_telemetry.providers.tracers import (
     SERVER_SCOPE,
-    VERSION,
     call_tracer_provider_factory,
     get_calling_tracer,
     get_client_tracer,
