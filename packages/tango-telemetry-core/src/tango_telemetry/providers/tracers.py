@@ -8,6 +8,7 @@ import socket
 from typing import Any, Protocol
 
 from tango_telemetry import semantic_conventions as names
+from tango_telemetry._version import VERSION
 from tango_telemetry.base.guard import log_internal_error
 from tango_telemetry.base.warnings import quiet_warnings
 from tango_telemetry.context.current import current_tracer, get_carried_owner, get_owner
@@ -29,7 +30,6 @@ __all__ = [
     "set_tracer_provider_factory",
 ]
 
-VERSION = "0.1.0"
 CLIENT_SCOPE = "tango_telemetry.client"
 SERVER_SCOPE = "tango_telemetry.server"
 _NO_OP = type(NoOpTracerProvider().get_tracer("tango_telemetry"))
