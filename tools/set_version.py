@@ -1,7 +1,7 @@
-"""The version stands in one place, `tango_telemetry/_version.py`; everything else that must name it is checked or written.
+"""Write or check the version of all packages: ``python tools/set_version.py [VERSION]``.
 
-Usage: python tools/set_version.py            say which files name another version, exit status 1 if one does
-       python tools/set_version.py VERSION    write it everywhere
+The version stands in ``tango_telemetry/_version.py``. Each ``pyproject.toml`` repeats it, as its own version and as the
+one that it asks of its siblings, because an index reads only that. Without VERSION the files are only checked.
 """
 
 from __future__ import annotations
@@ -10,55 +10,64 @@ import re
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-SOURCE = ROOT / "packages/tango-telemetry-core/src/tango_telemetry/_version.py"
-_VERSION = r"[0-9][0-9A-Za-z.+-]*"
-# `version = "..."` of a project, and the lockstep `tango-telemetry-core==...` of its dependencies.
-_NAMED = re.compile(rf'(^version = "|\btango-telemetry-[a-z]+==)({_VERSION})', re.MULTILINE)
+ROOT = Path(__file__).parents[1]
+VERSION_FILE = Path("packages/tango-telemetry-core/src/tango_telemetry/_version.py")
+_CONSTANT = re.compile(r'^(VERSION(?:: \S+)? = ")([^"]*)(")', re.MULTILINE)
+_REPEATED = re.compile(r'(^version = "|"tango-telemetry-[a-z]+(?:\[[^\]]*\])?==)([^"]*)(")', re.MULTILINE)
+_VALID = re.compile(r"\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?")
 
 
-def read_version() -> str:
-    """Return the version of the product."""
-    found = re.search(rf'^VERSION = "({_VERSION})"$', SOURCE.read_text(), re.MULTILINE)
+def read_version(root: Path = ROOT) -> str:
+    """Return the version that ``_version.py`` below `root` names; raise ValueError where it names none."""
+    found = _CONSTANT.search((root / VERSION_FILE).read_text(encoding="utf-8"))
     if found is None:
-        raise SystemExit(f'{SOURCE}: no line VERSION = "..."')
-    return found[1]
+        raise ValueError(f'{VERSION_FILE} has no line VERSION = "..."')
+    return found[2]
 
 
-def project_files() -> list[Path]:
-    """Return the `pyproject.toml` of each distribution."""
-    return [ROOT / "pyproject.toml", *sorted(ROOT.glob("packages/*/pyproject.toml"))]
+def find_disagreements(root: Path = ROOT) -> list[str]:
+    """Return one sentence for each place of a ``pyproject.toml`` that disagrees with ``_version.py``."""
+    version = read_version(root)
+    wrong = []
+    for path in _find_projects(root):
+        text = path.read_text(encoding="utf-8")
+        if re.search(r'^version = "', text, re.MULTILINE) is None:
+            wrong.append(f"{path.relative_to(root)}: there is no version")
+        for found in _REPEATED.finditer(text):
+            if found[2] != version:
+                line = text.count("\n", 0, found.start()) + 1
+                wrong.append(f"{path.relative_to(root)}:{line}: {found[0].strip()} is not {version}")
+    return wrong
 
 
-def find_others(version: str) -> list[str]:
-    """Return a line for each place that names another version than `version`."""
-    return [
-        f"{path.relative_to(ROOT)}: {found[0]!r} is not {version}"
-        for path in project_files()
-        for found in _NAMED.finditer(path.read_text())
-        if found[2] != version
-    ]
+def write_version(version: str, root: Path = ROOT) -> None:
+    """Write `version` into ``_version.py`` and every ``pyproject.toml``; raise ValueError for one of no valid form."""
+    if not _VALID.fullmatch(version):
+        raise ValueError(f"{version!r} is not a version; write one like 0.2.0 or 1.0.0rc1")
+    for path, pattern in [
+        (root / VERSION_FILE, _CONSTANT),
+        *((path, _REPEATED) for path in _find_projects(root)),
+    ]:
+        text = path.read_text(encoding="utf-8")
+        path.write_text(pattern.sub(rf"\g<1>{version}\g<3>", text), encoding="utf-8")
 
 
-def write(version: str) -> None:
-    """Write `version` everywhere."""
-    SOURCE.write_text(
-        re.sub(rf'(?<=^VERSION = ")({_VERSION})', version, SOURCE.read_text(), flags=re.MULTILINE)
-    )
-    for path in project_files():
-        path.write_text(_NAMED.sub(lambda found: found[1] + version, path.read_text()))
+def _find_projects(root: Path) -> list[Path]:
+    return sorted(root.glob("packages/*/pyproject.toml"))
 
 
-def main(arguments: list[str]) -> int:
-    if arguments:
-        if re.fullmatch(_VERSION, arguments[0]) is None:
-            print(f"{arguments[0]!r} is not a version such as 0.2.0", file=sys.stderr)
+def main() -> int:
+    """Return the status of the process: 0 where all files agree."""
+    if len(sys.argv) > 1:
+        try:
+            write_version(sys.argv[1])
+        except ValueError as error:
+            print(error, file=sys.stderr)
             return 2
-        write(arguments[0])
-    others = find_others(read_version())
-    print("\n".join(others) or f"{read_version()} everywhere")
-    return 1 if others else 0
+    wrong = find_disagreements()
+    print("\n".join(wrong) or f"all packages: {read_version()}")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -1,3 +1,3 @@
-"""The version of the product, of which all packages have the same; ``tools/set_version.py`` writes it into the others."""
+"""The version of all packages; ``tools/set_version.py`` writes it here and into every ``pyproject.toml``."""
 
 VERSION = "0.1.0"
