@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := core client server native tools
+PACKAGES := core client server native tools auto
 STAMP := $(VENV)/.installed
 
 .PHONY: bench bench-faults clean demo docs fuzz help layers lint sanitized setup soak soak-spans test test-faults test-matrix \

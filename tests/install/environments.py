@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PURE = (".", *(f"packages/tango-telemetry-{name}" for name in ("core", "client", "server", "tools")))
+PURE = (".", *(f"packages/tango-telemetry-{name}" for name in ("core", "client", "server", "tools", "auto")))
 NATIVE = ROOT / "packages/tango-telemetry-native"
 
 
@@ -23,6 +24,18 @@ def run_pip(*arguments: str, python: Path | None = None, timeout: float = 400) -
         [*command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False
     )
     assert result.returncode == 0, result.stderr
+
+
+def build_wheels(folder: Path) -> None:
+    """Put the wheel of every package into a folder. The native one is compiled again only where its source has changed."""
+    run_pip(
+        "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(folder), *(f"./{p}" for p in PURE)
+    )  # fmt: skip
+    kept = ROOT / "build" / "wheels" / fingerprint(NATIVE)
+    if not list(kept.glob("*.whl")):
+        run_pip("wheel", "--no-deps", "-w", str(kept), str(NATIVE))
+    for wheel in kept.glob("*.whl"):
+        shutil.copy(wheel, folder)
 
 
 def fingerprint(folder: Path) -> str:

@@ -31,6 +31,7 @@ from tango_telemetry.pytango.patching import Patches
 from tango_telemetry.pytango.version import import_tango, tango_version
 from tango_telemetry.settings import variables as env
 from tango_telemetry.settings.config import TelemetryConfig
+from tango_telemetry.settings.programs import is_chosen
 from tango_telemetry.settings.sources import read_environment
 from tango_telemetry.state import get_config, set_config, state, warn_once
 
@@ -85,7 +86,7 @@ def activate(config: TelemetryConfig | None, tracer_provider: Any) -> bool:
     if tracer_provider is not None:
         state.tracer_provider = tracer_provider
     if tracer_provider is not None or not state.active:
-        state.reset_tracers()  # those asked for while nothing was traced may be no-ops
+        state.reset_tracers(retire=False)  # those asked for while nothing was traced may be no-ops
     if not state.active:
         _prepare_context(settings, version)
         if version:
@@ -154,7 +155,10 @@ def _is_omni_thread() -> bool:
 
 def stay_off() -> None:
     """Keep what cppTango cannot parse away from it in a process whose telemetry is off."""
-    apply_cpptango_environment(environment_when_off(read_environment()))
+    given = environment_when_off(read_environment())
+    if not is_chosen(get_config().servers):
+        given[env.TANGO_TELEMETRY_ENABLE] = "off"  # the host's says `on`
+    apply_cpptango_environment(given)
 
 
 def deactivate() -> None:

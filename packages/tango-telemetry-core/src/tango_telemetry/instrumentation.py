@@ -79,7 +79,9 @@ from tango_telemetry.providers.tracers import (
 )
 from tango_telemetry.pytango.builtin_tracing import (
     force_tracing_needed,
+    import_pytango,
 )
+from tango_telemetry.pytango.environment import told_cpptango
 from tango_telemetry.state import (
     state,
     switch_tracer,
@@ -116,6 +118,7 @@ __all__ = [
     "get_current_span",
     "get_owner",
     "guarded",
+    "import_pytango",
     "is_over",
     "judged_modules",
     "no_op_tracer",
@@ -128,6 +131,7 @@ __all__ = [
     "state",
     "switch_tracer",
     "thread_attributes",
+    "told_cpptango",
     "trace_coroutine_function",
     "trace_function",
     "trace_handler",

@@ -9,7 +9,11 @@ from typing import Any, ClassVar
 from tango_telemetry.activation import activate, deactivate, stay_off
 from tango_telemetry.base.guard import guarded
 from tango_telemetry.calls.hooks import Hooks, RequestHook, ResponseHook
-from tango_telemetry.pytango.builtin_tracing import complete_pytango, leave_builtin_tracing_out
+from tango_telemetry.pytango.builtin_tracing import (
+    complete_pytango,
+    import_pytango,
+    leave_builtin_tracing_out,
+)
 from tango_telemetry.pytango.version import tango_version
 from tango_telemetry.settings.config import TelemetryConfig
 from tango_telemetry.state import get_config
@@ -92,8 +96,9 @@ def auto_instrument(instrumentor: Instrumentor, *siblings: str) -> None:
     config = get_config()
     if tango_version():
         if not config.enabled and not config.patching_disabled:
-            guarded(stay_off)
             guarded(leave_builtin_tracing_out)
+            guarded(stay_off)
+        guarded(import_pytango)
         guarded(complete_pytango)
     if config.enabled:
         instrumentor.instrument()

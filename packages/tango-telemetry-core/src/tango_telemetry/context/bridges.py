@@ -109,7 +109,7 @@ class NoOpBridge(_Texts):
 
 
 class IdlBridge(_Texts):
-    """IDL v6: the client identification of cppTango >= 10.0, whose telemetry must be enabled.
+    """IDL v6: the client identification, through cppTango >= 10.0, whose telemetry must be enabled.
 
     :param module: PyTango's internal ``tango._tango._telemetry`` or ``tango_telemetry_native``, which offer the same
         ``get_trace_context`` and ``TraceContextScope``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -165,6 +166,11 @@ def context_variable() -> ContextVar[Context] | None:
         return None
     variable = getattr(runtime, "_current_context", None)
     return variable if isinstance(variable, ContextVar) else None
+
+
+def is_launched() -> bool:
+    """Return whether ``opentelemetry-instrument`` has started this program (opentelemetry-instrumentation 0.66)."""
+    return "opentelemetry.instrumentation.auto_instrumentation" in sys.modules
 
 
 def configured_tracer_provider() -> TracerProvider | None:

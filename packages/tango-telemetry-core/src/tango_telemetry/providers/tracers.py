@@ -131,7 +131,7 @@ def call_tracer_provider_factory(
     factory = _factory
     if factory is None:
         configured = otel.configured_tracer_provider()
-        if configured is not None:
+        if configured is not None and not _stands_for_settings(configured):
             return configured
         return create_tracer_provider(service_name, service_instance_id, extra_resource_attributes, endpoints)
     parameters = inspect.signature(factory).parameters
@@ -139,6 +139,30 @@ def call_tracer_provider_factory(
     if takes_endpoints:
         return factory(service_name, service_instance_id, extra_resource_attributes, endpoints=endpoints)
     return factory(service_name, service_instance_id, extra_resource_attributes)
+
+
+_OF_SDK = frozenset(
+    {"", "console", "none", "otlp", "otlp_proto_grpc", "otlp_proto_http"}
+)  # exporters that are ours too
+_LAUNCHERS_OWN = (
+    *("OTEL_PYTHON_CONFIGURATOR", "OTEL_PYTHON_DISTRO", "OTEL_PYTHON_TRACER_PROVIDER", "OTEL_CONFIG_FILE"),
+    *("OTEL_EXPERIMENTAL_CONFIG_FILE", "OTEL_PYTHON_ID_GENERATOR"),
+)
+
+
+def _stands_for_settings(provider: TracerProvider) -> bool:
+    """Whether a global provider is nothing but the settings that ``opentelemetry-instrument`` has read.
+
+    One provider has one resource, so every device would be one service; and its exit waits for a collector that is away for
+    longer than ours. Providers of our own follow the same settings, and Tango's variables where they are set. Whatever only
+    the launcher can make stays in force: another distribution or configurator, an exporter that we have not, an id generator.
+    """
+    if not otel.is_launched() or type(provider).__module__ != "opentelemetry.sdk.trace":
+        return False
+    exporters = os.environ.get("OTEL_TRACES_EXPORTER", "").lower().split(",")
+    return (
+        not any(os.environ.get(name) for name in _LAUNCHERS_OWN) and {e.strip() for e in exporters} <= _OF_SDK
+    )
 
 
 def get_tracer(name: str, version: str | None = None) -> Tracer:
@@ -181,10 +205,16 @@ def _make_tracer(service_name: str, name: str, version: str | None) -> Tracer:
     return NoOpTracerProvider().get_tracer(name, version)
 
 
+def _client_service_name() -> str:
+    """Whose calls those outside devices are: as the user says, else the device server's, else PyTango's name for clients."""
+    launchers = os.environ.get("OTEL_SERVICE_NAME") if otel.is_launched() else ""
+    return get_config().client_service_name or launchers or state.server_name or "pytango.client"
+
+
 def get_client_tracer() -> Tracer:
-    """Give the tracer of client calls made outside devices, named by ``PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME``."""
+    """Give the tracer of client calls made outside devices, named by ``PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME`` or the server."""
     tracer = state.client_tracer
     if tracer is None:
-        tracer = state.client_tracer = _make_tracer(get_config().client_service_name, CLIENT_SCOPE, VERSION)
+        tracer = state.client_tracer = _make_tracer(_client_service_name(), CLIENT_SCOPE, VERSION)
         switch_tracer(tracer, True)  # a provider of the user's gives the same one again
     return tracer

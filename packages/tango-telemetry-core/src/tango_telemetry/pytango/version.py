@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from tango_telemetry.base.guard import log_internal_error
+from tango_telemetry.pytango.builtin_tracing import import_pytango
 
 __all__ = ["import_tango", "tango_version"]
 
@@ -42,7 +43,7 @@ def _version_of_package() -> str:
     tango: Any = sys.modules.get("tango")
     with log_internal_error("asking PyTango for its version", foreign=True), contextlib.suppress(ImportError):
         if tango is None:
-            tango = import_tango()
+            tango = import_pytango()
         # The last is cppTango's; the two are released together.
         for place, name in (("", "__version__"), ("Release", "version"), ("constants", "TgLibVers")):
             text = getattr(getattr(tango, place, None) if place else tango, name, None)

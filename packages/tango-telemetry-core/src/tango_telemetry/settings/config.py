@@ -31,7 +31,7 @@ class TelemetryConfig:
     kernel: bool | None = None
     types: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
-    client_service_name: str = "pytango.client"
+    client_service_name: str = ""
     span_processor: str | None = None
     patching_disabled: bool = False
     context_bridge: str = "auto"
@@ -39,6 +39,7 @@ class TelemetryConfig:
     native_calls: bool = True
     capture_arguments: bool = False
     exclude: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
     polling: bool = True
     state_status: bool = True
     traces_per_second: float | None = None
