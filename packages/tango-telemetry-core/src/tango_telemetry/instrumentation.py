@@ -21,7 +21,6 @@ from tango_telemetry.calls.caller import (
 )
 from tango_telemetry.calls.decisions import (
     is_over,
-    no_op_tracer,
     no_op_tracer_provider,
     not_traced,
     pass_through_tracer,
@@ -121,7 +120,6 @@ __all__ = [
     "import_pytango",
     "is_over",
     "judged_modules",
-    "no_op_tracer",
     "no_op_tracer_provider",
     "not_traced",
     "pass_through_tracer",

@@ -21,7 +21,6 @@ from tango_telemetry.instrumentation import (
     Context,
     call_tracer_provider_factory,
     guarded,
-    no_op_tracer,
     no_op_tracer_provider,
     pass_through_tracer,
     state,
@@ -182,9 +181,9 @@ class TelemetryDevice:
     def get_telemetry_tracer(self) -> Tracer:
         """Give the tracer of this device, for spans of your own; one that does nothing where telemetry is off."""
         if not switch.on:
-            return no_op_tracer()
+            return pass_through_tracer()
         telemetry = guarded(get_device_telemetry, self)
-        return telemetry.tracer if telemetry is not None else no_op_tracer()
+        return telemetry.tracer if telemetry is not None else pass_through_tracer()
 
     def is_telemetry_enabled(self) -> bool:
         """Whether this device emits spans."""

@@ -25,6 +25,7 @@ _NOT_CALLERS = frozenset(
 )
 judged_modules: BoundedDict[str, bool] = BoundedDict(4096)
 """Whether a module is none of the callers that a span can name, for those seen so far."""
+_get_judged = judged_modules.get
 
 
 def _is_skipped(module: str) -> bool:
@@ -37,7 +38,7 @@ def caller_of_tango(depth: int) -> Any:
     frame: Any = sys._getframe(depth)
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
-        skipped = judged_modules.get(module)
+        skipped = _get_judged(module)
         if not (_is_skipped(module) if skipped is None else skipped):
             return frame
         frame = frame.f_back

@@ -10,7 +10,6 @@ from tango_telemetry.otel import api as otel
 from tango_telemetry.otel.api import (
     Context,
     NonRecordingSpan,
-    SpanContext,
     Tracer,
     TracerProvider,
     get_value,
@@ -19,23 +18,15 @@ from tango_telemetry.otel.api import (
 from tango_telemetry.state import state
 
 __all__ = [
-    "incoming_context",
     "is_over",
-    "no_op_tracer",
     "no_op_tracer_provider",
     "not_traced",
     "pass_through_tracer",
-    "suppressed",
     "with_incoming_context",
 ]
 
 _SUPPRESS = otel.suppress_key()
 _PASS_THROUGH = otel.NoOpTracerProvider().get_tracer("tango_telemetry.pass_through")
-
-
-def suppressed(context: Context) -> bool:
-    """Whether the user is in a ``suppress_instrumentation`` block."""
-    return bool(context) and bool(get_value(_SUPPRESS, context))
 
 
 def not_traced(context: Context, attributes: Mapping[str, Any], class_name: str = "") -> bool:
@@ -63,19 +54,9 @@ def no_op_tracer_provider() -> TracerProvider:
     return otel.NoOpTracerProvider()
 
 
-def no_op_tracer() -> Tracer:
-    """Return the tracer for code that runs with telemetry off."""
-    return _PASS_THROUGH
-
-
 def pass_through_tracer() -> Tracer:
     """Return the tracer that emits nothing and hands the parent on, so that a trace stays one through what is not traced."""
     return _PASS_THROUGH
-
-
-def incoming_context() -> SpanContext | None:
-    """Return the remote parent of the upcall that runs on this thread, None if the caller sent none."""
-    return state.bridge.get_parent()[0]
 
 
 def with_incoming_context(context: Context) -> Context:
