@@ -265,7 +265,8 @@ class Page:
             arguments = ["-nodb", "-dlist", devices, "-ORBendPoint", f"giop:tcp:127.0.0.1:{self._port}"]
         else:
             register = [sys.executable, "-c", REGISTER, server, devices]
-            environment_off = {**environment, "TANGO_TELEMETRY_ENABLE": "off"}
+            # Without ours cppTango fails for the exporter `file`, also when telemetry is off (10.3.1).
+            environment_off = {name: value for name, value in environment.items() if "TELEMETRY" not in name}
             subprocess.run(register, env=environment_off, check=True, timeout=TIMEOUT)
         process = Process([sys.executable, example.file, instance, *arguments], environment, self.folder)
         self._servers.append(process)
