@@ -76,6 +76,8 @@ class Place:
                 "TANGO_TELEMETRY_ENABLE": "on",
                 "TANGO_TELEMETRY_TRACES_EXPORTER": "file",
                 "TANGO_TELEMETRY_TRACES_ENDPOINT": str(spans),
+                # Ours hides the endpoint from cppTango, and so from the checks.
+                "TANGO_TELEMETRY_SOFTWARE_SPANS": str(spans),
             }
         if self._strict and mode != "without":
             variables["PYTANGO_TELEMETRY_RAISE_INTERNAL_ERRORS"] = "on"

@@ -24,7 +24,7 @@ def test_sequence(form: str, loaded: str, tmp_path: Path) -> None:
     if SPANS in os.environ:
         folder = Path(os.environ[SPANS]) / f"sequencer-{form}-{loaded}"
         folder.mkdir()
-        environment[SPANS] = str(folder)
+        environment["TANGO_TELEMETRY_TRACES_ENDPOINT"] = str(folder)
     with run_motor(tmp_path / "motor.log") as motor:
         command = [sys.executable, str(HERE / "sequencer.py"), form, motor, *plugins]
         result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=45)

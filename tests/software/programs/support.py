@@ -15,7 +15,7 @@ import tango
 
 HERE = Path(__file__).resolve().parent
 MOTOR = "test/motor/1"
-SPANS = "TANGO_TELEMETRY_TRACES_ENDPOINT"
+SPANS = "TANGO_TELEMETRY_SOFTWARE_SPANS"
 """The variable that names the folder of the spans; it is set in the mode `on` only."""
 
 
