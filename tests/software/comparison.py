@@ -22,6 +22,16 @@ class Run:
     spans: int = 0
     starts: int = 0
     """Processes that loaded our packages."""
+    cpu_seconds: float = 0.0
+    """Processor time: what others on the machine do shows in the wall time and less in this."""
+
+    def __str__(self) -> str:
+        return f"{self.counts} {self.seconds:.1f} s, {self.cpu_seconds:.1f} s of CPU, {self.spans} spans"
+
+    @property
+    def counts(self) -> str:
+        counts = Counter(self.outcomes.values())
+        return "/".join(str(counts[kind]) for kind in KINDS)
 
 
 @dataclass
@@ -94,8 +104,7 @@ class Result:
         if mode not in self.runs:
             return "-"
         run = self.runs[mode][-1]
-        counts = Counter(run.outcomes.values())
-        text = "/".join(str(counts[kind]) for kind in KINDS) + f" {self.seconds(mode):6.1f} s"
+        text = f"{run.counts} {self.seconds(mode):6.1f} s"
         if mode != "without" and "without" in self.runs:
             text += f" {self.seconds(mode) / self.seconds('without'):.2f}"
         return text + (f" {run.spans} spans" if mode == "on" else "")

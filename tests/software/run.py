@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import shutil
 import signal
 import statistics
@@ -47,6 +48,12 @@ WHOLE_RUN = "the run as a whole"
 """Stands for the tests of a run that ended without a report."""
 STARTS = 9
 IS_IN = "import sys; print('tango_telemetry_server' in sys.modules)"
+
+
+def cpu_seconds() -> float:
+    """Return the processor time of all programs that have ended and were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class Place:
@@ -120,15 +127,14 @@ class Place:
         starts = self._results / f"{name}.starts"
         variables = {**self._variables(mode, spans), "TANGO_TELEMETRY_SOFTWARE_STARTS": str(starts)}
         command = [self._python, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}"]
-        began = time.perf_counter()
+        began, used = time.perf_counter(), cpu_seconds()
         status = self._run([*command, *self.suite.arguments], variables, self._results / f"{name}.log")
-        seconds = time.perf_counter() - began
+        seconds, used = time.perf_counter() - began, cpu_seconds() - used
         outcomes = read_outcomes(report) if report.exists() else {}
         if not outcomes or status not in ("exit status 0", "exit status 1"):
             outcomes[f"{WHOLE_RUN}: {status}"] = "error"
-        return Run(
-            outcomes, seconds, len(read_spans(spans)), len(starts.read_text()) if starts.exists() else 0
-        )
+        loaded = len(starts.read_text()) if starts.exists() else 0
+        return Run(outcomes, seconds, len(read_spans(spans)), loaded, used)
 
     def _run(self, command: list[str], variables: dict[str, str], log: Path) -> str:
         """Run a program and whatever it starts to its end; returns how it ended."""
@@ -182,7 +188,7 @@ def run_suite(suite: Suite, modes: list[str], constraints: Path, strict: bool) -
                 result.start_seconds[mode] = max(0.0, place.measure_start(mode) - start)
             run = place.run(mode, number)
             result.runs.setdefault(mode, []).append(run)
-            print(f"  {mode}, run {number}: {result.cell(mode)}", flush=True)
+            print(f"  {mode}, run {number}: {run}", flush=True)
             if mode == "without" and not set(run.outcomes.values()) - set(BAD):
                 result.reason = f"does not run here without us: {next(iter(run.outcomes))}"
                 return result
