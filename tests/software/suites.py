@@ -26,7 +26,7 @@ class Suite:
 
 
 def _check(name: str) -> tuple[str, ...]:
-    return (str(PROGRAMS / f"check_{name}.py"), "--timeout=150")
+    return (str(PROGRAMS / f"check_{name}.py"), "--timeout=300")
 
 
 SUITES = (

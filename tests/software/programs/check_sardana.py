@@ -1,6 +1,8 @@
-"""Sardana's Pool and MacroServer run macros for a client of the Door, as its own shell has them run."""
+"""Sardana's Pool and MacroServer run macros for a client of the Door, which follows them by events as Sardana's shell does."""
 
-import time
+import json
+import queue
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,10 +11,37 @@ import tango
 from support import add_device, run_database, run_program, wait_until
 
 POOL, MACRO_SERVER, DOOR = "pool/test/1", "macroserver/test/1", "door/test/1"
+ENDS = ("finish", "stop", "abort", "exception")
+
+
+class Door:
+    """A client of the Door."""
+
+    def __init__(self) -> None:
+        self.proxy = tango.DeviceProxy(DOOR)
+        self.proxy.set_timeout_millis(30000)
+        self._events: queue.SimpleQueue[tango.EventData] = queue.SimpleQueue()
+        self.proxy.subscribe_event("MacroStatus", tango.EventType.CHANGE_EVENT, self._events.put)
+
+    def run(self, *words: str) -> list[str]:
+        """Run a macro to its end; returns its output."""
+        (sequence,) = self.proxy.RunMacro(list(words))
+        identity = next(ElementTree.fromstring(sequence).iter("macro")).get("id")
+        while (status := self._next()).get("id") != identity or status["state"] not in ENDS:
+            pass
+        assert status["state"] == "finish", (words, status)
+        wait_until(lambda: self.proxy.state() == tango.DevState.ON, "the end of the macro", 60)
+        return list(self.proxy.Output or ())
+
+    def _next(self) -> dict[str, str]:
+        event = self._events.get(timeout=60)
+        assert not event.err, event.errors
+        text = event.attr_value.value[1]
+        return (json.loads(text) or [{}])[0] if text else {}
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tango.DeviceProxy]:
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     folder: Path = tmp_path_factory.mktemp("sardana")
     with run_database(folder / "database.log") as database:
         add_device(database, "Pool/test", "Pool", POOL)
@@ -22,25 +51,14 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tango.DeviceProxy
             MACRO_SERVER, {"PoolNames": [POOL], "EnvironmentDb": [str(folder / "environment")]}
         )
         with run_program(folder / "pool.log", "Pool", "test"):
-            wait_until(lambda: tango.DeviceProxy(POOL).state() == tango.DevState.ON, "the Pool", 60)
+            wait_until(lambda: tango.DeviceProxy(POOL).state() == tango.DevState.ON, "the Pool", 120)
             with run_program(folder / "macroserver.log", "MacroServer", "test"):
-                proxy = tango.DeviceProxy(DOOR)
-                wait_until(lambda: proxy.state() == tango.DevState.ON, "the MacroServer", 60)
-                proxy.set_timeout_millis(20000)
-                run_macro(proxy, "sar_demo")
-                yield proxy
-
-
-def run_macro(door: tango.DeviceProxy, *words: str) -> list[str]:
-    """Have the Door run a macro; returns its output."""
-    door.RunMacro(list(words))
-    end = time.monotonic() + 60
-    while door.state() == tango.DevState.RUNNING:
-        assert time.monotonic() < end, words
-        time.sleep(0.02)
-    assert door.state() == tango.DevState.ON, (words, door.status(), door.Error)
-    assert not door.Error, (words, door.Error)
-    return list(door.Output or ())
+                wait_until(
+                    lambda: tango.DeviceProxy(DOOR).state() == tango.DevState.ON, "the MacroServer", 120
+                )
+                client = Door()
+                client.run("sar_demo")
+                yield client
 
 
 @pytest.mark.parametrize(
@@ -58,10 +76,10 @@ def run_macro(door: tango.DeviceProxy, *words: str) -> list[str]:
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
-def test_macro(door: tango.DeviceProxy, words: tuple[str, ...], expected: str) -> None:
-    assert any(expected in line for line in run_macro(door, *words))
+def test_macro(door: Door, words: tuple[str, ...], expected: str) -> None:
+    assert any(expected in line for line in door.run(*words))
 
 
-def test_move(door: tango.DeviceProxy) -> None:
-    run_macro(door, "mv", "mot03", "2.5")
+def test_move(door: Door) -> None:
+    door.run("mv", "mot03", "2.5")
     assert tango.DeviceProxy("mot03").position == pytest.approx(2.5)
