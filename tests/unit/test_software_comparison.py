@@ -37,6 +37,21 @@ def test_a_test_that_fails_once_without_us_is_not_ours() -> None:
     assert not result([Run(GOOD, 1.0), Run(bad, 1.0)], [Run(bad, 1.0, 1)] * 2).complaints()
 
 
+def test_one_failure_in_three_runs_is_chance_only_in_a_suite_that_is_unsteady_without_us() -> None:
+    good, bad, other = (
+        Run(GOOD, 1.0, 1),
+        Run(GOOD | {"a": "failed"}, 1.0, 1),
+        Run(GOOD | {"b": "failed"}, 1.0, 1),
+    )
+    unsteady = result([good, other, good], [good, bad, good])
+    assert not unsteady.complaints()
+    assert "panel, on: not counted, once in 3 runs" in format_table([unsteady], ("without", "on"))
+    assert result([good] * 3, [good, bad, good]).only_with_us("on") == ["a"]
+    assert result([other] * 3, [good, bad, good]).only_with_us("on") == ["a"]
+    assert result([good, other, good], [bad, bad, good]).only_with_us("on") == ["a"]
+    assert result([good, other], [good, bad]).only_with_us("on") == ["a"]
+
+
 def test_a_test_that_did_not_run_is_ours() -> None:
     ended = {"the run as a whole: exit status -6": "error"}
     assert result([Run(GOOD, 1.0)], [Run(ended, 1.0, 1)]).only_with_us("on") == ["a", "b", *ended]
