@@ -13,9 +13,7 @@ from environments import Environment, build_wheels
 @pytest.fixture(scope="session")
 def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the wheel of every package."""
-    wheels = tmp_path_factory.mktemp("wheelhouse")
-    build_wheels(wheels)
-    return wheels
+    return build_wheels(tmp_path_factory.mktemp("wheelhouse"))
 
 
 @pytest.fixture(scope="session", params=["10.3.1", "9.5.1"])

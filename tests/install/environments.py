@@ -26,24 +26,25 @@ def run_pip(*arguments: str, python: Path | None = None, timeout: float = 400) -
     assert result.returncode == 0, result.stderr
 
 
-def build_wheels(folder: Path) -> None:
-    """Put the wheel of every package into a folder. The native one is compiled again only where its source has changed."""
-    run_pip(
-        "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(folder), *(f"./{p}" for p in PURE)
-    )  # fmt: skip
-    kept = ROOT / "build" / "wheels" / fingerprint(NATIVE)
-    if not list(kept.glob("*.whl")):
-        run_pip("wheel", "--no-deps", "-w", str(kept), str(NATIVE))
-    for wheel in kept.glob("*.whl"):
-        shutil.copy(wheel, folder)
-
-
 def fingerprint(folder: Path) -> str:
     digest = hashlib.sha256(sys.version.encode())
     for path in sorted(folder.rglob("*")):
         if path.is_file() and "build" not in path.relative_to(folder).parts and path.suffix != ".pyc":
             digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def build_wheels(wheels: Path) -> Path:
+    """Build the wheel of every package into ``wheels``. The native one is compiled again only where its source has changed."""
+    run_pip(
+        "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(wheels), *(f"./{p}" for p in PURE)
+    )  # fmt: skip
+    kept = ROOT / "build" / "wheels" / fingerprint(NATIVE)
+    if not list(kept.glob("*.whl")):
+        run_pip("wheel", "--no-deps", "-w", str(kept), str(NATIVE))
+    for wheel in kept.glob("*.whl"):
+        shutil.copy(wheel, wheels)
+    return wheels
 
 
 class Environment:
