@@ -2,11 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := core client server native tools
+PACKAGES := core client server native tools auto
 STAMP := $(VENV)/.installed
 
 .PHONY: bench bench-faults bench-store clean demo docs fuzz help layers lint sanitized setup soak soak-spans test test-faults test-matrix \
-	test-native-matrix test-pairs test-pytango test-sdk-spans test-sdk-suite types
+	test-native-matrix test-pairs test-pytango test-sdk-spans test-sdk-suite test-software types
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -51,6 +51,9 @@ test-matrix: $(STAMP) ## the integration tests on PyTango 9.5 to 10.3 and Python
 
 test-pytango: $(STAMP) ## PyTango's own test-suite, without us and with us; half an hour
 	$(BIN)/python tests/pytango_suite.py $(ARGS)
+
+test-software: $(STAMP) ## other people's software without us, with us off and on, and a table (ARGS="--only itango --mode on")
+	$(BIN)/python tests/software/run.py $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -37,7 +37,7 @@ def _pieces() -> dict[str, Callable[[], object]]:
     import tango
     import tango_telemetry_server  # noqa: F401
     from tango_telemetry import instrumentation as core
-    from tango_telemetry.propagation import extract, inject
+    from tango_telemetry.context.w3c import extract, inject
     from tango_telemetry_client._calls import wrap_call
     from tango_telemetry_client._targets import Operation
     from tango_telemetry_server import _handlers

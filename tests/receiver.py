@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -98,6 +98,9 @@ class Fault:
     retry_after: float | None = None
     seconds: float = 0.0
     choices: tuple[Fault | None, ...] = field(default=())
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+    rejected: int = 0
 
 
 REFUSE = Fault("refuse")
@@ -109,9 +112,21 @@ CLOSE = Fault("close")
 """The connection is closed in the middle of the answer."""
 
 
-def status(code: int, retry_after: float | None = None) -> Fault:
-    """Answer with this HTTP status; gRPC gets the code that stands for it, and RetryInfo for `retry_after`."""
-    return Fault("status", code=code, retry_after=retry_after)
+def status(
+    code: int, retry_after: float | None = None, body: bytes = b"", headers: Mapping[str, str] | None = None
+) -> Fault:
+    """Answer with this HTTP status; gRPC gets the code that stands for it, and RetryInfo for `retry_after`.
+
+    body: what the server says; gRPC's details. headers: of the answer, HTTP only.
+    """
+    return Fault(
+        "status", code=code, retry_after=retry_after, body=body, headers=tuple((headers or {}).items())
+    )
+
+
+def partial_success(rejected: int, message: str) -> Fault:
+    """Take the request, and say that so many spans of it were rejected, and why."""
+    return Fault("partial", rejected=rejected, body=message.encode())
 
 
 def slow(seconds: float) -> Fault:
@@ -127,6 +142,7 @@ def at_random(*choices: Fault | None) -> Fault:
 _GRPC_CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.UNIMPLEMENTED,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     500: grpc.StatusCode.INTERNAL,
@@ -386,6 +402,14 @@ _DECODERS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+def _response(fault: Fault | None) -> Any:
+    response = ExportTraceServiceResponse()
+    if fault is not None and fault.kind == "partial":
+        response.partial_success.rejected_spans = fault.rejected
+        response.partial_success.error_message = fault.body.decode()
+    return response
+
+
 def _answer_http(
     receiver: Receiver, handler: BaseHTTPRequestHandler, body: bytes, fault: Fault | None
 ) -> None:
@@ -399,8 +423,11 @@ def _answer_http(
         handler.send_response(fault.code)
         if fault.retry_after is not None:
             handler.send_header("Retry-After", f"{fault.retry_after:g}")
-        handler.send_header("Content-Length", "0")
+        for name, value in fault.headers:
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(fault.body)))
         handler.end_headers()
+        handler.wfile.write(fault.body)
         return
     if fault is not None and fault.kind == "close":
         handler.send_response(200)
@@ -414,7 +441,7 @@ def _answer_http(
         _DECODERS[handler.headers.get("Content-Encoding", "")](body)
     )
     receiver.take(request)
-    answer = ExportTraceServiceResponse().SerializeToString()
+    answer = _response(fault).SerializeToString()
     handler.send_response(200)
     handler.send_header("Content-Type", "application/x-protobuf")
     handler.send_header("Content-Length", str(len(answer)))
@@ -472,9 +499,12 @@ class _GrpcEnd(TraceServiceServicer):
                 info = RetryInfo()
                 info.retry_delay.FromNanoseconds(int(fault.retry_after * 1e9))
                 context.set_trailing_metadata((("google.rpc.retryinfo-bin", info.SerializeToString()),))
-            context.abort(_GRPC_CODES.get(fault.code, grpc.StatusCode.UNAVAILABLE), f"status {fault.code}")
+            context.abort(
+                _GRPC_CODES.get(fault.code, grpc.StatusCode.UNAVAILABLE),
+                fault.body.decode() or f"status {fault.code}",
+            )
         self._receiver.take(request)
-        return ExportTraceServiceResponse()
+        return _response(fault)
 
 
 def _main() -> None:

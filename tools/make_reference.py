@@ -3,21 +3,26 @@
 Usage: python tools/make_reference.py            write them
        python tools/make_reference.py --check    say which are not up to date, exit status 1 if one is not
 
-The variables come from the constants and docstrings of `tango_telemetry.environment_variables`, the functions from the
-`__all__` of the public modules. Run it with the packages installed (`make setup`).
+The variables come from the table in `tango_telemetry.settings.variables`, their defaults from the settings themselves, the
+functions from the `__all__` of the public modules. Run it with the packages installed (`make setup`).
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import importlib
 import inspect
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from built_in_tracing import built_in_page
+from tango_telemetry import TelemetryConfig
+from tango_telemetry.settings.config import get_field
+from tango_telemetry.settings.variables import NOT_FOR_USERS, OPENTELEMETRYS, VARIABLES, Variable
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -32,7 +37,6 @@ MODULES = (
     "tango_telemetry_native",
     "tango_telemetry_native.giop",
 )
-_NOT_FOR_USERS = {"PYTANGO_TELEMETRY_HANDED_ON"}
 # A builtin type's docstring or a typing alias says nothing about our name.
 _ROLE = re.compile(r":(?:class|meth|func|mod|data):`~?([^`]+)`")
 
@@ -50,37 +54,39 @@ def _markdown(docstring: str | None) -> str:
     return text
 
 
-def read_variables() -> list[tuple[str, str]]:
-    """Give `(name, docstring)` of each documented constant, in order."""
-    module = importlib.import_module("tango_telemetry.environment_variables")
-    tree = ast.parse(Path(str(module.__file__)).read_text())
-    found = []
-    for node, following in zip(tree.body, [*tree.body[1:], None], strict=True):
-        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
-            continue
-        documented = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
-        if not documented:
-            raise SystemExit(f"{node.target.id} has no docstring in {module.__file__}")
-        found.append((node.target.id, _markdown(str(following.value.value))))  # type: ignore[union-attr]
-    return found
+def _default(variable: Variable) -> str:
+    """Give the default of a variable's field as a sentence, empty where the text says it or there is none."""
+    value = get_field(TelemetryConfig(), variable.field) if variable.read else None
+    if value is None or value in ("", ()):
+        return ""
+    if isinstance(value, bool):
+        shown = "on" if value else "off"
+    elif isinstance(value, tuple):
+        shown = ",".join(value)
+    elif variable.unit == "bytes":
+        shown = f"{value // 2**20} MiB"
+    elif variable.unit:
+        shown = f"{value * (1000 if variable.unit == 'ms' else 1):g} {variable.unit}"
+    else:
+        shown = str(value)
+    return f" Default: {shown}." if variable.unit or isinstance(value, int) else f" Default: `{shown}`."
 
 
-def variables_table() -> str:
-    """Give the table of every variable, for the reference page and the README."""
+def variables_table(variables: Mapping[str, Variable]) -> str:
+    """Give the table of variables, for the reference page and the README."""
     rows = ["| variable | meaning |", "|---|---|"]
-    for name, text in read_variables():
-        if name not in _NOT_FOR_USERS:
-            line = " ".join(text.split()).replace("|", "\\|")
+    for name, variable in variables.items():
+        if name not in NOT_FOR_USERS:
+            line = " ".join((_markdown(variable.doc) + _default(variable)).split()).replace("|", "\\|")
             rows.append(f"| `{name}` | {line} |")
     return "\n".join(rows) + "\n"
 
 
 def variables_page() -> str:
-    """Give docs/reference/environment-variables.md: what stands before and after the table is written by hand."""
-    notes = REFERENCE / "_environment-notes.md"
-    return (
-        f"# Environment variables\n\n{NOTE}\n{notes.read_text().replace('TABLE', variables_table().rstrip())}"
-    )
+    """Give docs/reference/environment-variables.md: what stands before and after the tables is written by hand."""
+    text = (REFERENCE / "_environment-notes.md").read_text()
+    text = text.replace("OPENTELEMETRYS_TABLE", variables_table(OPENTELEMETRYS).rstrip())
+    return f"# Environment variables\n\n{NOTE}\n{text.replace('TABLE', variables_table(VARIABLES).rstrip())}"
 
 
 def decisions_page() -> str:
@@ -102,7 +108,7 @@ def readme() -> str:
     """Give README.md with its table of variables up to date."""
     text = (ROOT / "README.md").read_text()
     region = re.compile(r"(?<=<!-- variables -->\n).*?(?=<!-- /variables -->)", re.DOTALL)
-    table = re.sub(r"\(?,? ?see `docs/[^`]*`\)?", "", variables_table())
+    table = re.sub(r"\(?,? ?see `docs/[^`]*`\)?", "", variables_table(VARIABLES))
     return region.sub(lambda _: table, text)
 
 
@@ -178,6 +184,7 @@ def generate() -> dict[Path, str]:
     """Give the content of each page that is written here."""
     return {
         REFERENCE / "environment-variables.md": variables_page(),
+        REFERENCE / "built-in.md": built_in_page(NOTE.replace("the docstrings", "tools/built_in_tracing.py")),
         REFERENCE / "api.md": api_page(),
         ROOT / "docs" / "decisions" / "index.md": decisions_page(),
         ROOT / "README.md": readme(),

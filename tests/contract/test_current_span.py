@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from opentelemetry.context import Context, attach, detach, get_current, set_value
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_current_span
-from tango_telemetry._current import make_current as make_current_in_python
+from tango_telemetry.context.current import make_current as make_current_in_python
 
 calls = pytest.importorskip("tango_telemetry_native.calls")
 SPAN = NonRecordingSpan(SpanContext(1, 2, False, TraceFlags(1)))

@@ -1,4 +1,4 @@
-"""What a peer sends, read in C++: taken only where `tango_telemetry.propagation.extract` takes it, and as that does."""
+"""What a peer sends, read in C++: taken only where `tango_telemetry.context.w3c.extract` takes it, and as that does."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import NonRecordingSpan, SpanKind
-from tango_telemetry._place import thread_attributes
-from tango_telemetry.propagation import NO_TRACE_STATE, extract
+from tango_telemetry.calls.place import thread_attributes
+from tango_telemetry.context.w3c import NO_TRACE_STATE, extract
 
 calls = pytest.importorskip("tango_telemetry_native.calls")
 spans = pytest.importorskip("tango_telemetry_native.spans")
@@ -40,6 +40,8 @@ class IdlFunctions(ctypes.Structure):
     """`tango_telemetry::IdlFunctions` (bridge_functions.h), without the two that clients need."""
 
     _fields_ = (
+        ("writes", ctypes.CFUNCTYPE(ctypes.c_bool)),
+        ("has_read", ctypes.CFUNCTYPE(ctypes.c_bool)),
         ("is_ready", ctypes.CFUNCTYPE(ctypes.c_bool)),
         ("get_context", ctypes.CFUNCTYPE(None, SINK, ctypes.c_void_p)),
         ("open_scope", ctypes.c_void_p),
@@ -54,9 +56,15 @@ class Upcall:
     def __init__(self) -> None:
         self.sent = (b"", b"")
         self.ready = True
+        self.has_read = False
         fields: dict[str, Any] = dict(IdlFunctions._fields_)
         self.functions = IdlFunctions(
-            fields["is_ready"](lambda: self.ready), fields["get_context"](self.get_context), None, None
+            fields["writes"](lambda: False),
+            fields["has_read"](lambda: self.has_read),
+            fields["is_ready"](lambda: self.ready),
+            fields["get_context"](self.get_context),
+            None,
+            None,
         )
         provider = spans.create_native_tracer_provider({}, sampler=ALWAYS_ON, queue=spans.create_span_queue())
         self.tracer = provider.get_tracer("test")
@@ -95,9 +103,11 @@ class Upcall:
             detach(token)
 
 
-@pytest.fixture(scope="module")
-def upcall() -> Iterator[Upcall]:
+@pytest.fixture(scope="module", params=["read from the request", "read by cppTango"])
+def upcall(request: pytest.FixtureRequest) -> Iterator[Upcall]:
     made = Upcall()
+    made.has_read = request.param == "read from the request"
+    made.ready = not made.has_read
     calls.configure_calls(lambda span, error: None, lambda: True, NonRecordingSpan, thread_attributes)
     calls.set_carrier(made, None, made.create_capsule())
     yield made
@@ -151,9 +161,10 @@ def test_anything_else_is_left_to_python(upcall: Upcall, traceparent: str, trace
 
 
 def test_a_thread_without_cpptangos_telemetry_is_left_to_python(upcall: Upcall) -> None:
-    upcall.ready = False
+    before = upcall.ready, upcall.has_read
+    upcall.ready = upcall.has_read = False
     assert upcall.read(*ours("01")) is None
-    upcall.ready = True
+    upcall.ready, upcall.has_read = before
     assert upcall.read(*ours("01")) is not None
 
 

@@ -13,7 +13,7 @@ import opentelemetry.sdk.trace
 import opentelemetry.trace
 import pytest
 from opentelemetry.util._decorator import _AgnosticContextManager
-from tango_telemetry import noop
+from tango_telemetry.otel import noop
 
 REAL: dict[str, Any] = {
     "NoOpSpan": opentelemetry.trace.NonRecordingSpan,
@@ -173,17 +173,17 @@ def _run_without_opentelemetry(code: str, **environment: str) -> str:
 def test_the_names_core_takes_from_opentelemetry_all_have_a_stub() -> None:
     _run_without_opentelemetry(
         """
-        from tango_telemetry import _otel
-        assert not _otel.API_AVAILABLE
-        missing = [name for name in _otel.__all__ if not hasattr(_otel, name)]
+        from tango_telemetry.otel import api as otel
+        assert not otel.API_AVAILABLE
+        missing = [name for name in otel.__all__ if not hasattr(otel, name)]
         assert not missing, missing
-        context = _otel.SpanContext(1, 2, True, _otel.TraceFlags(1), _otel.TraceState())
+        context = otel.SpanContext(1, 2, True, otel.TraceFlags(1), otel.TraceState())
         assert context.is_valid
-        assert _otel.NonRecordingSpan(context).get_span_context() is context
-        assert not _otel.get_current_span().is_recording()
-        token = _otel.attach(_otel.set_span_in_context(_otel.INVALID_SPAN))
-        _otel.detach(token)
-        from tango_telemetry.propagation import inject, extract
+        assert otel.NonRecordingSpan(context).get_span_context() is context
+        assert not otel.get_current_span().is_recording()
+        token = otel.attach(otel.set_span_in_context(otel.INVALID_SPAN))
+        otel.detach(token)
+        from tango_telemetry.context.w3c import inject, extract
         assert extract(*inject(context)).trace_id == 1
         """
     )

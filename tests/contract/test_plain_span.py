@@ -20,8 +20,8 @@ from opentelemetry.trace import (
     TraceState,
     set_span_in_context,
 )
-from tango_telemetry.pipeline._otlp import ProtobufEncoder
-from tango_telemetry.pipeline._plain_span import PlainSpans, varint
+from tango_telemetry.pipeline.exporters.otlp import ProtobufEncoder
+from tango_telemetry.pipeline.exporters.plain_span import PlainSpans, varint
 
 
 class Keep(SpanProcessor):

@@ -11,7 +11,7 @@ import pytest
 
 _CODE = """
 import json, sys
-from tango_telemetry._resource import create_plain_resource, create_resource
+from tango_telemetry.providers.resource import create_plain_resource, create_resource
 attributes = {"service.namespace": "tango", "process.pid": 7, "service.name": "Leader", **json.loads(sys.argv[1])}
 plain = create_plain_resource(attributes)
 assert "opentelemetry.sdk.resources" not in sys.modules

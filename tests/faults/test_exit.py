@@ -187,9 +187,10 @@ def test_sigterm_ends_a_script_that_is_stuck_in_c_and_has_no_more_threads(
     body = """
     spans(10)
     assert pipeline.flush(10)
-    import ctypes, threading
-    def refuse(self): raise RuntimeError("can't start new thread")
-    threading.Thread.start = refuse
+    import ctypes
+    from tango_telemetry.pipeline.process import watchdog
+    def refuse(*_): raise RuntimeError("can't start new thread")
+    watchdog.start_thread = refuse
     libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(100)
     libc.pthread_mutex_lock(mutex)
     say("up")
@@ -207,8 +208,8 @@ def test_a_handler_that_was_there_first_stays(receiver: Receiver, program: Calla
     seen = []
     def mine(*_): seen.append(1)
     signal.signal(signal.SIGTERM, mine)
-    from tango_telemetry.pipeline._exit import ExitHooks
-    from tango_telemetry.pipeline._registry import registry
+    from tango_telemetry.pipeline.process.exit import ExitHooks
+    from tango_telemetry.pipeline.registry import registry
     ExitHooks(registry).install()
     assert signal.getsignal(signal.SIGTERM) is mine
     os.kill(os.getpid(), signal.SIGTERM)

@@ -136,8 +136,6 @@ def test_state_and_status_can_be_left_out() -> None:
         assert_operation(
             system,
             """
-            Polled.always_executed_hook    INTERNAL  Polled
-            Polled.always_executed_hook    INTERNAL  Polled
             command_inout Count            CLIENT    pytango.client
               Polled.always_executed_hook  INTERNAL  Polled
               Polled.Count                 SERVER    Polled

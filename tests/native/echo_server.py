@@ -10,9 +10,16 @@ import resource
 import tango
 import tango_telemetry_native
 from tango.server import Device, attribute, command, run
-from tango_telemetry_native import giop
+from tango_telemetry_native import giop, identification
 
-giop.install()
+
+def install():
+    giop.install()
+    if how := os.environ.get("ECHO_IDENTIFICATION"):  # "read", or "scopes" for cppTango's scopes too
+        identification.install(scopes=how == "scopes")
+
+
+install()
 
 
 def show(context):
@@ -38,6 +45,18 @@ class Echo(Device):
     @command(dtype_out=str)
     def Idl6(self):
         return "|".join(tango_telemetry_native.get_trace_context().values())
+
+    @attribute(dtype=str)
+    def idl6(self):
+        return "|".join(tango_telemetry_native.get_trace_context().values())
+
+    @attribute(dtype=str)
+    def written6(self):
+        return self.stored + " " + "|".join(tango_telemetry_native.get_trace_context().values())
+
+    @written6.write
+    def write_written6(self, value):
+        self.stored = value + " " + "|".join(tango_telemetry_native.get_trace_context().values())
 
     @attribute(dtype=str)
     def incoming(self):
@@ -80,6 +99,21 @@ class Echo(Device):
         giop.restore_outgoing(previous)
         return proxy.command_inout_reply(number, 5000)
 
+    @command(dtype_in=str, dtype_out=[str])
+    def CallUnseen(self, device):
+        """Calls another device twice, the second time with a context; gives what came here, there, there, and here again."""
+        proxy = tango.DeviceProxy(device)
+        seen = ["|".join(tango_telemetry_native.get_trace_context().values()), proxy.command_inout("Idl6")]
+        previous = giop.set_outgoing(f"00-{0xCA11:032x}-{4:016x}-01", "tango=0000000000000004-01,on=1")
+        seen.append(proxy.command_inout("Idl6"))
+        giop.restore_outgoing(previous)
+        seen.append("|".join(tango_telemetry_native.get_trace_context().values()))
+        return seen
+
+    @command(dtype_out=str)
+    def IdentificationStatus(self):
+        return json.dumps(identification.status())
+
     @command(dtype_out=str)
     def Status(self):
         return "Echo"
@@ -115,4 +149,4 @@ class Echo(Device):
 if __name__ == "__main__":
     if "ECHO_FIRST_CALL" in os.environ:  # a client that becomes a server: Util destroys the client's ORB
         tango.DeviceProxy(os.environ["ECHO_FIRST_CALL"]).ping()
-    run([Echo], post_init_callback=giop.install if "ECHO_NO_INSTALL" not in os.environ else None)
+    run([Echo], post_init_callback=install if "ECHO_NO_INSTALL" not in os.environ else None)

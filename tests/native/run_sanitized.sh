@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the native package's tests with the extension under AddressSanitizer and UndefinedBehaviorSanitizer.
+# Runs the tests of the native package, and those that hold it against the SDK (tests/contract), with the extension modules
+# under AddressSanitizer and UndefinedBehaviorSanitizer.
 # Usage: PYTHON=.venv/bin/python tests/native/run_sanitized.sh [pytest arguments]
 # PYTHON needs PyTango, pytest, hypothesis and pybind11; the build goes into a temporary directory.
 set -euo pipefail
@@ -26,4 +27,4 @@ export ASAN_OPTIONS="detect_leaks=0:abort_on_error=1:${ASAN_OPTIONS:-}"
 export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:${UBSAN_OPTIONS:-}"
 export PYTHONPATH="$build/package${PYTHONPATH:+:$PYTHONPATH}"
 "$python" -c "import tango_telemetry_native as n; print('testing', n.__file__)"
-"$python" -m pytest "$here" -q -p no:cacheprovider --deselect "$here/test_stubs.py" "$@"
+"$python" -m pytest "$here" "$here/../contract" -q -p no:cacheprovider --deselect "$here/test_stubs.py" "$@"

@@ -368,7 +368,7 @@ def test_numbers_that_no_span_has(arguments: tuple[object, ...]) -> None:
 def test_the_context_of_a_call_is_taken_back_by_the_bridge(proxy: tango.DeviceProxy) -> None:
     """`set_outgoing` returns None where nothing was set, which is a token like any other."""
     from opentelemetry.trace import SpanContext, TraceFlags
-    from tango_telemetry.bridge import GiopBridge
+    from tango_telemetry.context.bridges import GiopBridge
 
     bridge = GiopBridge(giop)
     token = bridge.enter_span("command_inout", SpanContext(0xA1, 0xB2, False, TraceFlags(1)))

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tango_telemetry import Endpoint, TelemetryConfig, _config
-from tango_telemetry import environment_variables as env
+from tango_telemetry import Endpoint, TelemetryConfig
+from tango_telemetry.settings import sources
+from tango_telemetry.settings import variables as env
 
-NAMES = sorted(value for name, value in vars(env).items() if name.isupper())
+NAMES = sorted({*env.VARIABLES, *env.OPENTELEMETRYS})
 
 
 def test_nothing_set_means_off_with_tangos_default_exporter():
@@ -39,6 +40,13 @@ def test_enable(value, expected):
         ),
         ({"TRACES_EXPORTER": "file", "TRACES_ENDPOINT": "/tmp/traces"}, [("file", "/tmp/traces")]),
         ({"TRACES_EXPORTER": "none"}, []),
+        # Without an endpoint: a collector on this machine, as in PyTango 10.3.1's built-in tracing
+        ({"TRACES_EXPORTER": "http"}, [("http", "http://localhost:4318/v1/traces")]),
+        ({"TRACING_EXPORTERS": "grpc"}, [("grpc", "grpc://localhost:4317")]),
+        (
+            {"TRACING_EXPORTERS": "file,grpc", "TRACING_ENDPOINTS": "/tmp/t"},
+            [("file", "/tmp/t"), ("grpc", "grpc://localhost:4317")],
+        ),
         (
             {"TRACING_EXPORTERS": "http, file", "TRACING_ENDPOINTS": "http://h:1/x, /tmp/t"},
             [("http", "http://h:1/x"), ("file", "/tmp/t")],
@@ -61,10 +69,6 @@ def test_exporters_of_both_families(settings, expected):
         (
             {"TRACES_EXPORTER": "jaeger"},
             ("TANGO_TELEMETRY_TRACES_EXPORTER", "'jaeger'", "console, grpc, http, file, none"),
-        ),
-        (
-            {"TRACES_EXPORTER": "http"},
-            ("TANGO_TELEMETRY_TRACES_ENDPOINT", "not set", "http://localhost:4318/v1/traces"),
         ),
         ({"TRACES_EXPORTER": "file"}, ("TANGO_TELEMETRY_TRACES_ENDPOINT", "not set", "directory")),
         (
@@ -158,6 +162,27 @@ def test_opentelemetrys_endpoint_stands_in_for_a_missing_one(exporter, variable,
     assert not config.problems
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"ENDPOINT": "http://h:4318"}, ("http", "http://h:4318/v1/traces")),
+        ({"ENDPOINT": "http://h:4317"}, ("grpc", "http://h:4317")),
+        ({"ENDPOINT": "http://h:1", "PROTOCOL": "grpc"}, ("grpc", "http://h:1")),
+        ({"ENDPOINT": "http://h:4317", "PROTOCOL": "http/protobuf"}, ("http", "http://h:4317/v1/traces")),
+        ({"TRACES_ENDPOINT": "http://h:1/x", "ENDPOINT": "http://other:1"}, ("http", "http://h:1/x")),
+        ({"ENDPOINT": "http://h:1", "TRACES_PROTOCOL": "grpc", "PROTOCOL": "x"}, ("grpc", "http://h:1")),
+        ({"PROTOCOL": "grpc"}, ("console", "cout")),
+    ],
+)
+def test_opentelemetrys_variables_serve_where_tangos_name_no_endpoint(settings, expected):
+    variables = {f"OTEL_EXPORTER_OTLP_{name}": value for name, value in settings.items()}
+    config = TelemetryConfig.from_env(variables)
+    assert config.endpoints == (Endpoint(*expected),)
+    assert not config.problems
+    tangos = {"TANGO_TELEMETRY_TRACING_EXPORTERS": "none"}
+    assert TelemetryConfig.from_env({**variables, **tangos}).endpoints == ()
+
+
 def test_a_bad_endpoint_of_opentelemetrys_is_named_by_its_variable():
     config = TelemetryConfig.from_env(
         {"TANGO_TELEMETRY_TRACES_EXPORTER": "http", "OTEL_EXPORTER_OTLP_ENDPOINT": "ftp://h"}
@@ -194,17 +219,17 @@ def test_tangorc_is_read_below_the_environment(tmp_path: Path, monkeypatch):
     rc.write_text(
         "# comment\nTANGO_TELEMETRY_ENABLE=on\nTANGO_HOST=elsewhere:1\nTANGO_TELEMETRY_TRACES_EXPORTER = none\n"
     )
-    monkeypatch.setattr(_config, "tangorc_paths", lambda: (rc,))
+    monkeypatch.setattr(sources, "tangorc_paths", lambda: (rc,))
     monkeypatch.setenv("TANGO_TELEMETRY_TRACES_EXPORTER", "console")
     monkeypatch.delenv("TANGO_TELEMETRY_ENABLE", raising=False)
-    found = _config.read_environment()
+    found = sources.read_environment()
     assert found["TANGO_TELEMETRY_ENABLE"] == "on"
     assert found["TANGO_TELEMETRY_TRACES_EXPORTER"] == "console"
     assert found.get("TANGO_HOST") != "elsewhere:1"
     # ... also where a parent process handed the same value on
     monkeypatch.setenv("TANGO_TELEMETRY_ENABLE", "on")
     monkeypatch.setenv("PYTANGO_TELEMETRY_HANDED_ON", json.dumps({"TANGO_TELEMETRY_ENABLE": ("on", None)}))
-    assert TelemetryConfig.from_env(_config.read_environment()).enabled is True
+    assert TelemetryConfig.from_env(sources.read_environment()).enabled is True
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=60) | st.just("x" * 1_000_000), max_size=6))

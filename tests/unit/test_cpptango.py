@@ -6,7 +6,7 @@ import json
 
 import pytest
 from tango_telemetry import TelemetryConfig
-from tango_telemetry._cpptango import (
+from tango_telemetry.pytango.environment import (
     apply_cpptango_environment,
     cpptango_environment,
     environment_afterwards,
@@ -29,6 +29,28 @@ def handed(user, version, *, idl=True, kernel=False):
 
 def test_tango_9_is_handed_nothing():
     assert handed(HTTP, (9, 5, 1)) == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "types", "endpoint"),
+    [
+        ({"LOGGING_EXPORTERS": "grpc"}, "tracing,logging", "grpc://localhost:4317"),
+        ({"LOGGING_EXPORTERS": "http"}, "tracing,logging", "http://localhost:4318/v1/logs"),
+        (
+            {"LOGGING_EXPORTERS": "http,console", "LOGGING_ENDPOINTS": "http://h:1/x"},
+            "tracing,logging",
+            "http://h:1/x,cout",
+        ),
+        ({"LOGS_EXPORTER": "grpc", "LOGS_ENDPOINT": "grpc://h:1"}, "tracing,logging", "grpc://h:1"),
+        ({"LOGGING_EXPORTERS": "grpc", "TYPES": "tracing"}, "tracing", None),
+        ({}, "tracing", None),
+    ],
+)
+def test_naming_log_exporters_asks_for_logs(settings, types, endpoint):
+    user = {**HTTP, **{f"TANGO_TELEMETRY_{name}": value for name, value in settings.items()}}
+    given = handed(user, (10, 3, 1))
+    assert given["TANGO_TELEMETRY_TYPES"] == types
+    assert given["TANGO_TELEMETRY_LOGGING_ENDPOINTS"] == endpoint
 
 
 def test_10_3_carries_the_context_without_spans_of_its_own():

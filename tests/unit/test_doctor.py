@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tango_telemetry import Endpoint
-from tango_telemetry import environment_variables as env
+from tango_telemetry.settings import variables as env
 from tango_telemetry_tools.doctor import device, endpoints, settings
 from tango_telemetry_tools.doctor.model import DeviceReport, Diagnosis
 
@@ -29,8 +29,7 @@ def source_of(diagnosis: Diagnosis, name: str) -> tuple[str, str]:
 
 def test_each_variable_is_shown_but_the_one_that_is_not_for_users() -> None:
     shown = {setting.name for setting in look().settings}
-    ours = {value for name, value in vars(env).items() if name.isupper() and isinstance(value, str)}
-    assert shown == ours - {env.PYTANGO_TELEMETRY_HANDED_ON}
+    assert shown == {*env.VARIABLES} - env.NOT_FOR_USERS
 
 
 def test_sources(tmp_path: Path) -> None:
@@ -38,7 +37,7 @@ def test_sources(tmp_path: Path) -> None:
     found = look(TANGO_TELEMETRY_TRACES_EXPORTER="console")
     assert source_of(found, "TANGO_TELEMETRY_ENABLE") == ("on", str(tmp_path / ".tangorc"))
     assert source_of(found, "TANGO_TELEMETRY_TRACES_EXPORTER") == ("console", "environment")
-    assert source_of(found, "PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME") == ("pytango.client", "default")
+    assert source_of(found, "PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME") == ("unset", "default")
     assert found.traces_arrive
 
 
@@ -172,6 +171,12 @@ def test_a_slip_in_a_file_is_mended_in_the_file(tmp_path: Path) -> None:
         ("grpc", "grpc://host:4318", "gRPC status UNAVAILABLE", "export V=grpc://host:4317"),
         ("grpc", "grpc://host:4317", "gRPC status UNAVAILABLE", "nc -vz host 4317"),
         ("grpc", "grpcs://host", "not a URL of the form", "export V=grpcs://host:4317"),
+        (
+            "http",
+            "http://host:3000/v1/traces",
+            "HTTP status 200, but no answer that a collector gives from host:4401",
+            "export V=http://host:4318/v1/traces",
+        ),
         ("http", "http://host/v1/traces", "ConnectionError", "nc -vz host 80 "),
         ("http", "https://host/v1/traces", "ConnectionError", "nc -vz host 443 "),
         ("http", "https://host/v1/traces", "HTTP status 401", "export OTEL_EXPORTER_OTLP_HEADERS="),

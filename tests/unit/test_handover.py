@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from threading import Barrier
 from typing import Any
 
-from tango_telemetry._handover import _wrap_submit
+from tango_telemetry.pytango.executors import _wrap_submit
 
 _variable: ContextVar[str] = ContextVar("_variable", default="nothing")
 

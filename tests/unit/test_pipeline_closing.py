@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tango_telemetry.pipeline._delivery import Outcome, Result
-from tango_telemetry.pipeline._queue import SpanQueue
-from tango_telemetry.pipeline._sender import Sender
-from tango_telemetry.pipeline._settings import PipelineSettings
-from tango_telemetry.pipeline._spool import Spool
+from tango_telemetry.pipeline.delivery import Outcome, Result
+from tango_telemetry.pipeline.queue import SpanQueue
+from tango_telemetry.pipeline.sender import Sender
+from tango_telemetry.pipeline.settings import PipelineSettings
+from tango_telemetry.pipeline.spool import Spool
 
 
 class Refusing:

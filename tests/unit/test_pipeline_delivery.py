@@ -6,6 +6,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +17,11 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Tracer
 from tango_telemetry.pipeline import Endpoint, PipelineSettings
-from tango_telemetry.pipeline._delivery import DELIVERED, Outcome, Result
-from tango_telemetry.pipeline._drops import DropLog
-from tango_telemetry.pipeline._noise import RateLimit, calm_sdk_loggers
-from tango_telemetry.pipeline._pipeline import Pipeline
-from tango_telemetry.pipeline._stats import PipelineStats
+from tango_telemetry.pipeline.account import PipelineStats
+from tango_telemetry.pipeline.delivery import DELIVERED, Outcome, Result
+from tango_telemetry.pipeline.drops import DropLog
+from tango_telemetry.pipeline.noise import RateLimit, calm_sdk_loggers
+from tango_telemetry.pipeline.pipeline import Pipeline
 
 QUICK = PipelineSettings(schedule_delay=0.05, retry_initial=0.01, retry_max=0.05)
 
@@ -175,6 +177,42 @@ def test_a_batch_is_kept_until_it_is_delivered_and_comes_first() -> None:
     wait_until(lambda: exporter.sent == names)
 
 
+@pytest.mark.parametrize("spooled", [False, True])
+def test_what_fails_each_time_does_not_hold_up_the_others(spooled: bool, tmp_path: Path) -> None:
+    """A server that fails over one span, and would take all others."""
+    settings = replace(QUICK, spool_dir=str(tmp_path) if spooled else "", spool_file_bytes=20)
+    pipeline, exporter, tracer = build(settings)
+
+    def fail(payload: bytes) -> Outcome:
+        bad = b"7\n" in payload.splitlines(keepends=True)
+        return Outcome(Result.RETRY, "status 500", doubtful=True) if bad else DELIVERED
+
+    exporter.on_send = fail
+    names = end_spans(tracer, 40)
+    chunk = 20 if spooled else exporter.chunk_spans
+    wait_until(lambda: len(exporter.sent) >= 40 - chunk)
+    kept = pipeline.stats().queued + pipeline.stats().spooled
+    assert 0 < kept <= chunk
+    exporter.on_send = lambda payload: DELIVERED
+    wait_until(lambda: sorted(exporter.sent) == sorted(names))
+
+
+def test_one_span_that_cannot_be_encoded_costs_itself() -> None:
+    pipeline, exporter, tracer = build()
+    encode = exporter.encode
+
+    def fail(spans: Sequence[Any]) -> bytes:
+        if any(span.name == "7" for span in spans):
+            raise ValueError("no")
+        return encode(spans)
+
+    exporter.encode = fail  # type: ignore[method-assign]
+    end_spans(tracer, 20)
+    assert pipeline.flush(10)
+    assert len(exporter.sent) == 19
+    assert dict(pipeline.stats().dropped_by_reason) == {"encoding": 1}
+
+
 def test_partial_success_is_counted() -> None:
     pipeline, exporter, tracer = build()
     exporter.on_send = lambda payload: Outcome(Result.DELIVERED, rejected_spans=2)
@@ -223,7 +261,7 @@ def test_the_beginning_and_the_end_of_a_loss_are_logged_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("tango_telemetry.pipeline._drops.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tango_telemetry.pipeline.drops.time.monotonic", lambda: now[0])
     log = DropLog("somewhere")
     for dropped in (0, 5, 9, 9, 20):
         log.look(PipelineStats(dropped=dropped, dropped_by_reason={"queue_full": dropped}))
@@ -236,9 +274,17 @@ def test_the_beginning_and_the_end_of_a_loss_are_logged_once(
     assert "20 were lost" in caplog.records[1].getMessage()
 
 
+def test_a_second_kind_of_loss_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
+    log = DropLog("somewhere")
+    for reasons in ({"queue_full": 5}, {"queue_full": 6, "encoding": 1}, {"queue_full": 7, "encoding": 2}):
+        log.look(PipelineStats(dropped=sum(reasons.values()), dropped_by_reason=reasons))
+    assert len(caplog.records) == 2
+    assert "encoding: 1" in caplog.records[1].getMessage()
+
+
 def test_a_message_is_let_through_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("tango_telemetry.pipeline._noise.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tango_telemetry.pipeline.noise.time.monotonic", lambda: now[0])
     limit = RateLimit()
 
     def passes(text: str) -> bool:
@@ -249,22 +295,68 @@ def test_a_message_is_let_through_once_a_minute(monkeypatch: pytest.MonkeyPatch)
     assert passes("a")
 
 
+def test_the_same_message_about_something_else_is_let_through_a_few_times() -> None:
+    limit = RateLimit()
+    passed = [
+        limit.filter(
+            logging.LogRecord("opentelemetry", logging.WARNING, "", 0, "key %s", (f"k{n // 2}",), None)
+        )
+        for n in range(100)
+    ]
+    assert passed[:4] == [True, False, True, False]
+    assert sum(passed) == 4
+
+
+def test_two_defects_in_one_place_are_two_log_lines(caplog: pytest.LogCaptureFixture) -> None:
+    from tango_telemetry.base.guard import guarded
+
+    def first() -> None:
+        raise ValueError("first")
+
+    def second() -> None:
+        raise ValueError("second")
+
+    def work(step: Callable[[], None]) -> None:
+        step()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTANGO_TELEMETRY_RAISE_INTERNAL_ERRORS", raising=False)
+        for step in (first, second) * 3:
+            guarded(work, step)
+    assert ["first" in record.getMessage() for record in caplog.records] == [True, False]
+
+
+@pytest.mark.parametrize("reason", ["HTTP status 413", "gRPC status INVALID_ARGUMENT"])
+def test_what_a_collector_refuses_takes_few_others_with_it(reason: str) -> None:
+    pipeline, exporter, tracer = build()
+
+    def refuse(payload: bytes) -> Outcome:
+        bad = b"7\n" in payload.splitlines(keepends=True)
+        return Outcome(Result.REJECTED, reason) if bad else DELIVERED
+
+    exporter.on_send = refuse
+    end_spans(tracer, 40)
+    assert pipeline.flush(10)
+    assert dict(pipeline.stats().dropped_by_reason) == {"rejected": exporter.chunk_spans}
+    assert len(exporter.sent) == 40 - exporter.chunk_spans
+
+
 def test_the_account_as_metrics() -> None:
-    from tango_telemetry import _otel_sdk
-    from tango_telemetry.pipeline import _metrics
+    from tango_telemetry.otel import sdk as otel_sdk
+    from tango_telemetry.pipeline import metrics
 
     pipeline, exporter, tracer = build()
     reader = InMemoryMetricReader()
     meters = MeterProvider([reader])
-    real = _otel_sdk.load_metrics_api()
+    real = otel_sdk.load_metrics_api()
 
     class Api:
         Observation = real.Observation
         get_meter = staticmethod(meters.get_meter)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_otel_sdk, "load_metrics_api", lambda: Api)
-        assert _metrics.register(lambda: [pipeline])
+        patch.setattr(otel_sdk, "load_metrics_api", lambda: Api)
+        assert metrics.register(lambda: [pipeline])
     exporter.on_send = lambda payload: Outcome(Result.DELIVERED, rejected_spans=1)
     end_spans(tracer, 4)
     assert pipeline.flush(10)

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from tango_telemetry import _otel_sdk
-from tango_telemetry.pipeline import _registry
-from tango_telemetry.pipeline._exit import time_to_deliver
-from tango_telemetry.pipeline._watchdog import Watchdog
+from tango_telemetry.otel import sdk as otel_sdk
+from tango_telemetry.pipeline import registry as pipeline_registry
+from tango_telemetry.pipeline.process.exit import time_to_deliver
+from tango_telemetry.pipeline.process.watchdog import Watchdog
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,9 @@ def test_a_thread_that_waits_in_vain_to_fork_takes_nothing_from_the_one_that_for
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What the first one held was held for ever, and the pipelines could import nothing any more."""
-    monkeypatch.setattr(_registry, "LOADING_PAUSE", 0.01)
-    monkeypatch.setattr(_otel_sdk, "loading", threading.RLock())
-    registry = _registry.Registry()
+    monkeypatch.setattr(pipeline_registry, "LOADING_PAUSE", 0.01)
+    monkeypatch.setattr(otel_sdk, "loading", threading.RLock())
+    registry = pipeline_registry.Registry()
 
     def in_another_thread(function: Callable[[], object]) -> None:
         thread = threading.Thread(target=function)
@@ -62,5 +62,5 @@ def test_a_thread_that_waits_in_vain_to_fork_takes_nothing_from_the_one_that_for
     in_another_thread(fork)
     registry.resume_after_fork()
     acquired: list[bool] = []
-    in_another_thread(lambda: acquired.append(_otel_sdk.loading.acquire(blocking=False)))
+    in_another_thread(lambda: acquired.append(otel_sdk.loading.acquire(blocking=False)))
     assert acquired == [True]

@@ -21,14 +21,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
-from tango_telemetry import _otel_sdk
+from tango_telemetry.otel import sdk as otel_sdk
 from tango_telemetry.pipeline import Endpoint, PipelineSettings, WireSettings, get_pipeline, pipeline_stats
-from tango_telemetry.pipeline._delivery import Result
-from tango_telemetry.pipeline._exporters import create_exporter
-from tango_telemetry.pipeline._grpc import parse_target
-from tango_telemetry.pipeline._http import parse_retry_after
-from tango_telemetry.pipeline._otlp import ProtobufEncoder, rejected_spans, to_json_line
-from tango_telemetry.pipeline._redact import redact_url
+from tango_telemetry.pipeline.delivery import Result
+from tango_telemetry.pipeline.exporters.choice import create_exporter
+from tango_telemetry.pipeline.exporters.grpc import parse_target
+from tango_telemetry.pipeline.exporters.http import parse_retry_after
+from tango_telemetry.pipeline.exporters.otlp import Answer, ProtobufEncoder, read_answer, to_json_lines
+from tango_telemetry.pipeline.redact import redact_url
 
 
 class Keep(SpanProcessor):
@@ -100,8 +100,15 @@ def file_exporter(folder: Path) -> Any:
 
 def test_transcoded_json_is_what_the_official_file_exporter_writes(tmp_path: Path) -> None:
     spans = rich_spans()
-    ours = json.loads(to_json_line(encode_spans(spans).SerializeToString()))
+    lines = to_json_lines(encode_spans(spans).SerializeToString(), 16).splitlines()
+    # A line for each resource and scope, which the official exporter joins: (resource, scope) by (resource, scope).
+    ours = {"resourceSpans": [group for line in lines for group in json.loads(line)["resourceSpans"]]}
     official = json.loads(file_exporter(tmp_path).encode(spans))
+    official["resourceSpans"] = [
+        {**group, "scopeSpans": [scope]}
+        for group in official["resourceSpans"]
+        for scope in group["scopeSpans"]
+    ]
 
     def normal(tree: Any) -> Any:
         """Protobuf's JSON leaves empty fields out and may give numbers as texts."""
@@ -287,7 +294,7 @@ def test_an_import_that_fails_in_its_own_way_is_no_error_of_the_caller(
     def fail(exporter: str) -> None:
         raise TypeError("Descriptors cannot be created directly.")
 
-    monkeypatch.setattr(_otel_sdk, "load_transport", fail)
+    monkeypatch.setattr(otel_sdk, "load_transport", fail)
     pipeline = get_pipeline(Endpoint("http", "http://does-not-fit:1"), "batch")
     pipeline.accept_span()(rich_spans()[0])
     assert dict(pipeline.stats().dropped_by_reason) == {"no_exporter": 1}
@@ -330,7 +337,7 @@ os.environ = environ
 assert not [name for name in sys.modules if name.startswith(("opentelemetry", "grpc", "requests"))]
 assert threading.active_count() == 1
 """
-    core = Path(_otel_sdk.__file__).parent
+    core = Path(otel_sdk.__file__).parent.parent
     lonely = f"import sys, types; package = types.ModuleType('tango_telemetry'); package.__path__ = [{str(core)!r}]; sys.modules['tango_telemetry'] = package"
     subprocess.run([sys.executable, "-c", lonely + code], check=True)
 
@@ -388,10 +395,30 @@ def test_an_encoded_source_goes_the_same_way(exporter: str, tmp_path: Path) -> N
         assert sorted(ids) == sorted(f"{span.context.span_id:016x}" for span in spans)
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"\xff" * 100, b"\n\x02\x08\xff"])
-def test_an_answer_that_is_none_refuses_nothing(body: bytes) -> None:
-    """An error here would have the spans sent again for ever."""
-    assert rejected_spans(body) == 0
+@pytest.mark.parametrize(
+    ("body", "content_type", "answer"),
+    [
+        (b"", "", Answer()),
+        (b"", "text/plain", Answer()),
+        (b"\n\0", "application/x-protobuf", Answer()),
+        (b"\n\x06\x08\x02\x12\x02no", "application/x-protobuf", Answer(2, "no")),
+        (b"{}", "application/json", Answer()),
+        (b'{"partialSuccess":{"rejectedSpans":"3","errorMessage":"why"}}', "application/json", Answer(3, "why")),
+        (b"", "text/html", None),
+        (b"<html>", "", None),
+        (b"OK", "text/plain", None),
+        (b"xxxxxx", "", None),  # a field 15, to protobuf
+        (b"xxxxxx", "application/x-protobuf", Answer()),  # a later OTLP, perhaps
+        (b"[]", "application/json", None),
+        (b'{"status":"ok"}', "application/json", None),
+        (b'{"partialSuccess":"no"}', "application/json", None),
+        (b"[" * 100_000, "application/json", None),
+        (b"\xff" * 100, "application/x-protobuf", None),
+        (b"\n\x02\x08\xff", "application/x-protobuf", None),
+    ],
+)  # fmt: skip
+def test_what_is_an_answer_of_a_collector(body: bytes, content_type: str, answer: Answer | None) -> None:
+    assert read_answer(body, content_type) == answer
 
 
 @contextlib.contextmanager
@@ -429,7 +456,7 @@ _CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     ],
     ids=["garbage", "no gzip", "without end", "bomb"],
 )  # fmt: skip
-def test_an_odd_answer_of_a_collector_that_took_the_spans(parts: tuple[bytes, ...]) -> None:
+def test_an_odd_answer_is_none_of_a_collector_and_costs_no_memory(parts: tuple[bytes, ...]) -> None:
     import tracemalloc
 
     with answering(*parts) as url:
@@ -437,7 +464,10 @@ def test_an_odd_answer_of_a_collector_that_took_the_spans(parts: tuple[bytes, ..
         exporter.prepare(encoding=True)
         tracemalloc.start()
         try:
-            assert exporter.send(b"", 10.0).result is Result.DELIVERED
+            outcome = exporter.send(b"", 10.0)
+            assert (outcome.result, outcome.reason) == (
+                Result.RETRY, "HTTP status 200, but no answer that a collector gives"
+            )  # fmt: skip
             assert tracemalloc.get_traced_memory()[1] < 5_000_000
         finally:
             tracemalloc.stop()
@@ -484,6 +514,9 @@ class _Refused(Exception):
         import grpc
 
         return grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    def details(self) -> str:
+        return "too much"
 
     def trailing_metadata(self) -> tuple[tuple[str, bytes], ...]:
         return self._metadata

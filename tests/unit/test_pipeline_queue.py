@@ -6,7 +6,7 @@ import threading
 from types import SimpleNamespace
 from typing import Any
 
-from tango_telemetry.pipeline._queue import SPAN_BYTES, UNWEIGHED_SPANS, WAKE_SPANS, SpanQueue, weigh
+from tango_telemetry.pipeline.queue import SPAN_BYTES, UNWEIGHED_SPANS, WAKE_SPANS, SpanQueue, weigh
 
 
 def span(**attributes: Any) -> Any:

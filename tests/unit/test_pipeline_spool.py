@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from tango_telemetry.pipeline._spool import Spool
+from tango_telemetry.pipeline.spool import Spool
 
 ENDPOINT = "http://user:password@collector:4318/v1/traces"
 
@@ -177,7 +177,7 @@ def test_after_a_fork_the_child_owns_nothing_of_its_parent(tmp_path: Path) -> No
 
 
 def test_a_folder_that_was_removed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tango_telemetry.pipeline._spool._RETRY_AFTER_ERROR", 0.0)
+    monkeypatch.setattr("tango_telemetry.pipeline.spool._RETRY_AFTER_ERROR", 0.0)
     one = spool(tmp_path / "spool")
     store(one, b"lost")
     shutil.rmtree(tmp_path / "spool")

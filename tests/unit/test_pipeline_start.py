@@ -11,7 +11,7 @@ PROGRAM = """
 import os, sys, time
 import tango_telemetry.pipeline as pipeline
 from opentelemetry.sdk.trace import TracerProvider
-from tango_telemetry import _otel_sdk
+from tango_telemetry.otel import sdk as otel_sdk
 
 HEAVY = ("requests", "google.protobuf", "opentelemetry.exporter.otlp.proto.common.trace_encoder")
 
@@ -121,7 +121,7 @@ assert made.stats().delivered == 3
 def test_a_fork_waits_for_an_import() -> None:
     run(
         """
-real = _otel_sdk.load_transport
+real = otel_sdk.load_transport
 importing, imported = [], []
 def slow(exporter):
     importing.append(exporter)
@@ -130,7 +130,7 @@ def slow(exporter):
     imported.append(time.monotonic())
     importing.clear()
     return found
-_otel_sdk.load_transport = slow
+otel_sdk.load_transport = slow
 made, tracer = start(delay=0.05)
 spans(tracer, 3)
 wait_for(lambda: importing)
@@ -153,13 +153,13 @@ def test_a_package_that_cannot_be_imported_is_named_with_the_command() -> None:
     errors = run(
         """
 def broken(exporter):
-    raise _otel_sdk.MissingPackageError("the 'http' exporter", "requests", "it is broken")
-real, _otel_sdk.load_transport = _otel_sdk.load_transport, broken
+    raise otel_sdk.MissingPackageError("the 'http' exporter", "requests", "it is broken")
+real, otel_sdk.load_transport = otel_sdk.load_transport, broken
 made, tracer = start(retry_initial=0.05)
 spans(tracer, 3)
 wait_for(lambda: made.stats().failed_attempts)
 assert made.stats().queued == 3
-_otel_sdk.load_transport = real
+otel_sdk.load_transport = real
 wait_for(lambda: made.stats().delivered == 3)
 """,
         3,

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from opentelemetry import baggage
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
-from tango_telemetry import TelemetryConfig, TelemetryWarning, _baggage, propagation
+from tango_telemetry import TelemetryConfig, TelemetryWarning
 from tango_telemetry import semantic_conventions as names
-from tango_telemetry._exclusion import create_exclusion
-from tango_telemetry._sampling import TokenBucket
-from tango_telemetry._state import State
+from tango_telemetry.context import baggage as w3c_baggage
+from tango_telemetry.context import w3c
+from tango_telemetry.providers.sampling import TokenBucket
+from tango_telemetry.settings.exclusion import create_exclusion
+from tango_telemetry.state import State
 
 
 def _call(device: str = "", class_name: str = "", **more: str) -> dict[str, Any]:
@@ -152,35 +154,35 @@ def test_baggage_comes_back_as_it_was_put_in_or_not_at_all(entries: dict[str, st
     context = Context()
     for key, value in entries.items():
         context = baggage.set_baggage(key, value, context)
-    traceparent, tracestate = propagation.inject_with_baggage(SPAN, context)
+    traceparent, tracestate = w3c.inject_with_baggage(SPAN, context)
     assert len(tracestate) <= 512
     assert all(len(member.partition("=")[2]) <= 256 for member in tracestate.split(","))
-    remote = propagation.extract(traceparent, tracestate)
+    remote = w3c.extract(traceparent, tracestate)
     assert remote is not None
     assert remote.span_id == 2
     assert dict(remote.trace_state) == dict(SPAN.trace_state)
-    found = dict(baggage.get_all(propagation.extract_baggage(tracestate, Context())))
+    found = dict(baggage.get_all(w3c.extract_baggage(tracestate, Context())))
     assert all(found[key] == entries[key].strip() for key in found)
 
 
 def test_what_does_not_fit_is_counted() -> None:
-    before = _baggage.dropped()
+    before = w3c_baggage.dropped()
     context = baggage.set_baggage("small", "1", baggage.set_baggage("large", "x" * 400, Context()))
-    assert propagation.inject_with_baggage(SPAN, context)[1].endswith("tangobag=small:1")
-    assert _baggage.dropped() == before + 1
+    assert w3c.inject_with_baggage(SPAN, context)[1].endswith("tangobag=small:1")
+    assert w3c_baggage.dropped() == before + 1
 
 
 @given(st.text(max_size=600))
 def test_no_peer_can_break_a_server_by_baggage(text: str) -> None:
     state = f"tango=0000000000000002-01,tangobag={text}"
-    context = propagation.extract_baggage(state, Context())
+    context = w3c.extract_baggage(state, Context())
     assert len(baggage.get_all(context)) <= 256
-    propagation.extract("00-" + "1" * 32 + "-" + "2" * 16 + "-01", state)
+    w3c.extract("00-" + "1" * 32 + "-" + "2" * 16 + "-01", state)
 
 
 def test_baggage_is_not_handed_on_as_foreign_state() -> None:
     state = "tango=0000000000000002-01,tangobag=a:b,other=1"
-    remote = propagation.extract("00-" + "1" * 32 + "-" + "2" * 16 + "-01", state)
+    remote = w3c.extract("00-" + "1" * 32 + "-" + "2" * 16 + "-01", state)
     assert remote is not None
     assert dict(remote.trace_state) == {"other": "1"}
 

@@ -37,13 +37,19 @@ struct IdlFunctions {
         std::size_t size;
     };
 
-    // Whether this thread has a telemetry interface of cppTango's; the others only then. May set a Python error.
+    // Whether requests get the strings that GiopFunctions::set_span() sets: then no scope is wanted.
+    bool (*writes)() noexcept;
+
+    // Whether the running upcall's strings were read from its request, and can be had without cppTango.
+    bool (*has_read)() noexcept;
+
+    // Whether this thread has a telemetry interface of cppTango's. May set a Python error.
     bool (*is_ready)();
 
-    // Hands traceparent and tracestate of this thread to `sink`.
+    // Hands traceparent and tracestate of this thread to `sink`. Only after has_read() or is_ready().
     void (*get_context)(void (*sink)(void *target, Text traceparent, Text tracestate), void *target);
 
-    // Null if cppTango refuses.
+    // Null if cppTango refuses. Only after is_ready().
     void *(*open_scope)(Text name, Text traceparent, Text tracestate);
     void (*close_scope)(void *scope);
 };

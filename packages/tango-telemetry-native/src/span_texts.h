@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
-// The two strings that name a span: W3C's traceparent of version 00, and the entry "tango" of the tracestate
-// (docs/decisions/0007-tracestate-entry.md).
+// The two strings that name a span: W3C's traceparent, and the entry "tango" of the tracestate
+// (docs/decisions/0007-tracestate-entry.md). What is a traceparent is said here once for all of C++, and by
+// tango_telemetry.context.w3c for Python; tests/contract/test_traceparent.py holds the two together.
 #pragma once
 
 #include "bridge_functions.h"
@@ -32,11 +33,23 @@ inline bool read_span_id(const char *text, SpanNumbers &span) noexcept {
     return hex::read(text, span.span_id) && text[16] == '-' && hex::read(text + 17, span.flags);
 }
 
-// False for any other version, and for what is no traceparent. Zero is not looked for.
+inline constexpr std::size_t max_parent_size = 256; // of a later version, of which the first 55 characters are used
+
+// W3C Trace Context, "traceparent": version, trace id, parent id, flags; lower case; ids not zero; version not ff. A later
+// version may go on behind another dash, version 00 may not. False for anything else, and `span` is not to be used then.
 inline bool read_parent(const char *text, std::size_t size, SpanNumbers &span) noexcept {
-    return size == sizeof SpanTexts::parent && std::memcmp(text, "00-", 3) == 0 &&
-           hex::read(text + 3, span.trace_id_high) && hex::read(text + 19, span.trace_id_low) && text[35] == '-' &&
-           read_span_id(text + 36, span);
+    constexpr std::size_t used = sizeof SpanTexts::parent;
+    std::uint8_t version = 0;
+    return size >= used && size <= max_parent_size && hex::read(text, version) && version != 0xff &&
+           (size == used || (version != 0 && text[used] == '-')) && text[2] == '-' && text[35] == '-' &&
+           hex::read(text + 3, span.trace_id_high) && hex::read(text + 19, span.trace_id_low) &&
+           read_span_id(text + 36, span) && (span.trace_id_high != 0 || span.trace_id_low != 0) && span.span_id != 0;
+}
+
+// The flag "sampled" of what may be a traceparent, without reading the rest.
+inline bool is_sampled(const char *text, std::size_t size) noexcept {
+    std::uint8_t flags = 0;
+    return size >= sizeof SpanTexts::parent && hex::read(text + 53, flags) && (flags & 1) != 0;
 }
 
 // False for whatever is not this one entry alone.

@@ -572,7 +572,7 @@ void check_text(Input& input) {
         while (at < size && (static_cast<unsigned char>(out[at]) & 0xC0) == 0x80) {
             read = read << 6 | (static_cast<unsigned char>(out[at++]) & 0x3F);
         }
-        require(read == (is_surrogate(point) ? '?' : point), "UTF-8 is what was written");
+        require(read == (is_surrogate(point) ? kReplacement : point), "UTF-8 is what was written");
     }
 }
 

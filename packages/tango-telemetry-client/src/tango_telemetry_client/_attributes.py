@@ -85,7 +85,20 @@ def create_attributes(
 
 def _connection_attributes(args: tuple[Any, ...]) -> dict[str, Any]:
     """What is known of a target before there is a connection."""
-    return {names.TANGO_DEVICE_NAME: args[0]} if args and isinstance(args[0], str) else {}
+    return {names.TANGO_DEVICE_NAME: plain_device_name(args[0])} if args and isinstance(args[0], str) else {}
+
+
+def plain_device_name(written: str) -> str:
+    """Give the name of a device as ``dev_name()`` will once there is a connection; an alias stays one until then.
+
+    :param written: what the user gave, of a device or of an attribute: ``tango://host:port/sys/X/1#dbase=no``
+    """
+    name = written.partition("#")[0].lower()
+    if "://" in name:
+        name = name.partition("://")[2].partition("/")[2]
+    elif ":" in name.partition("/")[0]:
+        name = name.partition("/")[2]
+    return "/".join(name.split("/")[:3])
 
 
 def target_attributes(operation: Operation, owner: str, subject: Any) -> dict[str, Any]:
@@ -93,7 +106,8 @@ def target_attributes(operation: Operation, owner: str, subject: Any) -> dict[st
     if owner == "Group":
         return {names.TANGO_GROUP_NAME: subject.get_name()}
     if owner == "AttributeProxy":
-        return {names.TANGO_ATTRIBUTE_NAME: subject.name()}
+        device = subject.get_device_proxy()
+        return {names.TANGO_ATTRIBUTE_NAME: subject.name(), names.TANGO_DEVICE_NAME: device.dev_name()}
     if isinstance(subject, _tango_class("Database")):
         return {
             names.SERVER_ADDRESS: subject.get_db_host(),

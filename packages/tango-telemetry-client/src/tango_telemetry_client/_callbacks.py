@@ -17,15 +17,22 @@ from tango_telemetry.instrumentation import (
     code_attributes,
     current_tracer,
     get_client_tracer,
+    get_owner,
     guarded,
     not_traced,
     pass_through_tracer,
     thread_attributes,
+    trace_coroutine_function,
+    trace_function,
+    with_owner,
 )
 
-from tango_telemetry_client._calls import hooks
+from tango_telemetry_client._calls import hooks, switch
 
-__all__ = ["CallbackCall", "Origin", "find_callback", "trace_callback"]
+__all__ = ["Origin", "replace_callback"]
+
+
+_MOST_REASONS = 8
 
 
 class Origin:
@@ -36,9 +43,10 @@ class Origin:
     :param attributes: the span attributes that are the same for each call
     :param context: the context of its spans, an empty one for roots
     :param links: what they are linked to
+    :param failures: of what repeats by itself: the reasons of failures since the last success, of which each makes one span
     """
 
-    __slots__ = ("attributes", "context", "kind", "links", "title", "tracer")
+    __slots__ = ("attributes", "context", "failures", "kind", "links", "owner", "title")
 
     def __init__(
         self,
@@ -47,48 +55,56 @@ class Origin:
         attributes: Mapping[str, Any],
         context: Context,
         links: Sequence[Link] | None = None,
+        failures: set[str] | None = None,
     ) -> None:
+        self.failures = failures
         self.title = title
         self.kind = kind
         self.attributes = attributes
-        self.context = context
         self.links = links
-        # What was given in a handler belongs to that device's tracer, on whatever thread it runs.
-        self.tracer = current_tracer.get()
+        # What was given in a handler belongs to that device, on whatever thread and under whatever settings it runs.
+        self.owner = owner = get_owner()
+        self.context = context if owner is None else with_owner(context, owner)
 
-    def begin(self, event: Any) -> TracedCall:
-        """Start the span of one call of the callback."""
-        tracer = self.tracer or get_client_tracer()
+    def _repeats(self, event: Any) -> bool:
+        """Whether the event tells of a failure that was told already: cppTango tries to subscribe again every ten seconds."""
+        failures = self.failures
+        if failures is None:
+            return False
+        if not getattr(event, "err", False):
+            failures.clear()
+            return False
+        errors = getattr(event, "errors", None)
+        reason = str(getattr(errors[0], "reason", "")) if errors else ""
+        known = reason in failures or len(failures) >= _MOST_REASONS
+        if not known:
+            failures.add(reason)
+        return known
+
+    def begin(self, event: Any) -> TracedCall | None:
+        """Start the span of one call of the callback; None while client calls are not traced."""
+        if not switch.on:
+            return None
+        owner = self.owner
+        given = owner.get_tracer() if owner is not None else None
+        tracer = given or get_client_tracer()
         attributes = {**self.attributes, **thread_attributes()}
-        if not_traced(self.context, attributes):
+        if not_traced(self.context, attributes) or self._repeats(event):
             tracer = pass_through_tracer()
-        call = CallbackCall(
-            self.tracer, tracer, self.title, self.kind, attributes, self.context, None, self.links
+        # Client calls that the callback makes are the owner's too: the context names it.
+        variables = (current_tracer, given)
+        call = TracedCall(
+            tracer, self.title, self.kind, attributes, self.context, None, self.links, variables
         )
-        if hooks.wanted:
-            # PyTango names the proxy in each event; keeping it here would keep it and its subscriptions alive.
-            call.call_hooks(hooks, getattr(event, "device", None), attributes[names.TANGO_OPERATION])
-        guarded(_record_reply, call, event)
-        return call
-
-
-class CallbackCall(TracedCall):
-    """The span of a callback; while it is current, client calls belong to the tracer of where it was given."""
-
-    __slots__ = ("_given", "_tracer")
-
-    def __init__(self, given: Any, *args: Any) -> None:
-        super().__init__(*args)
-        self._given = given
-        self._tracer = current_tracer.set(given)
-
-    def leave(self) -> None:
-        current_tracer.reset(self._tracer)
-        super().leave()
-
-    def enter(self) -> None:
-        super().enter()
-        self._tracer = current_tracer.set(self._given)
+        try:
+            if hooks.wanted:
+                # PyTango names the proxy in each event; keeping it here would keep it and its subscriptions alive.
+                call.call_hooks(hooks, getattr(event, "device", None), attributes[names.TANGO_OPERATION])
+            guarded(_record_reply, call, event)
+            return call
+        except BaseException:  # from outside: the callback is not called
+            call.end()
+            raise
 
 
 def _record_reply(call: TracedCall, event: Any) -> None:
@@ -100,7 +116,7 @@ def _record_reply(call: TracedCall, event: Any) -> None:
         call.fail(importlib.import_module("tango").DevFailed(*stack))
 
 
-def find_callback(given: Any, method: str) -> Callable[..., Any] | None:
+def _find_callback(given: Any, method: str) -> Callable[..., Any] | None:
     """Give what PyTango will call: ``given`` itself, or its method of that name; None if ``given`` is no callback."""
     if given is None or callable(given):
         return given  # type: ignore[no-any-return]
@@ -127,36 +143,38 @@ def _code_of(function: Any) -> dict[str, Any]:
     return code_attributes(code, code.co_firstlineno) if code is not None else {}
 
 
-def trace_callback(callback: Callable[..., Any], origin: Origin) -> Callable[..., Any]:
+def _trace_callback(callback: Callable[..., Any], origin: Origin) -> Callable[..., Any]:
     """Give a function that calls ``callback`` inside a span of its own."""
     origin.attributes = {**origin.attributes, **_code_of(callback)}
 
-    if _is_coroutine_function(callback):
+    def begin(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TracedCall | None:
+        return guarded(origin.begin, *args)
 
-        async def traced_coroutine(event: Any) -> Any:
-            call = guarded(origin.begin, event)
-            if call is None:
-                return await callback(event)
-            try:
-                return await callback(event)
-            except BaseException as error:
-                guarded(call.fail, error)
-                raise
-            finally:
-                call.end()
+    trace = trace_coroutine_function if _is_coroutine_function(callback) else trace_function
+    return functools.update_wrapper(trace(callback, begin), callback, updated=())
 
-        return functools.update_wrapper(traced_coroutine, callback, updated=())
 
-    def traced_callback(event: Any) -> Any:
-        call = guarded(origin.begin, event)
-        if call is None:
-            return callback(event)
-        try:
-            return callback(event)
-        except BaseException as error:
-            guarded(call.fail, error)
-            raise
-        finally:
-            call.end()
+def replace_callback(
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    place: tuple[str, int],
+    method: str,
+    create_origin: Callable[[], Origin],
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """Return the arguments of a call with a traced callback in the place of the user's; None if the call has none.
 
-    return functools.update_wrapper(traced_callback, callback, updated=())
+    :param place: the name of the callback's parameter, and its position where it is not given by name
+    :param method: what PyTango calls of an object that is no function
+    :param create_origin: says where the callback comes from, if there is one
+    """
+    keyword, position = place
+    named = keyword in kwargs
+    callback = _find_callback(
+        kwargs[keyword] if named else args[position] if len(args) > position else None, method
+    )
+    if callback is None:
+        return None
+    traced = _trace_callback(callback, create_origin())
+    if named:
+        return args, {**kwargs, keyword: traced}
+    return (*args[:position], traced, *args[position + 1 :]), kwargs

@@ -7,8 +7,9 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
-    CallSites,
+    BoundedDict,
     DelegatedCall,
     Hooks,
     Link,
@@ -19,29 +20,46 @@ from tango_telemetry.instrumentation import (
     call_site,
     caller_of_tango,
     current_tracer,
+    get_calling_tracer,
     get_client_tracer,
     get_current,
     get_current_span,
     guarded,
+    is_over,
     judged_modules,
     not_traced,
     pass_through_tracer,
     record_arguments,
     state,
     thread_attributes,
+    trace_function,
 )
 
 from tango_telemetry_client._attributes import create_attributes, find_name
 from tango_telemetry_client._targets import Operation
 
-__all__ = ["CallBeginning", "hooks", "own_attributes", "wrap_call"]
+__all__ = ["CallBeginning", "hooks", "own_attributes", "switch", "wrap_call"]
 
 hooks = Hooks()
 """The hooks given to the client instrumentor."""
 
+
+class _Switch:
+    """Whether client calls are traced: a callback that was given before ``uninstrument()`` outlives it."""
+
+    __slots__ = ("on",)
+
+    def __init__(self) -> None:
+        self.on = False
+
+
+switch = _Switch()
+
 _get_attribute = object.__getattribute__
 _CLIENT = SpanKind.CLIENT
 _SITES = "_tango_telemetry_sites"
+_MOST_SITES = 512
+"""Places of calls whose span attributes one proxy keeps."""
 _USUAL_KEYWORDS = {
     "command": "cmd_name",
     "attribute": "attr_name",
@@ -53,22 +71,28 @@ _USUAL_KEYWORDS = {
 def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Give ``function``, a method of the class ``owner``, with a client span around each call."""
     begin = CallBeginning(function, operation, owner).make_quick()
+    if operation.method == "__init__" and owner == "DeviceProxy":
+        function = _naming_its_device(function)
 
-    # The object stays in `args`, which then go on as they are (CPython 3.11 builds a list and a tuple otherwise).
+    return functools.wraps(function)(trace_function(function, begin))
+
+
+def _naming_its_device(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let the span of a connection have the name that the device turned out to have, where it was made with an alias."""
+
     @functools.wraps(function)
-    def traced(*args: Any, **kwargs: Any) -> Any:
-        call = begin(args, kwargs)
-        if call is None:
-            return function(*args, **kwargs)
-        try:
-            return function(*args, **kwargs) if kwargs else function(*args)
-        except BaseException as error:
-            guarded(call.fail, error)
-            raise
-        finally:
-            call.end()
+    def connecting(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        guarded(_name_device, *args[:1])
+        return result
 
-    return traced
+    return connecting
+
+
+def _name_device(subject: Any) -> None:
+    span = get_current_span()
+    if span is active_client_span.get() and span.is_recording():
+        span.set_attribute(names.TANGO_DEVICE_NAME, subject.dev_name())
 
 
 def _first_keyword(function: Callable[..., Any], operation: Operation) -> str:
@@ -112,17 +136,20 @@ class CallBeginning:
     def make_quick(self) -> Callable[..., TracedCall | None]:
         """Give the function that starts a call, which never raises, and the usual call in C++ where it can."""
         if self.connects:
-            return functools.partial(guarded, self._begin)
+            return functools.partial(guarded, self.begin)
         self.quick = QuickBeginning(
-            self._begin,
+            self.begin,
             lambda native, slow: native.ClientBeginning(
                 slow, current_tracer, active_client_span, judged_modules, self.carry, self.takes_name
             ),
         )
         return self.quick.begin
 
-    def _begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TracedCall | None:
-        return self(args[0], args[1:], kwargs) if args else None
+    def begin(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], links: Sequence[Link] | None = None
+    ) -> TracedCall | None:
+        """Start the span of a call; ``args`` begins with the object that is called."""
+        return self(args[0], args[1:], kwargs, links) if args else None
 
     def __call__(
         self,
@@ -134,7 +161,7 @@ class CallBeginning:
         """Start the span of a call; None if the call is part of another one, whose span is there."""
         context = get_current()
         active = active_client_span.get()
-        if active is not None and get_current_span(context) is active:
+        if active is not None and get_current_span(context) is active and not is_over(active):
             return None  # part of the call that is being made: PyTango's own helper calls get no span of their own
         quick = self.quick
         epoch = quick.get_epoch() if quick is not None else -1
@@ -146,7 +173,7 @@ class CallBeginning:
         if frame is None:  # in a pool thread: the call was made elsewhere
             frame = site = call_site.get()
         attributes, own = self._attributes(subject, name, args, kwargs, frame)
-        tracer = current_tracer.get() or get_client_tracer()
+        tracer = get_calling_tracer(context)
         title = self.method if name is None else f"{self.method} {name}"
         if not_traced(context, attributes, "DataBase" if self.owner == "Database" else ""):
             tracer = pass_through_tracer()
@@ -154,18 +181,23 @@ class CallBeginning:
             places = [(None, 0, name)]  # for a span that is not recorded any place will do
             if frame is not None:
                 places.append((frame.f_code, frame.f_lasti, name))
+            in_use = tracer if tracer is current_tracer.get() else None
             for place in places:
-                quick.keep(own, epoch, place, title, _CLIENT, attributes, get_client_tracer())
+                quick.keep(own, epoch, place, title, _CLIENT, attributes, get_client_tracer(), in_use)
         attributes = {**attributes, **thread_attributes()}
         if site is None:
             call = TracedCall(tracer, title, _CLIENT, attributes, context, self.carry, links)
         else:
             call = DelegatedCall(site, tracer, title, _CLIENT, attributes, context, self.carry, links)
-        if state.config.capture_arguments:
-            guarded(record_arguments, call.span, args if name is None else args[1:], kwargs)
-        if hooks.wanted:
-            call.call_hooks(hooks, subject, self.operation.method)
-        return call
+        try:
+            if state.config.capture_arguments:
+                guarded(record_arguments, call.span, args if name is None else args[1:], kwargs)
+            if hooks.wanted:
+                call.call_hooks(hooks, subject, self.operation.method)
+            return call
+        except BaseException:  # from outside: the call is not made
+            call.end()
+            raise
 
     @staticmethod
     def _may_be_kept() -> bool:
@@ -177,20 +209,21 @@ class CallBeginning:
     ) -> tuple[Mapping[str, Any], dict[str, Any] | None]:
         """Give the attributes, and the ``__dict__`` of ``subject`` if all calls like this one have the same."""
         code, position = (None, 0) if frame is None else (frame.f_code, frame.f_lasti)
-        sites = own = None
+        sites: BoundedDict[Any, tuple[Mapping[str, Any], Any]] | None = None
+        own = None
         if not self.connects and (name is not None or not (args or kwargs)):
             own = own_attributes(subject)
             sites = own.get(_SITES)
             if sites is None:
-                sites = own[_SITES] = CallSites()
+                sites = own[_SITES] = BoundedDict(_MOST_SITES)
             key = (id(code), position, self.method, name)
-            known: Mapping[str, Any] | None = sites.get(key)
+            known = sites.get(key)
             if known is not None:
-                return known, own
+                return known[0], own
         place = (code, 0 if frame is None else frame.f_lineno)
         if not args and self.keyword in kwargs:
             args = (kwargs[self.keyword],)
         made = create_attributes(self.operation, self.owner, subject, name, args, place)
         if sites is not None:
-            sites.put(key, made, code)
+            sites[key] = made, code  # the code object must live as long as its `id` is part of a key
         return made, own

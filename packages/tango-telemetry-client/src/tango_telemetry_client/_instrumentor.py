@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from tango_telemetry.instrumentation import Hooks, Instrumentor
-from tango_telemetry.patching import Patches
+from tango_telemetry.pytango.patching import Patches
 
-from tango_telemetry_client._calls import hooks, wrap_call
+from tango_telemetry_client._calls import hooks, switch, wrap_call
 from tango_telemetry_client._events import wrap_get_events, wrap_subscribe
 from tango_telemetry_client._requests import wrap_reply, wrap_request
 from tango_telemetry_client._targets import TARGETS, Operation, Role
@@ -42,7 +42,10 @@ class TangoClientInstrumentor(Instrumentor):
                         owner, operation.method, functools.partial(_wrap, operation, class_name)
                     )
 
+        switch.on = True
+
     def _uninstrument(self) -> None:
+        switch.on = False
         self._patches.undo()
 
 

@@ -1,20 +1,22 @@
-"""How the trace context gets into cppTango and out of it: the ``ContextBridge`` protocol and its implementations.
+"""How the trace context gets into cppTango and out of it: the door to ``context.bridges``, and to the native package.
 
-The module chooses one implementation per process (:func:`create_context_bridge`); ``PYTANGO_TELEMETRY_CONTEXT_BRIDGE``
-forces one. Every implementation passes ``tests/native/test_bridge.py``.
+It is for whoever builds a ``ContextBridge``, or asks which one is in use.
 """
 
 from __future__ import annotations
 
-import importlib
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol, runtime_checkable
-
-from tango_telemetry._config import TelemetryWarning
-from tango_telemetry._otel import SpanContext
-from tango_telemetry.propagation import NO_TRACE_STATE, TRACE_FLAGS, extract, inject
+from tango_telemetry._native import NATIVE_ABI_VERSION, import_native, release_native, why_no_native
+from tango_telemetry.context.bridges import (
+    CarrierParts,
+    ContextBridge,
+    GiopBridge,
+    IdlBridge,
+    NativeBridge,
+    NoOpBridge,
+    StackedBridge,
+    create_context_bridge,
+    create_scope,
+)
 
 __all__ = [
     "NATIVE_ABI_VERSION",
@@ -22,256 +24,12 @@ __all__ = [
     "ContextBridge",
     "GiopBridge",
     "IdlBridge",
+    "NativeBridge",
     "NoOpBridge",
     "StackedBridge",
     "create_context_bridge",
     "create_scope",
     "import_native",
+    "release_native",
+    "why_no_native",
 ]
-
-NATIVE_ABI_VERSION = 4
-"""The version of the native package's interface that this core works with."""
-
-
-class CarrierParts(NamedTuple):
-    """The native package's ways to carry a context, each None where the bridge goes another."""
-
-    giop_functions: Any = None
-    idl_functions: Any = None
-
-
-@runtime_checkable
-class ContextBridge(Protocol):
-    """Carries the two W3C strings across one remote call. All methods are called on the thread of the call."""
-
-    name: str
-    parts: CarrierParts
-    """What it is made of, for calls in C++."""
-
-    def get_trace_context(self) -> tuple[str, str]:
-        """Give ``(traceparent, tracestate)`` of the request that the running upcall serves, ``("", "")`` if none."""
-
-    def enter(self, name: str, traceparent: str, tracestate: str) -> Any:
-        """Give the strings to the calls that this thread makes from now on; what it returns goes to :meth:`exit`."""
-
-    def exit(self, token: Any) -> None:
-        """Restore what was there before the matching :meth:`enter`."""
-
-    def prepare_server(self) -> None:
-        """Make ready again after ``Util`` has been initialised: a process that was a client becomes a server."""
-
-    def enter_span(self, name: str, span_context: SpanContext) -> Any:
-        """Do the same as :meth:`enter` for the strings that name a valid span."""
-
-    def get_parent(self) -> tuple[SpanContext | None, str]:
-        """Give the parent that :meth:`get_trace_context` names, None if that is nothing or cannot be believed, and the
-        ``tracestate``, which may be left out if it has nothing but our entry."""
-
-
-class _Texts:
-    """The two methods that speak of spans, by way of the strings."""
-
-    def enter_span(self: Any, name: str, span_context: SpanContext) -> Any:
-        return self.enter(name, *inject(span_context))
-
-    def get_parent(self: Any) -> tuple[SpanContext | None, str]:
-        traceparent, tracestate = self.get_trace_context()
-        return extract(traceparent, tracestate), tracestate
-
-
-@contextmanager
-def create_scope(bridge: ContextBridge, name: str, traceparent: str, tracestate: str) -> Iterator[None]:
-    """Carry the two strings through ``bridge`` for the calls in a ``with`` block."""
-    token = bridge.enter(name, traceparent, tracestate)
-    try:
-        yield
-    finally:
-        bridge.exit(token)
-
-
-class NoOpBridge(_Texts):
-    """Carries nothing: no OpenTelemetry, or no way into this cppTango."""
-
-    name = "noop"
-    parts = CarrierParts()
-
-    def get_trace_context(self) -> tuple[str, str]:
-        return "", ""
-
-    def enter(self, name: str, traceparent: str, tracestate: str) -> None:
-        return None
-
-    def exit(self, token: None) -> None:
-        return None
-
-    def prepare_server(self) -> None:
-        return None
-
-
-class IdlBridge(_Texts):
-    """IDL v6: the client identification of cppTango >= 10.0, whose telemetry must be enabled.
-
-    :param module: PyTango's internal ``tango._tango._telemetry`` or ``tango_telemetry_native``, which offer the same
-        ``get_trace_context`` and ``TraceContextScope``.
-    :param name: ``pytango`` or ``native``
-    :param functions: the native package's capsule, for calls in C++
-    """
-
-    def __init__(self, module: Any, name: str, functions: Any = None) -> None:
-        self.name = name
-        self._get = module.get_trace_context
-        self._scope = module.TraceContextScope
-        # PyTango >= 10.3 gives the scope's span a topic. `user` is the one that is on when the kernel's are off.
-        self._topic = ("user",) if "arg3" in (self._scope.__init__.__doc__ or "") else ()
-        self.parts = CarrierParts(None, functions)
-
-    def get_trace_context(self) -> tuple[str, str]:
-        carrier = self._get()
-        return carrier["traceparent"], carrier["tracestate"]
-
-    def enter(self, name: str, traceparent: str, tracestate: str) -> Any:
-        scope = self._scope(name, traceparent, tracestate, *self._topic)
-        scope.__enter__()
-        return scope
-
-    def exit(self, token: Any) -> None:
-        token.__exit__(None, None, None)
-
-    def prepare_server(self) -> None:
-        return None
-
-
-class GiopBridge(_Texts):
-    """GIOP service contexts through the native package: any omniORB 4.2 or 4.3, Tango 9 included."""
-
-    name = "giop"
-
-    def __init__(self, giop: Any) -> None:
-        self._get = giop.get_incoming
-        self._set = giop.set_outgoing
-        self._restore = giop.restore_outgoing
-        self._set_span = giop.set_outgoing_span
-        self._get_span = giop.get_incoming_span
-        self._install = giop.install
-        self.parts = CarrierParts(giop.functions)
-
-    def get_trace_context(self) -> tuple[str, str]:
-        return self._get() or ("", "")
-
-    def enter(self, name: str, traceparent: str, tracestate: str) -> Any:
-        return self._set(traceparent, tracestate)
-
-    def enter_span(self, name: str, span_context: SpanContext) -> Any:
-        trace_id, span_id, _, flags, trace_state, _ = span_context
-        if trace_state is not NO_TRACE_STATE and trace_state:
-            return super().enter_span(name, span_context)
-        return self._set_span(trace_id, span_id, flags)
-
-    def get_parent(self) -> tuple[SpanContext | None, str]:
-        found = self._get_span()
-        if found is None:
-            return None, ""
-        if len(found) == 3:
-            return SpanContext(found[0], found[1], True, TRACE_FLAGS[found[2]], NO_TRACE_STATE), ""
-        return extract(*found), found[1]
-
-    def exit(self, token: Any) -> None:
-        self._restore(token)
-
-    def prepare_server(self) -> None:
-        # omniORB drops a client's interceptors with the client's ORB, which `Util` replaces (4.2.5 to 4.3.4).
-        self._install()
-
-
-class StackedBridge(_Texts):
-    """IDL v6 and GIOP together: whichever the peer understands. IDL v6's is believed first (docs/context.md)."""
-
-    def __init__(self, idl: ContextBridge, giop: ContextBridge) -> None:
-        self.name = f"{idl.name}+{giop.name}"
-        self._idl = idl
-        self._giop = giop
-        self.parts = idl.parts._replace(giop_functions=giop.parts.giop_functions)
-
-    def get_trace_context(self) -> tuple[str, str]:
-        traceparent, tracestate = self._idl.get_trace_context()
-        # cppTango's word counts if its spans are recorded (sampled) or if our entry came with it; otherwise it is a
-        # trace that cppTango began itself (10.3.1, topic `user`), and the peer may have spoken GIOP only.
-        if traceparent[-1:] in ("1", "3") or "tango=" in tracestate:
-            return traceparent, tracestate
-        incoming = self._giop.get_trace_context()
-        return incoming if incoming[0] else (traceparent, tracestate)
-
-    def enter(self, name: str, traceparent: str, tracestate: str) -> Any:
-        return self._giop.enter(name, traceparent, tracestate), self._idl.enter(name, traceparent, tracestate)
-
-    def exit(self, token: Any) -> None:
-        self._idl.exit(token[1])
-        self._giop.exit(token[0])
-
-    def prepare_server(self) -> None:
-        self._giop.prepare_server()
-
-
-def import_native() -> Any:
-    """Give the native package, or None. A version that this core does not know is refused with one warning."""
-    try:
-        native = importlib.import_module("tango_telemetry_native")
-    except ImportError:
-        return None
-    found = getattr(native, "ABI_VERSION", None)
-    if found != NATIVE_ABI_VERSION:
-        warnings.warn(
-            f"tango-telemetry-native has interface version {found}, this core needs {NATIVE_ABI_VERSION}; it is not "
-            'used. Type: pip install --upgrade "tango-telemetry[full]"',
-            TelemetryWarning,
-            stacklevel=2,
-        )
-        return None
-    return native
-
-
-def _pytango_telemetry() -> Any:
-    """Give PyTango's binding of cppTango's telemetry; None before 10.0 and where cppTango was compiled without."""
-    try:
-        telemetry = importlib.import_module("tango._tango")._telemetry
-    except (ImportError, AttributeError):
-        return None
-    return telemetry if getattr(telemetry, "TELEMETRY_ENABLED", True) else None
-
-
-def create_context_bridge(
-    choice: str, *, kernel: bool | None, tango_version: tuple[int, ...]
-) -> ContextBridge:
-    """Choose how the context travels in this process.
-
-    :param choice: ``auto``, ``pytango``, ``native``, ``giop`` or ``noop`` (``PYTANGO_TELEMETRY_CONTEXT_BRIDGE``)
-    :param kernel: whether cppTango's own spans are wanted; None if the user left it open
-    :param tango_version: PyTango's version; IDL v6 needs >= 10.0, and >= 10.3 to go without cppTango's spans
-    :returns: the bridge; a choice that this machine does not have gives the best one it has, with a warning
-    """
-    if choice == "noop":
-        return NoOpBridge()
-    native = import_native()
-    pytango = _pytango_telemetry() if tango_version >= (10,) else None
-    idl = None
-    if pytango is not None:
-        name, module = (
-            ("native", native) if choice == "native" and native is not None else ("pytango", pytango)
-        )
-        idl = IdlBridge(module, name, None if native is None else native.idl_functions)
-        if choice == "pytango":
-            return idl
-    giop = GiopBridge(native.giop) if native is not None and native.giop.install() else None
-    if giop is not None and choice == "giop":
-        return giop
-    if choice in ("pytango", "giop"):
-        command = "" if choice == "pytango" else " Type: pip install tango-telemetry-native"
-        warnings.warn(
-            f"PYTANGO_TELEMETRY_CONTEXT_BRIDGE={choice!r} is not available here; the best one that is, is used.{command}",
-            TelemetryWarning,
-            stacklevel=2,
-        )
-    # On 10.0 and 10.1 IDL v6 only works with cppTango's own spans in the trace (FACTS: KERNEL_ENABLE has no effect).
-    if idl is not None and (kernel or giop is None or tango_version >= (10, 3)):
-        return StackedBridge(idl, giop) if giop is not None else idl
-    return giop if giop is not None else NoOpBridge()

@@ -21,11 +21,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tango_telemetry import _otel_sdk
-from tango_telemetry._config import Endpoint, TelemetryConfig
-from tango_telemetry._otel import TracerProvider
-from tango_telemetry._state import get_config, state
-from tango_telemetry._tracing import get_tracer_provider_factory, set_tracer_provider_factory
+from tango_telemetry.otel import sdk as otel_sdk
+from tango_telemetry.otel.api import TracerProvider
+from tango_telemetry.providers.tracers import get_tracer_provider_factory, set_tracer_provider_factory
+from tango_telemetry.settings.config import Endpoint, TelemetryConfig
+from tango_telemetry.state import get_config, state
 
 __all__ = ["SpanNode", "SpanRecorder"]
 
@@ -95,7 +95,7 @@ class SpanRecorder:
         self._undo: list[Any] = []
 
     def __enter__(self) -> SpanRecorder:
-        sdk = _otel_sdk.load_sdk()
+        sdk = otel_sdk.load_sdk()
         recorder = self
         base: Any = sdk.SpanProcessor
 
@@ -110,10 +110,10 @@ class SpanRecorder:
             extra_resource_attributes: dict[str, str] | None = None,
             endpoints: tuple[Endpoint, ...] | None = None,
         ) -> TracerProvider:
-            resource = _otel_sdk.create_resource(
+            resource = otel_sdk.create_resource(
                 {"service.name": service_name, **(extra_resource_attributes or {})}
             )
-            provider = _otel_sdk.create_recording_provider(resource)
+            provider = otel_sdk.create_recording_provider(resource)
             provider.add_span_processor(Recording())
             made: TracerProvider = provider
             return made

@@ -207,8 +207,7 @@ void invoke_async(void *object_reference, void *call_descriptor) {
 // have served an upcall before.
 void on_assign_asynchronous_worker(AsynchronousWorker &worker) {
     ThreadState &thread = thread_state;
-    thread.incoming.present = false;
-    thread.outgoing.state = Outgoing::State::unset;
+    thread.begin(false);
     thread.sends_for_others = true;
     worker.run();
     thread.sends_for_others = false;
@@ -272,8 +271,7 @@ bool on_server_receive_request(ServerRequest &request) {
     ThreadState &thread = thread_state;
     // Before any check: a request without a context of ours must not see that of the request before it, nor what
     // user code on this thread left set.
-    thread.incoming.present = false;
-    thread.outgoing.state = Outgoing::State::unset;
+    thread.begin(true);
     if(!server_enabled.load(std::memory_order_relaxed)) {
         return true;
     }
@@ -388,7 +386,7 @@ void register_interceptors(const Symbols &symbols) {
 
 bool install_locked(const std::string &path) {
     if(!omniorb::is_supported_platform) {
-        return refuse("only Linux on x86-64 is supported");
+        return refuse("only Linux with glibc is supported, on x86-64 and aarch64");
     }
     const LoadedLibrary library(path.c_str());
     if(!library) {

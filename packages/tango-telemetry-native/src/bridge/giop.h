@@ -4,48 +4,14 @@
 // Nothing here knows Python. Nothing here ever throws into the ORB.
 #pragma once
 
-#include "wire.h"
+#include "thread_state.h"
 
 #include <atomic>
 #include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace tango_telemetry::giop {
-
-// What this thread's next requests carry. `none` is a call that was explicitly given no context; it differs from
-// `unset` in what a call into the same process sees (incoming()).
-struct Outgoing {
-    enum class State : std::uint8_t { unset, none, set };
-
-    State state;
-    std::uint16_t size;
-    unsigned char payload[wire::max_encoded_size];
-
-    std::pair<const char *, std::size_t> traceparent() const noexcept {
-        return {reinterpret_cast<const char *>(payload) + wire::traceparent_offset, wire::traceparent_size};
-    }
-
-    std::pair<const char *, std::size_t> tracestate() const noexcept {
-        return {reinterpret_cast<const char *>(payload) + wire::tracestate_offset,
-                static_cast<std::size_t>(size) - wire::tracestate_offset - 1};
-    }
-};
-
-struct Incoming {
-    bool present;
-    wire::TraceContext context;
-};
-
-// Trivial on purpose: no destructor runs at thread exit, when omniORB may still use the thread.
-struct ThreadState {
-    Outgoing outgoing;
-    Incoming incoming;
-    bool sends_for_others; // omniORB's worker that sends asynchronous requests
-};
-
-ThreadState &this_thread() noexcept;
 
 // Strings that are not a valid context are counted, and the state becomes `none`.
 void set_outgoing(Outgoing &outgoing, const char *traceparent, std::size_t parent_size, const char *tracestate,

@@ -3,11 +3,11 @@
 #include "python_face.h"
 
 #include "../span_texts.h"
+#include "../trace_id.h"
 
 #include <pybind11/stl.h>
 
 #include <cstdint>
-#include <cstring>
 #include <string>
 
 namespace py = pybind11;
@@ -39,7 +39,12 @@ bool to_ascii(PyObject *object, Ascii &text) {
         PyErr_Format(PyExc_TypeError, "a trace context is two strings, not %.100s", Py_TYPE(object)->tp_name);
         return false;
     }
-    if(PyUnicode_IS_COMPACT_ASCII(object)) {
+#if PY_VERSION_HEX < 0x030C0000
+    if(PyUnicode_READY(object) < 0) {
+        return false;
+    }
+#endif
+    if(PyUnicode_IS_ASCII(object)) { // compact or, as an instance of a subclass of str is, not
         text = {static_cast<const char *>(PyUnicode_DATA(object)), static_cast<std::size_t>(PyUnicode_GET_LENGTH(object))};
     } else {
         text = {"\x7f", 1};
@@ -60,32 +65,6 @@ PyObject *outgoing_to_python(const giop::Outgoing &outgoing) {
         break;
     }
     Py_RETURN_NONE;
-}
-
-// The two halves of a trace id, the lower one first.
-bool to_trace_id(PyObject *number, std::uint64_t (&halves)[2]) {
-    if(!PyLong_Check(number)) {
-        PyErr_Format(PyExc_TypeError, "a trace id is an int, not %.100s", Py_TYPE(number)->tp_name);
-        return false;
-    }
-    unsigned char bytes[16] = {0};
-#if PY_VERSION_HEX >= 0x030D0000
-    const Py_ssize_t needed = PyLong_AsNativeBytes(number, bytes, sizeof bytes,
-                                                   Py_ASNATIVEBYTES_LITTLE_ENDIAN | Py_ASNATIVEBYTES_UNSIGNED_BUFFER |
-                                                       Py_ASNATIVEBYTES_REJECT_NEGATIVE);
-    if(needed > static_cast<Py_ssize_t>(sizeof bytes)) {
-        PyErr_SetString(PyExc_OverflowError, "a trace id has at most 128 bits");
-    }
-    if(needed < 0 || needed > static_cast<Py_ssize_t>(sizeof bytes)) {
-        return false;
-    }
-#else
-    if(_PyLong_AsByteArray(reinterpret_cast<PyLongObject *>(number), bytes, sizeof bytes, 1, 0) < 0) {
-        return false;
-    }
-#endif
-    std::memcpy(halves, bytes, sizeof bytes);
-    return true;
 }
 
 PyObject *set_outgoing(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
@@ -117,16 +96,17 @@ PyObject *set_outgoing_span(PyObject *, PyObject *const *arguments, Py_ssize_t c
         PyErr_Format(PyExc_TypeError, "set_outgoing_span() takes 3 arguments (%zd given)", count);
         return nullptr;
     }
-    std::uint64_t trace_id[2];
-    if(!to_trace_id(arguments[0], trace_id)) {
+    SpanNumbers span{};
+    if(!read_trace_id(arguments[0], span.trace_id_high, span.trace_id_low)) {
         return nullptr;
     }
-    const std::uint64_t span_id = PyLong_AsUnsignedLongLong(arguments[1]);
-    const long flags = PyLong_AsLong(arguments[2]);
+    span.span_id = PyLong_AsUnsignedLongLong(arguments[1]);
+    const long flags = PyErr_Occurred() == nullptr ? PyLong_AsLong(arguments[2]) : 0;
     if(PyErr_Occurred() != nullptr) {
         return nullptr;
     }
-    const SpanTexts texts({trace_id[1], trace_id[0], span_id, static_cast<std::uint8_t>(flags & 3)});
+    span.flags = static_cast<std::uint8_t>(flags & 3);
+    const SpanTexts texts(span);
     giop::keep_installed();
     giop::Outgoing &outgoing = giop::this_thread().outgoing;
     PyObject *previous = outgoing_to_python(outgoing);
@@ -176,17 +156,6 @@ PyObject *get_incoming(PyObject *, PyObject *) {
                     to_python(context.tracestate, context.tracestate_size));
 }
 
-PyObject *from_trace_id(std::uint64_t high, std::uint64_t low) {
-    unsigned char bytes[16];
-    std::memcpy(bytes, &low, 8);
-    std::memcpy(bytes + 8, &high, 8);
-#if PY_VERSION_HEX >= 0x030D0000
-    return PyLong_FromUnsignedNativeBytes(bytes, sizeof bytes, Py_ASNATIVEBYTES_LITTLE_ENDIAN);
-#else
-    return _PyLong_FromByteArray(bytes, sizeof bytes, 1, 0);
-#endif
-}
-
 // The common case, a context of our own making: version 00, and a tracestate that is our entry for the same span.
 // Everything else is judged in Python, from the strings.
 bool read_one_span(const wire::TraceContext &context, SpanNumbers &span) {
@@ -227,7 +196,7 @@ PyObject *get_incoming_span(PyObject *, PyObject *) {
     if(!get_span(span)) {
         return get_incoming(nullptr, nullptr);
     }
-    PyObject *trace_id = from_trace_id(span.trace_id_high, span.trace_id_low);
+    PyObject *trace_id = make_trace_id(span.trace_id_high, span.trace_id_low);
     PyObject *span_id = PyLong_FromUnsignedLongLong(span.span_id);
     PyObject *flags = PyLong_FromLong(span.flags);
     PyObject *found = trace_id != nullptr && span_id != nullptr && flags != nullptr ? PyTuple_New(3) : nullptr;

@@ -16,6 +16,11 @@ namespace tango_telemetry::idl6 {
 
 using Text = IdlFunctions::Text;
 
+struct Import {
+    const char *symbol;
+    void *replacement;
+};
+
 struct Binding {
     // True if the library has every symbol, with this string type in its name.
     bool (*bind)(const LoadedLibrary &library);
@@ -34,6 +39,12 @@ struct Binding {
     // See idl6.cpp.
     void (*remember_interface)();
     void (*leak_interfaces)();
+
+    // What libtango imports and calls for each request, as client and as server, and what is to be called instead; the
+    // symbol is null where the library has none of that name. See identification.h.
+    Import client_import;
+    Import (*server_import)();
+    const void *(*address)(); // of something in that library
 };
 
 extern const Binding binding_old_strings;

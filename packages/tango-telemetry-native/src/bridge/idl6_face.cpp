@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
+#include "giop.h"
+#include "identification.h"
 #include "idl6.h"
 #include "python_face.h"
-
-#include "../bridge_functions.h"
 
 #include <string>
 
@@ -36,7 +36,10 @@ bool is_ready(bool &raised) {
     if(prepare == nullptr) {
         return false;
     }
-    PyObject *answer = PyObject_CallNoArgs(prepare);
+    PyObject *function = prepare; // which may put another in its place
+    Py_INCREF(function);
+    PyObject *answer = PyObject_CallNoArgs(function);
+    Py_DECREF(function);
     if(answer == nullptr) {
         raised = true;
         return false;
@@ -58,13 +61,26 @@ PyObject *to_carrier(PyObject *parent, PyObject *state) {
     return carrier;
 }
 
+bool has_read() noexcept { return identification::knows_incoming(giop::this_thread()); }
+
+void get_context(void (*sink)(void *, idl6::Text, idl6::Text), void *target) {
+    const giop::ThreadState &thread = giop::this_thread();
+    if(!identification::knows_incoming(thread)) {
+        binding->get_context(sink, target);
+    } else if(const wire::TraceContext *const found = identification::incoming(thread); found != nullptr) {
+        sink(target, {found->traceparent, wire::traceparent_size}, {found->tracestate, found->tracestate_size});
+    } else {
+        sink(target, {"", 0}, {"", 0});
+    }
+}
+
 PyObject *get_trace_context(PyObject *, PyObject *) {
     bool raised = false;
-    if(!is_ready(raised)) {
+    if(!has_read() && !is_ready(raised)) {
         return raised ? nullptr : to_carrier(to_python("", 0), to_python("", 0));
     }
     PyObject *carrier = nullptr;
-    binding->get_context(
+    get_context(
         [](void *target, idl6::Text parent, idl6::Text state) {
             *static_cast<PyObject **>(target) =
                 to_carrier(to_python(parent.data, parent.size), to_python(state.data, state.size));
@@ -78,70 +94,11 @@ bool is_ready_or_raised() {
     return is_ready(raised);
 }
 
-void get_context(void (*sink)(void *, idl6::Text, idl6::Text), void *target) { binding->get_context(sink, target); }
-
 void *open_scope(idl6::Text name, idl6::Text traceparent, idl6::Text tracestate) {
     return binding->open_scope(name, traceparent, tracestate);
 }
 
 void close_scope(void *scope) { binding->close_scope(scope); }
-
-const IdlFunctions idl_functions{is_ready_or_raised, get_context, open_scope, close_scope};
-
-// UTF-8, with a question mark for what has none (a lone surrogate): a span's name must not make a call fail.
-std::string to_utf8(const py::str &text) {
-    Py_ssize_t size = 0;
-    if(const char *data = PyUnicode_AsUTF8AndSize(text.ptr(), &size)) {
-        return std::string(data, static_cast<std::size_t>(size));
-    }
-    PyErr_Clear();
-    const auto bytes = py::reinterpret_steal<py::object>(PyUnicode_AsEncodedString(text.ptr(), "utf-8", "replace"));
-    if(!bytes) {
-        throw py::error_already_set();
-    }
-    return std::string(PyBytes_AS_STRING(bytes.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.ptr())));
-}
-
-class TraceContextScope {
-  public:
-    TraceContextScope(const py::str &name, const py::str &traceparent, const py::str &tracestate) :
-        name_{to_utf8(name)}, traceparent_{to_utf8(traceparent)}, tracestate_{to_utf8(tracestate)} { }
-
-    TraceContextScope(const TraceContextScope &) = delete;
-    TraceContextScope &operator=(const TraceContextScope &) = delete;
-
-    ~TraceContextScope() { close(); }
-
-    void enter() {
-        bool raised = false;
-        if(scope_ != nullptr || !is_ready(raised)) {
-            if(raised) {
-                throw py::error_already_set();
-            }
-            return;
-        }
-        scope_ = binding->open_scope({name_.data(), name_.size()}, {traceparent_.data(), traceparent_.size()},
-                                     {tracestate_.data(), tracestate_.size()});
-    }
-
-    bool exit(const py::object &, const py::object &, const py::object &) {
-        close();
-        return false;
-    }
-
-  private:
-    void close() {
-        if(scope_ != nullptr) {
-            binding->close_scope(scope_);
-            scope_ = nullptr;
-        }
-    }
-
-    std::string name_;
-    std::string traceparent_;
-    std::string tracestate_;
-    void *scope_ = nullptr;
-};
 
 bool idl6_bind(const std::string &path) {
     if(binding == nullptr) {
@@ -152,9 +109,61 @@ bool idl6_bind(const std::string &path) {
 }
 
 void idl6_set_prepare(py::object callable) {
+    if(!callable.is_none() && PyCallable_Check(callable.ptr()) == 0) {
+        throw py::type_error("idl6_set_prepare() needs a callable or None");
+    }
     PyObject *old = prepare;
     prepare = callable.is_none() ? nullptr : callable.release().ptr();
     Py_XDECREF(old);
+}
+
+// "" or the reason why libtango's import stays what it is.
+std::string patch(const std::string &directory, const idl6::Import &wanted, const char *what) {
+    const ImportPatch done = wanted.symbol == nullptr
+                                 ? ImportPatch::not_found
+                                 : patch_import(directory, "libtango", wanted.symbol, wanted.replacement);
+    switch(done) {
+    case ImportPatch::not_found:
+        return std::string("libtango does not import cppTango's function that ") + what;
+    case ImportPatch::failed:
+        return std::string("the import table of libtango is read-only for the function that ") + what;
+    default:
+        return {};
+    }
+}
+
+// Both halves or none. The functions in libtango's place do as cppTango until they are enabled.
+std::string identification_install(const std::string &path, bool scopes) {
+    if(!idl6_bind(path)) {
+        return "cppTango's telemetry functions were not found in the libraries PyTango has loaded";
+    }
+    if(!giop::status().installed) {
+        return "omniORB's interceptors are not registered";
+    }
+    const std::string library = file_of(binding->address());
+    const std::string directory = library.substr(0, library.rfind('/') + 1);
+    std::string reason = patch(directory, binding->server_import(), "opens a scope for a request");
+    if(reason.empty()) {
+        reason = patch(directory, binding->client_import, "gives a request its trace context");
+    }
+    if(reason.empty()) {
+        identification::enable(scopes);
+    }
+    return reason;
+}
+
+py::dict identification_status() {
+    const identification::Status status = identification::status();
+    py::dict counters;
+    for(const auto &[name, value] : status.counters) {
+        counters[name] = value;
+    }
+    py::dict result;
+    result["client"] = status.client;
+    result["server"] = status.server;
+    result["reason"] = status.reason;
+    result["counters"] = counters;
+    return result;
 }
 
 PyMethodDef hot_functions[] = {
@@ -164,6 +173,9 @@ PyMethodDef hot_functions[] = {
 };
 
 } // namespace
+
+const IdlFunctions idl_functions{identification::writes, has_read,   is_ready_or_raised,
+                                 get_context,            open_scope, close_scope};
 
 void keep_idl6_interfaces() {
     if(binding != nullptr) {
@@ -178,16 +190,10 @@ void add_idl6(py::module_ &m) {
     }
     m.def("idl6_bind", &idl6_bind, py::arg("path"));
     m.def("idl6_has_interface", &has_interface);
+    m.def("identification_install", &identification_install, py::arg("path"), py::arg("scopes"));
+    m.def("identification_disable", &identification::disable);
+    m.def("identification_status", &identification_status);
     m.def("idl6_set_prepare", &idl6_set_prepare, py::arg("callable"));
-
-    // An ordinary class to Python: pybind11's own metaclass is for static properties, and the stub cannot name it.
-    py::class_<TraceContextScope>(m, "TraceContextScope", py::metaclass(reinterpret_cast<PyObject *>(&PyType_Type)),
-                                  "Makes a trace context cppTango's own for the length of a with block.")
-        .def(py::init<const py::str &, const py::str &, const py::str &>(), py::arg("name"), py::arg("traceparent"),
-             py::arg("tracestate"))
-        .def("__enter__", &TraceContextScope::enter)
-        .def("__exit__", &TraceContextScope::exit, py::arg("exception_type").none(true),
-             py::arg("exception").none(true), py::arg("traceback").none(true));
 }
 
 } // namespace tango_telemetry

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
 #include "loaded_library.h"
+#include "platform.h"
 
 #include <dlfcn.h>
 #include <elf.h>
@@ -26,8 +27,6 @@ std::string file_of(const void *address) {
     }
     return info.dli_fname;
 }
-
-#if defined(__x86_64__) && defined(__LP64__)
 
 namespace {
 
@@ -129,7 +128,7 @@ int patch_object(dl_phdr_info *info, std::size_t, void *data) {
         for(std::size_t i = 0; tables.relocations[t] != nullptr && i < tables.counts[t]; ++i) {
             const ElfW(Rela) &relocation = tables.relocations[t][i];
             const auto type = ELF64_R_TYPE(relocation.r_info);
-            if(type != R_X86_64_JUMP_SLOT && type != R_X86_64_GLOB_DAT) {
+            if(type != relocation_of_call && type != relocation_of_address) {
                 continue;
             }
             const auto &symbol = tables.symbols[ELF64_R_SYM(relocation.r_info)];
@@ -156,17 +155,12 @@ int patch_object(dl_phdr_info *info, std::size_t, void *data) {
 
 ImportPatch patch_import(const std::string &directory, const char *object_prefix, const char *symbol,
                          void *replacement) noexcept {
+    if(!is_known_platform) {
+        return ImportPatch::not_found;
+    }
     PatchRequest request{directory, object_prefix, symbol, replacement, ImportPatch::not_found};
     ::dl_iterate_phdr(patch_object, &request);
     return request.result;
 }
-
-#else
-
-ImportPatch patch_import(const std::string &, const char *, const char *, void *) noexcept {
-    return ImportPatch::not_found;
-}
-
-#endif
 
 } // namespace tango_telemetry

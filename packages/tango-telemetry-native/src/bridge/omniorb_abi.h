@@ -4,19 +4,17 @@
 //
 // Code compiled against the headers of omniORB 4.2 reads garbage on 4.3 and the reverse, silently; this works on
 // both, because the few places that differ are offsets chosen by omniORB::versionHex() and checked on every request.
-// Itanium C++ ABI, LP64. Checked with omniORB 4.2.5, 4.3.1, 4.3.3 and 4.3.4.
+// Itanium C++ ABI, LP64. Checked with omniORB 4.2.5, 4.3.1, 4.3.3 and 4.3.4 on x86-64, with 4.2.5 and 4.3.4 on aarch64.
 #pragma once
+
+#include "platform.h"
 
 #include <cstddef>
 #include <cstdint>
 
 namespace tango_telemetry::omniorb {
 
-#if defined(__x86_64__) && defined(__linux__) && defined(__LP64__)
-inline constexpr bool is_supported_platform = true;
-#else
-inline constexpr bool is_supported_platform = false;
-#endif
+inline constexpr bool is_supported_platform = is_known_platform;
 
 // _CORBA_Unbounded_Sequence_Octet
 struct OctetSequence {

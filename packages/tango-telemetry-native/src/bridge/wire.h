@@ -8,7 +8,7 @@
 // [data, data + size), and copies into buffers of a fixed size only what it has checked.
 #pragma once
 
-#include "../hex.h"
+#include "../span_texts.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -20,8 +20,8 @@ namespace tango_telemetry::wire {
 // block (0x41545400, "ATT\0").
 inline constexpr std::uint32_t context_id = 0x54545243;
 
-inline constexpr std::size_t traceparent_size = 55;      // W3C Trace Context, version 00: without a NUL
-inline constexpr std::size_t max_traceparent_size = 256; // of a later version, of which the first 55 are used
+inline constexpr std::size_t traceparent_size = sizeof SpanTexts::parent; // of W3C's version 00, without a NUL
+inline constexpr std::size_t max_traceparent_size = max_parent_size;
 inline constexpr std::size_t max_tracestate_size = 512;
 inline constexpr std::size_t max_payload_size = 1024;
 
@@ -62,28 +62,9 @@ inline void write_u32_little(unsigned char *p, std::uint32_t value) noexcept {
 
 } // namespace detail
 
-// W3C Trace Context, "traceparent": version, trace id, parent id, flags; lower case; ids not zero; version not ff.
-// A later version may be longer, separated by another dash; version 00 may not.
 inline bool is_valid_traceparent(const char *text, std::size_t size) noexcept {
-    if(size < traceparent_size || size > max_traceparent_size) {
-        return false;
-    }
-    if(text[2] != '-' || text[35] != '-' || text[52] != '-') {
-        return false;
-    }
-    std::uint8_t version = 0, flags = 0;
-    std::uint64_t trace_id_high = 0, trace_id_low = 0, parent_id = 0;
-    if(!hex::read(text, version) || !hex::read(text + 3, trace_id_high) || !hex::read(text + 19, trace_id_low) ||
-       !hex::read(text + 36, parent_id) || !hex::read(text + 53, flags)) {
-        return false;
-    }
-    if(version == 0xff || (trace_id_high == 0 && trace_id_low == 0) || parent_id == 0) {
-        return false;
-    }
-    if(size == traceparent_size) {
-        return true;
-    }
-    return version != 0 && text[traceparent_size] == '-';
+    SpanNumbers ignored{};
+    return read_parent(text, size, ignored);
 }
 
 // The bound and the alphabet only: what the list members mean is decided by who uses them.

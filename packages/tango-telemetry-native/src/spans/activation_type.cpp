@@ -13,6 +13,7 @@ struct ActivationObject {
     PyObject* arguments[kStartArguments];
     PyObject* span;   // while it is entered
     PyObject* token;  // to detach with
+    bool is_entering;  // attributes of the span may be user code, which may try to enter this again
 };
 
 ActivationObject* as_activation(PyObject* object) { return reinterpret_cast<ActivationObject*>(object); }
@@ -58,15 +59,14 @@ bool detach(ModuleState& state, PyObject* token) {
 
 PyObject* activation_enter(PyObject* self, PyObject*) {
     ActivationObject* const activation = as_activation(self);
-    if (activation->span) {
+    if (activation->span || activation->is_entering) {
         PyErr_SetString(PyExc_RuntimeError, "a span can be entered once at a time");
         return nullptr;
     }
+    activation->is_entering = true;
     Ref span(start_span(activation->tracer, activation->arguments));
-    if (!span) {
-        return nullptr;
-    }
-    PyObject* const token = attach(*activation->tracer->state, span.get());
+    PyObject* const token = span ? attach(*activation->tracer->state, span.get()) : nullptr;
+    activation->is_entering = false;
     if (!token) {
         return nullptr;
     }
@@ -80,11 +80,12 @@ bool note_exception(ActivationObject* activation, SpanObject* span, PyObject* ex
     if (span->record->ended || !PyObject_TypeCheck(exception, reinterpret_cast<PyTypeObject*>(PyExc_Exception))) {
         return true;
     }
-    if (flag_or(activation->arguments[kStartRecordException], true) &&
-        !record_exception(span, exception, nullptr, nullptr, Py_False)) {
-        return false;
-    }
-    return !flag_or(activation->arguments[kStartSetStatus], true) || set_exception_status(span, exception);
+    ModuleState& state = *activation->tracer->state;
+    bool records, sets_status;
+    return read_flag(state, activation->arguments[kStartRecordException], true, records) &&
+           (!records || record_exception(span, exception, nullptr, nullptr, Py_False)) &&
+           read_flag(state, activation->arguments[kStartSetStatus], true, sets_status) &&
+           (!sets_status || set_exception_status(span, exception));
 }
 
 PyObject* activation_exit(PyObject* self, PyObject* const* args, Py_ssize_t count) {
@@ -106,7 +107,8 @@ PyObject* activation_exit(PyObject* self, PyObject* const* args, Py_ssize_t coun
     if (exception && !note_exception(activation, recorded, exception)) {
         return nullptr;
     }
-    if (flag_or(activation->arguments[kStartEndOnExit], true) && !end_span(recorded, nullptr)) {
+    bool ends;
+    if (!read_flag(state, activation->arguments[kStartEndOnExit], true, ends) || (ends && !end_span(recorded, nullptr))) {
         return nullptr;
     }
     Py_RETURN_FALSE;

@@ -52,17 +52,4 @@ inline bool bind_arguments(const char* function, PyObject* const* names, int cou
 
 inline PyObject* value_or_null(PyObject* object) { return object == Py_None ? nullptr : object; }
 
-// A flag argument; `missing` if it was not given or cannot tell whether it is true.
-inline bool flag_or(PyObject* object, bool missing) {
-    if (!object) {
-        return missing;
-    }
-    const int truth = PyObject_IsTrue(object);
-    if (truth < 0) {
-        PyErr_Clear();
-        return missing;
-    }
-    return truth != 0;
-}
-
 }  // namespace tango_spans

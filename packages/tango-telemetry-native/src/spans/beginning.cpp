@@ -73,7 +73,7 @@ bool is_ready(BeginningObject* self) {
         return false;
     }
     const ModuleState& state = state_of(self);
-    return state.configured && state.carrier_bridge && state.context_variable != Py_None;
+    return state.configured && state.carrier_bridge && state.threads && state.context_variable != Py_None;
 }
 
 Ref get_variable(PyObject* variable) {

@@ -27,7 +27,8 @@ inline ModuleState& state_of(BeginningObject* self) {
     return *static_cast<ModuleState*>(PyModule_GetState(self->module));
 }
 
-// Whether calls may run in C++ now; false with an error set where the object was never initialised.
+// Whether calls may run in C++ now, which takes configure(), configure_calls() and set_carrier() in any order; false with an
+// error set where the object was never initialised.
 bool is_ready(BeginningObject* self);
 
 // A new reference; null without an error only where the variable has neither a value nor a default.

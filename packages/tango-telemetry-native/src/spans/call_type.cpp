@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
-// Call: what tango_telemetry.instrumentation.TracedCall is in Python, for the usual call.
+// Call: what tango_telemetry.calls.traced_call.TracedCall is in Python, for the usual call.
 #include "arguments.h"
 #include "calls.h"
 #include "span_operations.h"
@@ -32,12 +32,8 @@ PyObject* none_unless_foreign(ModuleState& state, bool good, const char* what) {
 // What is still to be done while an error that is not ours to keep is on its way; false.
 template <typename Step>
 bool do_before_error(Step step) {
-    PyObject *kind, *value, *traceback;
-    PyErr_Fetch(&kind, &value, &traceback);
-    if (!step()) {
-        PyErr_Clear();
-    }
-    PyErr_Restore(kind, value, traceback);
+    PendingError pending;
+    step();
     return false;
 }
 
@@ -125,6 +121,10 @@ void dealloc(PyObject* self) {
     CallObject* const call = as_call(self);
     PyTypeObject* const type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    if (call->module && is_still_current(state_of(call), call->current)) {
+        drop_carrier(state_of(call), call->carried);
+        drop_current(state_of(call), call->current);
+    }
     clear_current(call->current);
     clear_carried(call->carried);
     for (Py_ssize_t i = 0; i < 2 * kMaxVariables; i++) {
@@ -204,19 +204,28 @@ PyObject* create_call(PyObject* module, PyObject* span, PyObject* context, PyObj
     return enter_current(state, call->current, pairs, count) ? made.release() : nullptr;
 }
 
+bool is_over(ModuleState& state, PyObject* span) {
+    PyTypeObject* const type = Py_TYPE(span);
+    if (type == reinterpret_cast<PyTypeObject*>(state.span_class)) {
+        return reinterpret_cast<SpanObject*>(span)->record->ended;
+    }
+    if (type == reinterpret_cast<PyTypeObject*>(state.dropped_span_class)) {
+        return false;
+    }
+    Ref end_time(PyObject_GetAttr(span, state.s_end_time));
+    if (!end_time) {
+        PyErr_Clear();  // a span that is not recorded, or not the SDK's
+    }
+    return end_time && end_time.get() != Py_None;
+}
+
 bool carry_call(PyObject* object, PyObject* name) {
     CallObject* const call = as_call(object);
     ModuleState& state = state_of(call);
     if (enter_carrier(state, call->carried, name, call->span)) {
         return true;
     }
-    PyObject *kind, *value, *traceback;
-    PyErr_Fetch(&kind, &value, &traceback);
-    if (!leave_current(state, call->current)) {
-        PyErr_Clear();
-    }
-    PyErr_Restore(kind, value, traceback);
-    return false;
+    return do_before_error([&] { return leave_current(state, call->current); });
 }
 
 PyTypeObject* create_call_type(PyObject* module) {

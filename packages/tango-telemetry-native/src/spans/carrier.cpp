@@ -11,6 +11,7 @@ namespace {
 
 using tango_telemetry::GiopFunctions;
 using tango_telemetry::IdlFunctions;
+using tango_telemetry::is_sampled;
 using tango_telemetry::read_entry;
 using tango_telemetry::read_parent;
 using tango_telemetry::SpanNumbers;
@@ -18,8 +19,7 @@ using tango_telemetry::SpanTexts;
 
 bool read_strings(const char* parent, std::size_t parent_size, const char* entry, std::size_t entry_size,
                   SpanNumbers& numbers) {
-    if (!read_parent(parent, parent_size, numbers) || !(numbers.trace_id_high || numbers.trace_id_low) ||
-        !numbers.span_id) {
+    if (!read_parent(parent, parent_size, numbers)) {
         return false;
     }
     SpanNumbers named{};
@@ -40,8 +40,7 @@ bool read_strings(const char* parent, std::size_t parent_size, const char* entry
 // core.bridge.StackedBridge: cppTango's word counts if its spans are recorded or if our entry came with it.
 bool is_believed(const char* parent, std::size_t parent_size, const char* entry, std::size_t entry_size) {
     static constexpr char key[] = "tango=";
-    const bool sampled = parent_size && (parent[parent_size - 1] == '1' || parent[parent_size - 1] == '3');
-    return sampled || std::search(entry, entry + entry_size, key, key + 6) != entry + entry_size;
+    return is_sampled(parent, parent_size) || std::search(entry, entry + entry_size, key, key + 6) != entry + entry_size;
 }
 
 struct IncomingTexts {
@@ -59,13 +58,14 @@ void read_texts(void* target, IdlFunctions::Text parent, IdlFunctions::Text entr
 // Where cppTango's functions are not there for this thread, Python has to judge.
 Found find_by_idl(const IdlFunctions& idl, SpanNumbers& parent, bool& believed) {
     believed = true;
-    if (!idl.is_ready()) {
+    const bool on_upcall = idl.has_read();
+    if (!on_upcall && !idl.is_ready()) {
         return PyErr_Occurred() ? Found::kError : Found::kNo;
     }
     IncomingTexts texts{false, false, &parent};
     idl.get_context(read_texts, &texts);
     believed = texts.believed;
-    return texts.read ? Found::kByIdl : Found::kNo;
+    return !texts.read ? Found::kNo : on_upcall ? Found::kOnUpcall : Found::kByIdl;
 }
 
 // False with an error set. A scope that cppTango refuses to open carries nothing.
@@ -143,6 +143,7 @@ PyObject* set_carrier(PyObject* module, PyObject* args) {
 
 bool enter_carrier(ModuleState& state, Carried& carried, PyObject* name, PyObject* span) {
     SpanNumbers numbers{};
+    carried.thread = PyThread_get_thread_ident();
     switch (read_span(state, span, numbers)) {
         case Named::kNothing:
             return true;
@@ -153,7 +154,8 @@ bool enter_carrier(ModuleState& state, Carried& carried, PyObject* name, PyObjec
         case Named::kByNumbers:
             break;
     }
-    if (state.idl && !state.idl->is_ready()) {
+    const IdlFunctions* const scopes = state.giop && state.idl && state.idl->writes() ? nullptr : state.idl;
+    if (scopes && !scopes->is_ready()) {
         return !PyErr_Occurred() && enter_in_python(state, carried, name, span);
     }
     if (state.giop) {
@@ -164,13 +166,9 @@ bool enter_carrier(ModuleState& state, Carried& carried, PyObject* name, PyObjec
         carried.giop = state.giop;
         carried.giop_previous = previous;
     }
-    if (state.idl && !open_scope(*state.idl, carried, name, numbers)) {
-        PyObject *kind, *value, *traceback;
-        PyErr_Fetch(&kind, &value, &traceback);
-        if (!leave_carrier(state, carried)) {
-            PyErr_Clear();
-        }
-        PyErr_Restore(kind, value, traceback);
+    if (scopes && !open_scope(*scopes, carried, name, numbers)) {
+        PendingError pending;
+        leave_carrier(state, carried);
         return false;
     }
     return true;
@@ -192,6 +190,18 @@ bool leave_carrier(ModuleState& state, Carried& carried) {
     return good;
 }
 
+void drop_carrier(ModuleState& state, Carried& carried) {
+    if (!(carried.idl || carried.giop || carried.token) || carried.thread != PyThread_get_thread_ident()) {
+        return;
+    }
+    PyObject *kind, *value, *traceback;
+    PyErr_Fetch(&kind, &value, &traceback);
+    if (!leave_carrier(state, carried)) {
+        PyErr_Clear();
+    }
+    PyErr_Restore(kind, value, traceback);
+}
+
 int traverse_carried(const Carried& carried, visitproc visit, void* arg) {
     Py_VISIT(carried.token);
     Py_VISIT(carried.bridge);
@@ -211,7 +221,7 @@ Found find_remote_parent(ModuleState& state, SpanNumbers& parent) {
             return found;
         }
     }
-    return state.giop && state.giop->get_span(parent) ? Found::kByGiop : Found::kNo;
+    return state.giop && state.giop->get_span(parent) ? Found::kOnUpcall : Found::kNo;
 }
 
 }  // namespace tango_spans

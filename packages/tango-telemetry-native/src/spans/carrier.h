@@ -15,6 +15,7 @@ struct Carried {
     void* idl_scope;
     PyObject* token;  // of the bridge in Python, which had to do it; owned
     PyObject* bridge;  // that one; owned
+    unsigned long thread;  // that made it; what was set is the thread's
 };
 
 // set_carrier(bridge, giop_functions, idl_functions): the ways of core's bridge, each None where it has none of it. A bridge
@@ -27,10 +28,14 @@ bool enter_carrier(ModuleState& state, Carried& carried, PyObject* name, PyObjec
 // False with an error set; everything is taken back nevertheless.
 bool leave_carrier(ModuleState& state, Carried& carried);
 
+// For the end of a call that was dropped before it could leave: leave_carrier() without a word, on the thread that entered.
+void drop_carrier(ModuleState& state, Carried& carried);
+
 int traverse_carried(const Carried& carried, visitproc visit, void* arg);
 void clear_carried(Carried& carried);
 
-enum class Found { kNo, kByGiop, kByIdl, kError };
+// kOnUpcall: read from the request itself, which proves that the thread serves one.
+enum class Found { kNo, kOnUpcall, kByIdl, kError };
 
 // The parent that came with the request of the running upcall, where it is one that core.propagation.extract() would give
 // without a trace state of others. kNo: none, or one for Python to judge.

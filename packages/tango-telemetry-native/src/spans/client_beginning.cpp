@@ -46,9 +46,9 @@ Ref find_caller(ModuleState& state, PyObject* modules) {
     return Ref();
 }
 
-// The span in a context that holds nothing else; false if it holds more, or something strange.
-bool read_context(ModuleState& state, PyObject* context, PyObject*& span) {
-    span = nullptr;
+// The span in a context that holds nothing else but whose call it is; false if it holds more, or something strange.
+bool read_context(ModuleState& state, PyObject* context, PyObject*& span, PyObject*& owner) {
+    span = owner = nullptr;
     if (!context) {
         return true;
     }
@@ -56,14 +56,20 @@ bool read_context(ModuleState& state, PyObject* context, PyObject*& span) {
         return false;
     }
     const Py_ssize_t size = PyDict_GET_SIZE(context);
-    if (size == 1) {
+    if (size == 1 || size == 2) {
         span = PyDict_GetItemWithError(context, state.span_key);
+        owner = PyErr_Occurred() ? nullptr : PyDict_GetItemWithError(context, state.k_owner);
     }
-    return size == 0 || span;
+    return !PyErr_Occurred() && size == (span ? 1 : 0) + (owner ? 1 : 0);
 }
 
-PyObject* choose_tracer(PyObject* device_tracer, const PlanObject* plan) {
-    return device_tracer == Py_None ? plan->tracer : device_tracer;
+// Null where Python has to say whether that tracer is still in use: the context may be older than the last change. One in
+// C++ would be switched off then, and another is in use if it is the one that the plan was made with.
+PyObject* choose_tracer(ModuleState& state, PyObject* device_tracer, const PlanObject* plan) {
+    if (device_tracer == Py_None) {
+        return plan->tracer;
+    }
+    return device_tracer == plan->handler || PyObject_TypeCheck(device_tracer, state.tracer_base) ? device_tracer : nullptr;
 }
 
 // A span that is not recorded, without asking where the call is written: that makes three objects of frames, and a walk.
@@ -74,8 +80,8 @@ Ref start_dropped(BeginningObject* self, ModuleState& state, PyObject* subject, 
     if (!plan) {
         return Ref();
     }
-    PyObject* const tracer = choose_tracer(device_tracer, reinterpret_cast<PlanObject*>(plan.get()));
-    TracerObject* const quick = quick_tracer(state, tracer);
+    PyObject* const tracer = choose_tracer(state, device_tracer, reinterpret_cast<PlanObject*>(plan.get()));
+    TracerObject* const quick = tracer ? quick_tracer(state, tracer) : nullptr;
     return Ref(quick ? start_dropped_span(quick, context) : nullptr);
 }
 
@@ -94,7 +100,8 @@ Ref start_here(BeginningObject* self, ModuleState& state, PyObject* subject, PyO
         return Ref();
     }
     auto* const plan = reinterpret_cast<PlanObject*>(found.get());
-    return start_planned(state, plan, choose_tracer(device_tracer, plan), context, nullptr);
+    PyObject* const tracer = choose_tracer(state, device_tracer, plan);
+    return tracer ? start_planned(state, plan, tracer, context, nullptr) : Ref();
 }
 
 Ref begin_usual_client(BeginningObject* self, ModuleState& state, PyObject* args, PyObject* kwargs) {
@@ -110,19 +117,21 @@ Ref begin_usual_client(BeginningObject* self, ModuleState& state, PyObject* args
         return Ref();
     }
     Ref context = get_variable(state.context_variable);
-    PyObject* parent;
-    if (!read_context(state, context.get(), parent)) {
+    PyObject *parent, *owner;
+    if (!read_context(state, context.get(), parent, owner)) {
         return Ref();
     }
     Ref active = get_variable(self->variable);
     if (!active) {
         return Ref();
     }
-    if (parent && parent == active.get()) {
+    // A task or thread that goes on in a copy of the context outlives the call whose span is current in it.
+    if (parent && parent == active.get() && !is_over(state, parent)) {
         return Ref::borrow(Py_None);  // part of the call that is being made
     }
     Ref device_tracer = get_variable(self->tracer_variable);
-    if (!device_tracer) {
+    // Without a tracer in this context but with an owner: a tool of OpenTelemetry's has carried the context here.
+    if (!device_tracer || (owner && device_tracer.get() == Py_None)) {
         return Ref();
     }
     Ref span = start_dropped(self, state, subject, name, device_tracer.get(), context.get());

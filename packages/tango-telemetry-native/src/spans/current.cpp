@@ -7,6 +7,9 @@ namespace tango_spans {
 namespace {
 
 bool detach(ModuleState& state, PyObject* token) {
+    if (!state.configured) {
+        return true;  // the module is being taken apart, and the interpreter with it
+    }
     if (state.context_variable != Py_None) {
         if (PyContextVar_Reset(state.context_variable, token) == 0) {
             return true;
@@ -40,6 +43,19 @@ bool enter_all(ModuleState& state, Current& current, PyObject* const* pairs, Py_
     return true;
 }
 
+// Gives the context variables what they had before; false with the last error set.
+bool reset_all(Current& current) {
+    bool good = true;
+    for (int i = kMaxVariables - 1; i >= 0; i--) {
+        Ref variable(std::exchange(current.variables[i], nullptr));
+        Ref token(std::exchange(current.tokens[i], nullptr));
+        if (token && PyContextVar_Reset(variable.get(), token.get()) < 0) {
+            good = false;
+        }
+    }
+    return good;
+}
+
 }  // namespace
 
 Ref get_current_context(ModuleState& state, bool& failed) {
@@ -66,38 +82,48 @@ bool enter_current(ModuleState& state, Current& current, PyObject* const* pairs,
     if (enter_all(state, current, pairs, count)) {
         return true;
     }
-    PyObject *kind = nullptr, *value = nullptr, *traceback = nullptr;
-    PyErr_Fetch(&kind, &value, &traceback);
-    if (!leave_current(state, current)) {
-        PyErr_Clear();
-    }
-    PyErr_Restore(kind, value, traceback);
+    PendingError pending;
+    leave_current(state, current);
     return false;
 }
 
 bool leave_current(ModuleState& state, Current& current) {
-    bool good = true;
-    for (int i = kMaxVariables - 1; i >= 0; i--) {
-        Ref variable(std::exchange(current.variables[i], nullptr));
-        Ref token(std::exchange(current.tokens[i], nullptr));
-        if (token && PyContextVar_Reset(variable.get(), token.get()) < 0) {
-            good = false;
-        }
+    bool good = reset_all(current);
+    if (Ref token(std::exchange(current.token, nullptr)); token && good) {
+        good = detach(state, token.get());
+    } else if (token) {
+        PendingError first;  // what went wrong first is told; the rest is taken back all the same
+        detach(state, token.get());
     }
-    Ref token(std::exchange(current.token, nullptr));
-    if (!token) {
-        return good;
-    }
-    PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
-    PyErr_Fetch(&type, &value, &traceback);
-    if (!detach(state, token.get())) {
-        Py_XDECREF(type);
-        Py_XDECREF(value);
-        Py_XDECREF(traceback);
+    return good;
+}
+
+bool is_still_current(ModuleState& state, const Current& current) {
+    if (!current.token || !state.configured || !state.context_variable || state.context_variable == Py_None) {
         return false;
     }
-    PyErr_Restore(type, value, traceback);
-    return good;
+    PyObject *kind, *value, *traceback;
+    PyErr_Fetch(&kind, &value, &traceback);
+    bool failed;
+    Ref here = get_current_context(state, failed);
+    if (failed) {
+        PyErr_Clear();
+    }
+    PyErr_Restore(kind, value, traceback);
+    return here && here.get() == current.context;
+}
+
+void drop_current(ModuleState& state, Current& current) {
+    if (!is_still_current(state, current)) {
+        return;
+    }
+    PyObject *kind, *value, *traceback;
+    PyErr_Fetch(&kind, &value, &traceback);
+    if (!reset_all(current) || PyContextVar_Reset(state.context_variable, current.token) < 0) {
+        PyErr_Clear();  // the same context in a copy of what it was entered in: whoever made the copy has it
+    }
+    Py_CLEAR(current.token);
+    PyErr_Restore(kind, value, traceback);
 }
 
 int traverse_current(const Current& current, visitproc visit, void* arg) {

@@ -28,6 +28,13 @@ bool enter_current(ModuleState& state, Current& current, PyObject* const* pairs,
 // Takes everything back, also where one step fails; false with the last error set.
 bool leave_current(ModuleState& state, Current& current);
 
+// Whether what was entered is what this thread has now, so that whoever drops it has to take it back: an exception that a
+// signal handler raises can come between the entering and the `try` that would leave. Leaves the error indicator alone.
+bool is_still_current(ModuleState& state, const Current& current);
+
+// For the end of an object that was dropped before it could leave: leave_current() without a word, if it is still current.
+void drop_current(ModuleState& state, Current& current);
+
 int traverse_current(const Current& current, visitproc visit, void* arg);
 void clear_current(Current& current);
 

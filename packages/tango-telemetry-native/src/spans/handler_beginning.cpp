@@ -10,13 +10,13 @@ using tango_telemetry::SpanNumbers;
 
 bool is_true(PyObject* object) { return object == Py_True; }
 
-// Who called, from cppTango. It may crash where no omniORB upcall runs (a remark of PyTango 10.3's): a GIOP context is
-// only found where one does, and for the other ways PyTango is asked.
+// Who called, from cppTango. It may crash where no omniORB upcall runs (a remark of PyTango 10.3's): what a request itself
+// brought is only found where one does, and where cppTango's own context was found PyTango is asked.
 bool record_client(BeginningObject* self, ModuleState& state, PyObject* device, PyObject* span, Found found) {
     if (self->known == Py_None) {
         return true;
     }
-    if (found != Found::kByGiop) {
+    if (found != Found::kOnUpcall) {
         Ref on_upcall(PyObject_CallNoArgs(state.is_omni_thread));
         if (!on_upcall || !is_true(on_upcall.get())) {
             return static_cast<bool>(on_upcall);
@@ -83,13 +83,18 @@ Ref begin_usual_handler(BeginningObject* self, ModuleState& state, PyObject* dev
         return Ref();
     }
     PyObject* const pairs[] = {self->tracer_variable, plan->tracer, self->variable, plan->handler};
-    Ref call(create_call(self->module, span.get(), context.get(), pairs, 2));
+    // The third of a handler is the context that says whose calls are made in it.
+    const bool has_context = PyTuple_CheckExact(plan->handler) && PyTuple_GET_SIZE(plan->handler) > 2;
+    PyObject* const around = has_context ? PyTuple_GET_ITEM(plan->handler, 2) : context.get();
+    Ref call(create_call(self->module, span.get(), around, pairs, 2));
     bool failed = false;
     if (call && is_recording(state, span.get(), failed)) {
         failed = !record_client(self, state, device, span.get(), found);
     }
     if (failed && !absorb_error(state, "the client could not be told")) {
-        PyErr_Clear();
+        PendingError interrupt;  // the user's own: the handler will not run
+        Ref ended(PyObject_CallMethodNoArgs(call.get(), state.s_end));
+        return Ref();
     }
     return call;
 }
@@ -105,7 +110,7 @@ int init_handler(PyObject* self, PyObject* args, PyObject*) {
     if (!PyArg_ParseTuple(args, "OOOOO", &slow, &tracer_variable, &handler_variable, &known, &describe)) {
         return -1;
     }
-    if (known != Py_None && !PyDict_CheckExact(known)) {
+    if (known != Py_None && !PyDict_Check(known)) {
         PyErr_SetString(PyExc_TypeError, "the known clients are a dict or None");
         return -1;
     }

@@ -16,48 +16,6 @@ int traverse_identity(const Identity& identity, visitproc visit, void* arg) {
     return 0;
 }
 
-PyObject* make_trace_id(std::uint64_t high, std::uint64_t low) {
-    if (high == 0) {
-        return PyLong_FromUnsignedLongLong(low);
-    }
-    unsigned char bytes[16];
-    std::memcpy(bytes, &low, 8);
-    std::memcpy(bytes + 8, &high, 8);
-#if PY_VERSION_HEX >= 0x030D0000
-    return PyLong_FromUnsignedNativeBytes(bytes, sizeof bytes, Py_ASNATIVEBYTES_LITTLE_ENDIAN);
-#else
-    return _PyLong_FromByteArray(bytes, sizeof bytes, 1, 0);
-#endif
-}
-
-bool read_trace_id(PyObject* number, std::uint64_t& high, std::uint64_t& low) {
-    if (!PyLong_Check(number)) {
-        PyErr_SetString(PyExc_TypeError, "a trace id must be an int");
-        return false;
-    }
-    unsigned char bytes[16] = {0};
-#if PY_VERSION_HEX >= 0x030D0000
-    const Py_ssize_t needed = PyLong_AsNativeBytes(number, bytes, sizeof bytes,
-                                                   Py_ASNATIVEBYTES_LITTLE_ENDIAN |
-                                                       Py_ASNATIVEBYTES_UNSIGNED_BUFFER |
-                                                       Py_ASNATIVEBYTES_REJECT_NEGATIVE);
-    if (needed < 0) {
-        return false;
-    }
-    if (needed > static_cast<Py_ssize_t>(sizeof bytes)) {
-        PyErr_SetString(PyExc_OverflowError, "a trace id has at most 128 bits");
-        return false;
-    }
-#else
-    if (_PyLong_AsByteArray(reinterpret_cast<PyLongObject*>(number), bytes, sizeof bytes, 1, 0) < 0) {
-        return false;
-    }
-#endif
-    std::memcpy(&low, bytes, 8);
-    std::memcpy(&high, bytes + 8, 8);
-    return true;
-}
-
 bool read_span_id(PyObject* number, std::uint64_t& id) {
     if (!PyLong_Check(number)) {
         PyErr_SetString(PyExc_TypeError, "a span id must be an int");

@@ -2,9 +2,13 @@
 // Ids, flags and trace state of a span, and opentelemetry.trace.SpanContext made from and read into them.
 #pragma once
 
+#include "../trace_id.h"
 #include "state.h"
 
 namespace tango_spans {
+
+using tango_telemetry::make_trace_id;
+using tango_telemetry::read_trace_id;
 
 struct Identity {
     std::uint64_t trace_id_high;
@@ -24,8 +28,6 @@ PyObject* span_context_of(ModuleState& state, Identity& identity);
 PyObject* make_span_context(ModuleState& state, std::uint64_t high, std::uint64_t low, std::uint64_t span_id,
                             bool remote, std::uint8_t flags, PyObject* trace_state);
 
-PyObject* make_trace_id(std::uint64_t high, std::uint64_t low);
-
 // A SpanContext of whatever make, read.
 struct SpanContextFields {
     std::uint64_t trace_id_high = 0;
@@ -40,7 +42,6 @@ struct SpanContextFields {
 // False with a Python error set if it is no SpanContext or one whose ids do not fit.
 bool read_span_context(ModuleState& state, PyObject* context, SpanContextFields& fields);
 
-bool read_trace_id(PyObject* number, std::uint64_t& high, std::uint64_t& low);
 bool read_span_id(PyObject* number, std::uint64_t& id);
 
 // Appends `key=value,…` of a TraceState; nothing for the default one. False with a Python error set.

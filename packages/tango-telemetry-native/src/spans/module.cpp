@@ -69,14 +69,16 @@ PyObject* configure_calls(PyObject* module, PyObject* args) {
         return nullptr;
     }
     ModuleState& state = *state_of_module(module);
+    Ref threads(PyDict_New());
+    Ref threading(PyImport_ImportModule("threading"));
+    if (!threads || !threading) {
+        return nullptr;
+    }
+    Ref old_threading(std::exchange(state.threading, new_ref(PyModule_GetDict(threading.get()))));
     Ref old_failure(std::exchange(state.record_failure, new_ref(record_failure)));
     Ref old_thread(std::exchange(state.is_omni_thread, new_ref(is_omni_thread)));
     Ref old_class(std::exchange(state.remote_span_class, new_ref(remote_span_class)));
     Ref old_attributes(std::exchange(state.thread_attributes, new_ref(thread_attributes)));
-    Ref threads(PyDict_New());
-    if (!threads) {
-        return nullptr;
-    }
     Ref old_threads(std::exchange(state.threads, threads.release()));
     Py_RETURN_NONE;
 }
@@ -91,6 +93,9 @@ PyMethodDef functions[] = {
     {"set_carrier", set_carrier, METH_VARARGS,
      "set_carrier(bridge, giop_functions, idl_functions, /): how the context\n"
      "travels; with a bridge of None every call is Python's."},
+    {"open_spans", open_spans, METH_O, "open_spans(most, /): the spans that have not ended, at most so many, youngest first."},
+    {"forget_open_spans", forget_open_spans, METH_NOARGS,
+     "Know none of the open spans any more: in a forked child they are the parent's."},
     {"get_epoch", get_epoch, METH_NOARGS, "The number that plans are made under."},
     {"new_epoch", new_epoch, METH_NOARGS, "Something has changed: no plan made so far holds any more."},
     {nullptr, nullptr, 0, nullptr},

@@ -59,7 +59,16 @@ struct SpanObject {
     PyObject* parent;              // owned; null or the parent's SpanContext
     PyObject* parent_trace_state;  // owned; null or the parent's trace state, where `parent` is still to be made
     PyObject* link_contexts;       // owned; null or a list of the SpanContext of each link
+    // The neighbours among the spans that have not ended, which the module's state knows without keeping them.
+    SpanObject* older;
+    SpanObject* newer;
 };
+
+// What the end of a process asks for: see open_spans() of the module.
+void link_open_span(ModuleState& state, SpanObject* span);
+void unlink_open_span(ModuleState& state, SpanObject* span);
+PyObject* open_spans(PyObject* module, PyObject* most);
+PyObject* forget_open_spans(PyObject* module, PyObject*);
 
 PyObject* start_span(TracerObject* tracer, PyObject* const* arguments);
 
@@ -101,7 +110,8 @@ enum StartArgument {
 PyObject* make_current(PyObject* module, PyObject* const* args, Py_ssize_t count);
 
 PyObject* create_activation(TracerObject* tracer, PyObject* const* arguments);
-void wake_consumer(QueueObject* queue);
+// False with an error set that must go on.
+bool wake_consumer(QueueObject* queue);
 
 PyTypeObject* create_span_type(PyObject* module);
 PyTypeObject* create_dropped_span_type(PyObject* module);

@@ -254,7 +254,11 @@ Ref find_plan(ModuleState& state, PyObject* subject, const PlanKey& key) {
     return plan && plan->epoch == state.epoch ? Ref::borrow(reinterpret_cast<PyObject*>(plan)) : Ref();
 }
 
-Ref get_thread_attributes(ModuleState& state) {
+namespace {
+
+// The attributes of a thread that `threading` does not know: one of C++'s own. current_thread() would make an object for it,
+// and from Python 3.13 on another one at each upcall, so that is asked once for each thread of the operating system.
+Ref get_foreign_attributes(ModuleState& state) {
     static std::atomic<std::uint64_t> next{1};
     thread_local const std::uint64_t number = next++;
     Ref key(PyLong_FromUnsignedLongLong(number));
@@ -266,14 +270,47 @@ Ref get_thread_attributes(ModuleState& state) {
         return known;
     }
     Ref made(PyObject_CallNoArgs(state.thread_attributes));
-    if (made && !PyDict_CheckExact(made.get())) {
-        PyErr_SetString(PyExc_TypeError, "the attributes of a thread are a dict");
-        return Ref();
-    }
-    if (PyDict_GET_SIZE(state.threads) >= static_cast<Py_ssize_t>(kMostThreads)) {
+    if (made && PyDict_GET_SIZE(state.threads) >= static_cast<Py_ssize_t>(kMostThreads)) {
         PyDict_Clear(state.threads);
     }
     return made && PyDict_SetItem(state.threads, key.get(), made.get()) == 0 ? std::move(made) : Ref();
+}
+
+Ref ask_thread_attributes(ModuleState& state) {
+    Ref get_ident = Ref::borrow(PyDict_GetItemWithError(state.threading, state.s_get_ident));
+    Ref ident(get_ident ? PyObject_CallNoArgs(get_ident.get()) : nullptr);
+    Ref active = Ref::borrow(ident ? PyDict_GetItemWithError(state.threading, state.s__active) : nullptr);
+    if (!active || !PyDict_CheckExact(active.get())) {
+        return PyErr_Occurred() ? Ref() : Ref(PyObject_CallNoArgs(state.thread_attributes));
+    }
+    Ref thread = Ref::borrow(PyDict_GetItemWithError(active.get(), ident.get()));
+    if (!thread) {
+        if (PyErr_Occurred()) {
+            return Ref();
+        }
+        // Where gevent has put functions of its own into `threading`, what is not known is a greenlet.
+        const bool is_os_thread = PyLong_CheckExact(ident.get()) &&
+                                  PyLong_AsUnsignedLongMask(ident.get()) == PyThread_get_thread_ident();
+        return is_os_thread ? get_foreign_attributes(state) : Ref(PyObject_CallNoArgs(state.thread_attributes));
+    }
+    Ref name(PyObject_GetAttr(thread.get(), state.s_name));
+    Ref attributes(name ? PyDict_New() : nullptr);
+    if (!attributes || PyDict_SetItem(attributes.get(), state.k_thread_id, ident.get()) < 0 ||
+        PyDict_SetItem(attributes.get(), state.k_thread_name, name.get()) < 0) {
+        return Ref();
+    }
+    return attributes;
+}
+
+}  // namespace
+
+Ref get_thread_attributes(ModuleState& state) {
+    Ref attributes = ask_thread_attributes(state);
+    if (attributes && !PyDict_CheckExact(attributes.get())) {
+        PyErr_SetString(PyExc_TypeError, "the attributes of a thread are a dict");
+        return Ref();
+    }
+    return attributes;
 }
 
 TracerObject* quick_tracer(ModuleState& state, PyObject* object) {

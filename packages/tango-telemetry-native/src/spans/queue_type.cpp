@@ -143,15 +143,13 @@ PyType_Spec spec = {"tango_telemetry_native._spans.SpanQueue", sizeof(QueueObjec
 
 }  // namespace
 
-void wake_consumer(QueueObject* queue) {
+bool wake_consumer(QueueObject* queue) {
     if (!queue->wake || !queue->state->configured) {
-        return;
+        return true;
     }
     Ref wake = Ref::borrow(queue->wake);
     Ref result(PyObject_CallNoArgs(wake.get()));
-    if (!result && !absorb_error(*queue->state, "the span pipeline could not be woken")) {
-        PyErr_WriteUnraisable(wake.get());
-    }
+    return result || absorb_error(*queue->state, "the span pipeline could not be woken");
 }
 
 PyTypeObject* create_queue_type(PyObject* module) {

@@ -36,6 +36,31 @@ private:
     PyObject* object_ = nullptr;
 };
 
+// An error that is on its way, put aside while something else has to be done. What goes wrong meanwhile is forgotten, unless
+// it is what may never be (KeyboardInterrupt and its like) and the error put aside is not.
+class PendingError {
+public:
+    PendingError() noexcept { PyErr_Fetch(&type_, &value_, &traceback_); }
+    PendingError(const PendingError&) = delete;
+    PendingError& operator=(const PendingError&) = delete;
+    ~PendingError() {
+        const bool graver = PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception) &&
+                            (!type_ || PyErr_GivenExceptionMatches(type_, PyExc_Exception));
+        if (graver) {
+            Py_XDECREF(type_);
+            Py_XDECREF(value_);
+            Py_XDECREF(traceback_);
+        } else {
+            PyErr_Restore(type_, value_, traceback_);
+        }
+    }
+
+private:
+    PyObject* type_ = nullptr;
+    PyObject* value_ = nullptr;
+    PyObject* traceback_ = nullptr;
+};
+
 inline PyObject* new_ref(PyObject* object) noexcept {
     Py_INCREF(object);
     return object;

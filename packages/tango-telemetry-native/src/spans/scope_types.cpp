@@ -49,10 +49,20 @@ bool check(const Buffer& first, const Buffer& second) {
     return true;
 }
 
+// The state with all that reading attributes takes; null with an error set.
+ModuleState* configured_state(PyTypeObject* type) {
+    ModuleState* const state = state_of_type(type);
+    if (state && !state->configured) {
+        PyErr_Format(PyExc_RuntimeError, "%s needs tango_telemetry_native.spans: import that first", type->tp_name);
+        return nullptr;
+    }
+    return state;
+}
+
 PyObject* resource_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
     static const char* names[] = {"attributes", "schema_url", nullptr};
     PyObject *attributes, *schema_url;
-    ModuleState* const state = state_of_type(type);
+    ModuleState* const state = configured_state(type);
     if (!state || !PyArg_ParseTupleAndKeywords(args, kwargs, "OO", const_cast<char**>(names), &attributes,
                                                &schema_url)) {
         return nullptr;
@@ -90,7 +100,7 @@ void resource_dealloc(PyObject* self) {
 PyObject* scope_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
     static const char* names[] = {"resource", "name", "version", "schema_url", "attributes", nullptr};
     PyObject *resource, *name, *version, *schema_url, *attributes;
-    ModuleState* const state = state_of_type(type);
+    ModuleState* const state = configured_state(type);
     if (!state || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!OOOO", const_cast<char**>(names),
                                                state->resource_type, &resource, &name, &version, &schema_url,
                                                &attributes)) {

@@ -120,8 +120,12 @@ bool truthy(ModuleState& state, PyObject* object, bool& failed) {
     return truth != 0;
 }
 
-// As the SDK's: a warning for whoever goes on with a span that has ended. False with an error set for an
-// exception that is not ours to keep.
+bool read_flag(ModuleState& state, PyObject* object, bool missing, bool& flag) {
+    const int truth = object ? PyObject_IsTrue(object) : missing;
+    flag = truth < 0 ? missing : truth != 0;
+    return truth >= 0 || absorb_error(state, "a flag could not be read");
+}
+
 bool warn_ended(ModuleState& state, const char* text, const char* method) {
     Ref format(PyUnicode_FromString(text));
     Ref name(method ? PyUnicode_FromString(method) : nullptr);
@@ -203,7 +207,10 @@ std::uint64_t time_or(ModuleState& state, PyObject* time, std::uint64_t missing)
     if (!time || time == Py_None) {
         return missing;
     }
-    Ref number(PyLong_Check(time) ? new_ref(time) : PyFloat_Check(time) ? PyNumber_Long(time) : nullptr);
+    // Not PyNumber_Long: the __int__ of a subclass of float is user code.
+    Ref number(PyLong_Check(time)    ? new_ref(time)
+               : PyFloat_Check(time) ? PyLong_FromDouble(PyFloat_AS_DOUBLE(time))
+                                     : nullptr);
     if (!number && !PyErr_Occurred()) {
         PyErr_Format(PyExc_TypeError, "a time must be an int of nanoseconds, not %.200s", Py_TYPE(time)->tp_name);
     }
@@ -230,12 +237,13 @@ bool end_span(SpanObject* span, PyObject* end_time) {
     }
     record.end_ns = now;
     record.ended = true;
+    unlink_open_span(state, span);
     TracerObject* const tracer = span->tracer;
     // RECORD_ONLY spans are for span processors, not for export: as the SDK's BatchSpanProcessor.
     if (record.flags & 1) {
         const SpanQueue::Push pushed = tracer->queue->queue->push(record.finish(tracer->scope));
-        if (pushed == SpanQueue::Push::kQueuedWake) {
-            wake_consumer(tracer->queue);
+        if (pushed == SpanQueue::Push::kQueuedWake && !wake_consumer(tracer->queue)) {
+            return false;
         }
     }
     if (tracer->on_end) {
@@ -244,6 +252,51 @@ bool end_span(SpanObject* span, PyObject* end_time) {
         return result || absorb_error(state, "a span processor failed in on_end");
     }
     return true;
+}
+
+void link_open_span(ModuleState& state, SpanObject* span) {
+    span->older = state.newest_open_span;
+    if (span->older) {
+        span->older->newer = span;
+    }
+    state.newest_open_span = span;
+}
+
+void unlink_open_span(ModuleState& state, SpanObject* span) {
+    if (state.newest_open_span == span) {
+        state.newest_open_span = span->older;
+    }
+    if (span->newer) {
+        span->newer->older = span->older;
+    }
+    if (span->older) {
+        span->older->newer = span->newer;
+    }
+    span->older = span->newer = nullptr;
+}
+
+PyObject* open_spans(PyObject* module, PyObject* most) {
+    const long long limit = PyLong_AsLongLong(most);
+    if (limit == -1 && PyErr_Occurred()) {
+        return nullptr;
+    }
+    const auto& state = *static_cast<ModuleState*>(PyModule_GetState(module));
+    Ref found(PyList_New(0));
+    SpanObject* span = found ? state.newest_open_span : nullptr;
+    for (; span && PyList_GET_SIZE(found.get()) < limit; span = span->older) {
+        if (PyList_Append(found.get(), reinterpret_cast<PyObject*>(span)) < 0) {
+            return nullptr;
+        }
+    }
+    return found.release();
+}
+
+PyObject* forget_open_spans(PyObject* module, PyObject*) {
+    auto& state = *static_cast<ModuleState*>(PyModule_GetState(module));
+    while (state.newest_open_span) {
+        unlink_open_span(state, state.newest_open_span);
+    }
+    Py_RETURN_NONE;
 }
 
 bool record_exception(SpanObject* span, PyObject* exception, PyObject* attributes, PyObject* timestamp,

@@ -12,6 +12,8 @@ constexpr const char* kEndedAttribute = "Setting attribute on ended span.";
 
 // Whether attributes or links are there at all. `failed` instead of the result, for they are user code.
 bool truthy(ModuleState& state, PyObject* object, bool& failed);
+// A flag that was given, or `missing` where it was not, or cannot tell whether it is true.
+bool read_flag(ModuleState& state, PyObject* object, bool missing, bool& flag);
 // As the SDK's: a warning for whoever goes on with a span that has ended.
 bool warn_ended(ModuleState& state, const char* text, const char* method = nullptr);
 bool set_text(ModuleState& state, Buffer& target, PyObject* text);

@@ -328,6 +328,9 @@ void span_dealloc(PyObject* self) {
     SpanObject* const span = as_span(self);
     PyTypeObject* const type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    if (span->tracer) {
+        unlink_open_span(*span->tracer->state, span);
+    }
     if (span->record) {
         give_record(*span->tracer->state, span->record);
         span->record = nullptr;

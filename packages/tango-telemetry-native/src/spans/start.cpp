@@ -72,7 +72,7 @@ bool read_parent(ModuleState& state, PyObject* context, Parent& parent) {
         return true;
     }
     if (!read_span_context(state, parent.context.get(), parent.fields)) {
-        if (PyErr_ExceptionMatches(PyExc_TypeError)) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError) || !PyErr_ExceptionMatches(PyExc_Exception)) {
             return false;
         }
         PyErr_Clear();
@@ -116,8 +116,10 @@ bool ask_python_sampler(TracerObject* tracer, PyObject* const* arguments, const 
     if (!decision.trace_state) {
         return false;
     }
-    decision.recording = flag_or(recording.get(), false);
-    decision.sampled = flag_or(sampled.get(), false);
+    if (!read_flag(state, recording.get(), false, decision.recording) ||
+        !read_flag(state, sampled.get(), false, decision.sampled)) {
+        return false;
+    }
     if (decision.trace_state.get() == Py_None || decision.trace_state.get() == state.default_trace_state) {
         decision.trace_state = Ref();
     }
@@ -169,8 +171,7 @@ bool generates_random_ids(TracerObject* tracer, bool& random) {
         }
         PyErr_Clear();  // id generators of older SDKs do not say
     }
-    random = flag_or(answer.get(), false);
-    return true;
+    return read_flag(*tracer->state, answer.get(), false, random);
 }
 
 bool choose_trace_id(TracerObject* tracer, const Parent& parent, Identity& identity) {
@@ -295,8 +296,10 @@ bool fill_record(SpanObject* span, PyObject* const* arguments, Parent& parent) {
     record.span_id = identity.span_id;
     record.flags = identity.flags;
     record.kind = kind_number(state, arguments[kStartKind]);
-    record.record_exception = flag_or(arguments[kStartRecordException], true);
-    record.set_status_on_exception = flag_or(arguments[kStartSetStatus], true);
+    if (!read_flag(state, arguments[kStartRecordException], true, record.record_exception) ||
+        !read_flag(state, arguments[kStartSetStatus], true, record.set_status_on_exception)) {
+        return false;
+    }
     if (parent.fields.valid) {
         record.parent_span_id = parent.fields.span_id;
         record.parent_remote = parent.fields.remote;
@@ -333,6 +336,7 @@ PyObject* start_recording(TracerObject* tracer, PyObject* const* arguments, Pare
         record.start_ns = wall_ns();
         record.steady_start_ns = steady_ns();
     }
+    link_open_span(state, span);
     if (tracer->on_start) {
         Ref hook = Ref::borrow(tracer->on_start);
         PyObject* const context = arguments[kStartContext] ? arguments[kStartContext] : Py_None;

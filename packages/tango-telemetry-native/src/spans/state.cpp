@@ -45,6 +45,9 @@ bool intern_names(ModuleState& state) {
         {&state.s_check_topic, "_check_telemetry_topic"},
         {&state.k_plans, "_tango_telemetry_plans"},
         {&state.k_user, "user"},
+        {&state.k_owner, "tango-telemetry-owner"},  // as in tango_telemetry.providers.tracers
+        {&state.k_thread_id, "thread.id"},
+        {&state.k_thread_name, "thread.name"},
         {&state.k_exception_type, "exception.type"},
         {&state.k_exception_message, "exception.message"},
         {&state.k_exception_stacktrace, "exception.stacktrace"},
@@ -67,12 +70,16 @@ bool intern_names(ModuleState& state) {
     X(s_check_topic)          \
     X(k_plans)                \
     X(k_user)                 \
+    X(k_owner)                \
     X(carrier_bridge)         \
     X(record_failure)         \
     X(is_omni_thread)         \
     X(remote_span_class)      \
     X(thread_attributes)      \
+    X(threading)              \
     X(threads)                \
+    X(k_thread_id)            \
+    X(k_thread_name)          \
     X(k_exception_type)       \
     X(k_exception_message)    \
     X(k_exception_stacktrace) \
@@ -179,9 +186,15 @@ bool absorb_error(ModuleState& state, const char* what) {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
+    if (value && traceback) {  // up to Python 3.11 the exception itself does not know it yet
+        PyException_SetTraceback(value, traceback);
+    }
     Ref owned_type(type), owned_value(value), owned_traceback(traceback);
     if (!state.configured || !state.report_failure) {
         return true;
+    }
+    if (value && traceback && PyException_SetTraceback(value, traceback) < 0) {  // Python 3.12 has done so
+        PyErr_Clear();
     }
     Ref text(PyUnicode_FromString(what));
     Ref result;
@@ -194,6 +207,10 @@ bool absorb_error(ModuleState& state, const char* what) {
         }
         PyErr_Clear();
     }
+    if (result.get() == Py_False) {  // raised into this call from outside, by a handler of a signal perhaps
+        PyErr_Restore(owned_type.release(), owned_value.release(), owned_traceback.release());
+        return false;
+    }
     return true;
 }
 
@@ -205,6 +222,7 @@ bool check_types(ModuleState& state) {
     };
     if (!is_base(state.span_class, state.span_base) || !is_base(state.dropped_span_class, state.dropped_span_base) ||
         !PyType_Check(state.span_context_class) || !PyType_Check(state.status_class) ||
+        !PyType_Check(state.context_class) ||
         !PyTuple_Check(state.status_codes) || PyTuple_GET_SIZE(state.status_codes) != 3 ||
         !PyTuple_Check(state.span_kinds) || PyTuple_GET_SIZE(state.span_kinds) != 5 ||
         !PyTuple_Check(state.trace_flags) || PyTuple_GET_SIZE(state.trace_flags) != 256) {
@@ -273,7 +291,8 @@ PyObject* configure(PyObject* module, PyObject* args, PyObject* kwargs) {
         return nullptr;
     }
     // Without its own context variable, key and dict-like context the quick way is not taken at all.
-    if (!PyContextVar_CheckExact(state.context_variable) || state.span_key == Py_None ||
+    const bool is_dict = PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(state.context_class), &PyDict_Type);
+    if (!PyContextVar_CheckExact(state.context_variable) || state.span_key == Py_None || !is_dict ||
         !PyDict_Check(context.get())) {
         PyObject* const old = state.context_variable;
         state.context_variable = new_ref(Py_None);

@@ -49,7 +49,9 @@ namespace tango_spans {
     X(exception)               \
     X(generate_span_id)        \
     X(generate_trace_id)       \
+    X(_active)                 \
     X(get_client_ident)        \
+    X(get_ident)               \
     X(client_ip)               \
     X(client_pid)              \
     X(enter_span)              \
@@ -90,6 +92,8 @@ struct Scratch {
     Scratch* next = nullptr;
 };
 
+struct SpanObject;
+
 struct ModuleState {
 #define X(name) PyObject* name;
     TANGO_SPANS_CONFIGURED(X)
@@ -103,6 +107,9 @@ struct ModuleState {
     PyObject* s_check_topic;
     PyObject* k_plans;
     PyObject* k_user;
+    PyObject* k_owner;
+    PyObject* k_thread_id;
+    PyObject* k_thread_name;
     PyObject* k_exception_type;
     PyObject* k_exception_message;
     PyObject* k_exception_stacktrace;
@@ -115,7 +122,8 @@ struct ModuleState {
     PyObject* is_omni_thread;
     PyObject* remote_span_class;
     PyObject* thread_attributes;
-    PyObject* threads;  // a dict: what thread_attributes() gave, by a number of the thread
+    PyObject* threading;  // the dict of that module
+    PyObject* threads;  // a dict: what thread_attributes() gave for threads of C++, by a number of the thread
     const tango_telemetry::GiopFunctions* giop;
     const tango_telemetry::IdlFunctions* idl;
     std::uint64_t epoch;
@@ -132,6 +140,7 @@ struct ModuleState {
     PyTypeObject* call_type;
     PyTypeObject* client_beginning_type;
     PyTypeObject* handler_beginning_type;
+    SpanObject* newest_open_span;  // borrowed: a span takes itself out when it ends or is forgotten
     bool configured;
     bool span_context_is_tuple;  // (trace_id, span_id, is_remote, trace_flags, trace_state, is_valid), as in 1.x
     SpanRecord* spare_records[64];

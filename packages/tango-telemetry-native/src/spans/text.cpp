@@ -30,6 +30,17 @@ std::size_t text_size(const Text& text) {
     }
 }
 
+bool has_surrogates(const Text& text) {
+    switch (text.kind) {
+        case PyUnicode_1BYTE_KIND:
+            return false;
+        case PyUnicode_2BYTE_KIND:
+            return contains_surrogate(static_cast<const Py_UCS2*>(text.data), text.length);
+        default:
+            return contains_surrogate(static_cast<const Py_UCS4*>(text.data), text.length);
+    }
+}
+
 char* write_text(char* out, const Text& text) {
     if (text.ascii) {
         return write_bytes(out, text.data, text.length);

@@ -18,6 +18,8 @@ struct Text {
 // False with MemoryError set: strings of before Python 3.12 may still have to be made ready.
 bool read_text(PyObject* text, Text& out);
 std::size_t text_size(const Text& text);
+// Whether UTF-8 of it says less than it: two texts may become the same then.
+bool has_surrogates(const Text& text);
 char* write_text(char* out, const Text& text);
 // True if it was longer than `max_length` code points (-1: any length) and has been cut.
 bool truncate(Text& text, std::int64_t max_length);

@@ -14,6 +14,23 @@ bool has_own_text(PyObject* object) {
     return type->tp_str != PyBaseObject_Type.tp_str || type->tp_repr != PyBaseObject_Type.tp_repr;
 }
 
+// A str as it is sent: of no subclass, which may compare and hash as it likes, and without lone surrogates.
+Ref repair(PyObject* key) {
+    Text text;
+    if (!read_text(key, text)) {
+        return Ref();
+    }
+    if (!has_surrogates(text)) {
+        return Ref(PyUnicode_FromObject(key));
+    }
+    Ref bytes(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(text_size(text))));
+    if (!bytes) {
+        return bytes;
+    }
+    write_text(PyBytes_AS_STRING(bytes.get()), text);
+    return Ref(PyUnicode_DecodeUTF8(PyBytes_AS_STRING(bytes.get()), PyBytes_GET_SIZE(bytes.get()), nullptr));
+}
+
 class ValueEncoder {
 public:
     ValueEncoder(ModuleState& state, Buffer& out, std::int64_t max_length, Warnings& warnings)
@@ -254,12 +271,17 @@ Ref clean_items(PyObject* mapping, Warnings& warnings, std::uint64_t& dropped) {
             return Ref();
         }
         PyObject* const key = PyTuple_GET_ITEM(pair, 0);
-        clean = clean && PyUnicode_Check(key) && PyUnicode_GET_LENGTH(key) > 0;
+        clean = clean && PyUnicode_CheckExact(key) && PyUnicode_GET_LENGTH(key) > 0;
+        Text text;
+        if (clean && !read_text(key, text)) {
+            return Ref();
+        }
+        clean = clean && !has_surrogates(text);
     }
     if (clean) {
         return items;
     }
-    // Keys that become equal by str() collapse as in a dict: the first keeps the place, the last gives the value.
+    // Keys that become equal by str(), or in UTF-8, collapse as in a dict: the first keeps the place, the last gives the value.
     Ref cleaned(PyDict_New());
     if (!cleaned) {
         return cleaned;
@@ -267,7 +289,7 @@ Ref clean_items(PyObject* mapping, Warnings& warnings, std::uint64_t& dropped) {
     for (Py_ssize_t i = 0; i < count; i++) {
         Ref pair = Ref::borrow(PyList_GET_ITEM(items.get(), i));
         PyObject* const key = PyTuple_GET_ITEM(pair.get(), 0);
-        const int given = PyObject_IsTrue(key);
+        const int given = PyUnicode_Check(key) ? PyUnicode_GET_LENGTH(key) > 0 : PyObject_IsTrue(key);
         if (given < 0) {
             return Ref();
         }
@@ -275,18 +297,16 @@ Ref clean_items(PyObject* mapping, Warnings& warnings, std::uint64_t& dropped) {
             warnings.add(Warnings::Kind::kInvalidNestedKey, key);
             continue;
         }
-        Ref text;
+        Ref text = Ref::borrow(key);
         if (!PyUnicode_Check(key)) {
             warnings.add(Warnings::Kind::kKeyType, key);
             if (!has_own_text(key)) {
                 continue;
             }
             text = Ref(PyObject_Str(key));
-            if (!text) {
-                return Ref();
-            }
         }
-        if (PyDict_SetItem(cleaned.get(), text ? text.get() : key, PyTuple_GET_ITEM(pair.get(), 1)) < 0) {
+        Ref repaired = text ? repair(text.get()) : Ref();
+        if (!repaired || PyDict_SetItem(cleaned.get(), repaired.get(), PyTuple_GET_ITEM(pair.get(), 1)) < 0) {
             return Ref();
         }
     }

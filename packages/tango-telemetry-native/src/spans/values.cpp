@@ -4,16 +4,20 @@
 namespace tango_spans {
 namespace {
 
+// Not PyObject_Hash: a subclass of str may have a __hash__ that runs code, and needs none here.
+void hash_key(PyObject* key, Key& out) {
+    const Py_hash_t hash = PyUnicode_Type.tp_hash(key);
+    out.hash = static_cast<std::uint32_t>(hash ^ (hash >> 32));
+}
+
 // The key's UTF-8: in place if it is ASCII, else in `buffer`.
 bool read_key(PyObject* key, Buffer& buffer, Key& out) {
     Text text;
     if (!read_text(key, text)) {
         return false;
     }
-    // Not PyObject_Hash: a subclass of str may have a __hash__ that runs code, and needs none here.
-    const Py_hash_t hash = PyUnicode_Type.tp_hash(key);
-    out.hash = static_cast<std::uint32_t>(hash ^ (hash >> 32));
     if (text.ascii) {
+        hash_key(key, out);
         if (text.length > Buffer::kMaxSize) {
             PyErr_NoMemory();
             return false;
@@ -30,6 +34,15 @@ bool read_key(PyObject* key, Buffer& buffer, Key& out) {
     }
     out.data = buffer.data();
     out.size = static_cast<std::uint32_t>(buffer.size());
+    if (!has_surrogates(text)) {
+        hash_key(key, out);
+        return true;
+    }
+    Ref repaired(PyUnicode_DecodeUTF8(out.data, static_cast<Py_ssize_t>(out.size), nullptr));
+    if (!repaired) {
+        return false;
+    }
+    hash_key(repaired.get(), out);
     return true;
 }
 

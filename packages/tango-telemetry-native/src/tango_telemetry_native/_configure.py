@@ -6,6 +6,8 @@ import contextvars
 import functools
 import inspect
 import logging
+import signal
+import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -46,11 +48,35 @@ def _decorate(activation: _spans.Activation, function: Callable[..., Any]) -> Ca
 _reported: set[str] = set()
 
 
-def _report_failure(what: str, error: BaseException) -> None:
-    """Log what went wrong inside telemetry, once for each kind: a hot loop must not fill a disk."""
+def _comes_from_signal_handler(error: BaseException) -> bool:
+    """Whether a handler of the user's for a signal raised this, as ``signal.alarm`` is used for a time limit.
+
+    Python calls such a handler between two instructions of whatever runs, so its exception comes out of our code although
+    nothing failed there, and the user waits for it. The core package has the same rule in ``_guard``.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    codes = {id(frame.f_code) for frame, _ in traceback.walk_tb(error.__traceback__)}
+    for number in signal.valid_signals():
+        handler = signal.getsignal(number)
+        if callable(handler):
+            code = getattr(handler, "__code__", None) or getattr(type(handler).__call__, "__code__", None)
+            if id(code) in codes:
+                return True
+    return False
+
+
+def _report_failure(what: str, error: BaseException) -> bool:
+    """Log what went wrong inside telemetry, once for each kind: a hot loop must not fill a disk.
+
+    Return whether it is to go no further: an exception that a signal's handler raised is the user's.
+    """
+    if _comes_from_signal_handler(error):
+        return False
     if what not in _reported:
         _reported.add(what)
         _logger.warning("%s: %s (reported once)", what, type(error).__name__, exc_info=error)
+    return True
 
 
 def _context_variable() -> contextvars.ContextVar[Context] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from tango_telemetry_native import _bridge, _idl6, giop
+from tango_telemetry_native import _bridge, _idl6, giop, identification
 
 
 class Status(TypedDict):
@@ -13,6 +13,7 @@ class Status(TypedDict):
     version: str
     abi_version: int
     idl6: _idl6.Idl6Status
+    identification: identification.IdentificationStatus
     giop: giop.GiopStatus
 
 
@@ -22,5 +23,6 @@ def status() -> Status:
         "version": _bridge.__version__,
         "abi_version": _bridge.ABI_VERSION,
         "idl6": _idl6.get_status(),
+        "identification": identification.status(),
         "giop": giop.status(),
     }

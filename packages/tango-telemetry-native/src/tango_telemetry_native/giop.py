@@ -13,8 +13,8 @@ Trace Context writes them. In asyncio and gevent servers the handler runs on nei
 - A call to a device of the same process passes no interceptor. Inside it, `get_incoming` gives what its caller set.
   An *asynchronous* call to a device of the same process carries nothing.
 
-Seen with omniORB 4.2.5 (PyTango 9.3.6) and 4.3.1 to 4.3.4 (9.5.1 to 10.3.1) on Linux x86-64; elsewhere `install`
-refuses.
+Seen with omniORB 4.2.5 (PyTango 9.3.6) and 4.3.1 to 4.3.4 (9.5.1 to 10.3.1) on Linux x86-64, and the layouts of 4.2.5 and 4.3.4
+on aarch64, with glibc; elsewhere `install` refuses.
 """
 
 from __future__ import annotations

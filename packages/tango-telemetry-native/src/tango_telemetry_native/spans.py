@@ -8,7 +8,7 @@ Where this differs from the SDK on purpose:
 
 - Telemetry never raises into user code. Where the SDK lets an exception of a value's ``__str__``, of a sampler or of a
   span processor through to the caller, it is logged here, once for each place, and what caused it is left out.
-- A lone surrogate in a string becomes ``?``. The official encoder loses the attribute, or the whole batch if it is in a name.
+- A lone surrogate in a string becomes U+FFFD. The official encoder loses the attribute, or the whole batch if it is in a name.
 - The end of a span is read from a clock that does not step, unless the start was given.
 """
 
@@ -52,6 +52,7 @@ __all__ = [
     "SpanQueue",
     "create_native_tracer_provider",
     "create_span_queue",
+    "open_spans",
     "read_settings",
 ]
 
@@ -140,6 +141,11 @@ def _default_resource() -> Any:
     except ImportError:
         return {}
     return Resource.create({})
+
+
+def open_spans(most: int) -> list[NativeSpan]:
+    """The spans of this process that have not ended, at most so many, the youngest first."""
+    return _spans.open_spans(most)
 
 
 class _Resource:
@@ -265,6 +271,8 @@ class NativeTracer(_spans.TracerBase, trace.Tracer):  # type: ignore[misc]
         )
         self._key = key
         self._resource = provider._resource
+        # A program may keep the tracer only; a fork finds the tracers by their provider.
+        self._provider = provider
 
     @property
     def resource(self) -> Any:
@@ -391,7 +399,7 @@ class NativeTracerProvider(trace.TracerProvider):
         name, version, schema_url, attributes = key
         return _spans.Scope(self._encoded_resource, name, version, schema_url, attributes)
 
-    def _after_fork(self, instances: dict[str, str]) -> None:
+    def _after_fork(self) -> None:
         self._lock = threading.Lock()
         resource = self._resource.value
         attributes = getattr(resource, "attributes", resource) or {}
@@ -399,9 +407,11 @@ class NativeTracerProvider(trace.TracerProvider):
         update: dict[str, Any] = {}
         if "process.pid" in attributes:
             update["process.pid"] = os.getpid()
+        if "process.parent_pid" in attributes:
+            update["process.parent_pid"] = os.getppid()
         instance = attributes.get("service.instance.id")
         if isinstance(instance, str) and _RANDOM_ID.fullmatch(instance):
-            update["service.instance.id"] = instances.setdefault(instance, str(uuid.uuid4()))
+            update["service.instance.id"] = _instance_of_child(instance)
         if not update:
             return
         if hasattr(resource, "merge"):
@@ -417,9 +427,14 @@ _providers: weakref.WeakSet[NativeTracerProvider] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    instances: dict[str, str] = {}  # what was one instance is one again
+    _spans.forget_open_spans()
     for provider in list(_providers):
-        provider._after_fork(instances)
+        provider._after_fork()
+
+
+def _instance_of_child(parents: str) -> str:
+    """The same for all services that had the same id in the parent, and for those of the SDK's spans in core."""
+    return str(uuid.UUID(bytes=uuid.uuid5(uuid.UUID(parents), str(os.getpid())).bytes, version=4))
 
 
 configure(NativeSpan, NativeDroppedSpan)

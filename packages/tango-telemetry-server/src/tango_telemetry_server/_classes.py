@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
+import functools
+import importlib
+from collections.abc import Callable, Iterator
+from types import FunctionType
 from typing import Any, NamedTuple
 
 from tango_telemetry import semantic_conventions as names
-from tango_telemetry.instrumentation import force_tracing_needed
-from tango_telemetry.patching import Patches, find_raw
+from tango_telemetry.instrumentation import force_tracing_needed, guarded
+from tango_telemetry.pytango.patching import (
+    Patches,
+    call_as_method,
+    create_entry,
+    find_owner,
+    find_raw,
+    get_made,
+    is_pytango_function,
+)
 
-from tango_telemetry_server._handlers import Handler, is_traced, wrap_handler
+from tango_telemetry_server._handlers import Handler, get_original, is_traced, wrap_handler, wrap_shared
 from tango_telemetry_server._results import create_allowed_check, create_command_check, create_read_check
 
-__all__ = ["attribute_handlers", "command_handlers", "ignoring_device", "instrument_class", "without_builtin"]
+__all__ = [
+    "attribute_handlers",
+    "command_handlers",
+    "instrument_class",
+    "patch_creation",
+    "without_builtin",
+    "without_subject",
+]
 
 _STANDARD = (
     Handler("init_device", "init_device", "init_device"),
@@ -32,6 +49,10 @@ _HOOKS = tuple(
         "initialize_dynamic_attributes",
     )
 )
+
+
+_LAYERS = 64
+"""Wrappers that are looked behind for the user's function."""
 
 
 class CommandHandlers(NamedTuple):
@@ -108,62 +129,146 @@ def _method_names(declared: Any, name: str, handlers: AttributeHandlers) -> Iter
     yield getattr(declared, "is_allowed_name", None) or f"is_{name}_allowed", handlers.allowed
 
 
-def _by_user(function: Any) -> bool:
+def _by_user(device: type, method: str) -> bool:
     """Whether a method was written by a user, and not by PyTango."""
-    module = getattr(inspect.unwrap(function), "__module__", None) or ""
-    return module != "tango" and not module.startswith("tango.") and hasattr(function, "__code__")
+    owner = find_owner(device, method)
+    raw = vars(owner)[method] if owner is not None else None
+    if owner is None or (_is_pytango(owner) and not isinstance(raw, FunctionType)):
+        return False
+    # PyTango gives each device class a function around the method of its own base class (9.3 to 10.3).
+    for _ in range(_LAYERS):
+        inner = getattr(raw, "__wrapped__", None)
+        if inner is None:
+            break
+        raw = inner
+    module = getattr(raw, "__module__", None) or ""
+    return module.partition(".")[0] not in ("tango", "PyTango")
 
 
 def without_builtin(function: Any) -> Any:
     """Go around the wrapper of PyTango's own tracing, unless a debugger or coverage needs it."""
-    code = getattr(function, "__code__", None)
-    if (
-        code is not None
-        and code.co_name in ("trace_wrapper", "async_trace_wrapper")
-        and not force_tracing_needed()
-    ):
+    if is_pytango_function(function, "trace_wrapper", "async_trace_wrapper") and not force_tracing_needed():
         return function.__wrapped__
     return function
 
 
-def ignoring_device(function: Any) -> Any:
-    """Give a function that drops its first argument: what is no method gets no device from Python."""
-
-    def call(device: Any, *args: Any, **kwargs: Any) -> Any:
-        return function(*args, **kwargs)
-
-    call.__wrapped__ = function  # type: ignore[attr-defined]
-    return call
-
-
-def instrument_class(patches: Patches, device_class: Any, device: type) -> None:
+def instrument_class(patches: Patches, device_class: Any, device: type, running: bool = False) -> None:
     """Wrap every handler of a device class.
 
     :param device_class: the ``DeviceClass``, which declares commands and attributes
     :param device: the device's class, whose methods are the handlers
+    :param running: whether cppTango has been told of its commands and attributes already
     """
-    found = dict(_class_handlers(device_class))
-    found.update((handler.title, handler) for handler in _STANDARD)
+    found: dict[str, list[Handler]] = {}
+    for method, handler in _class_handlers(device_class):
+        found.setdefault(method, []).append(handler)
+    found.update((handler.title, [handler]) for handler in _STANDARD)
     for handler in _HOOKS:
         raw = find_raw(device, handler.title)
         if raw is None:
             continue
-        if _by_user(raw):
-            found[handler.title] = handler
+        if _by_user(device, handler.title):
+            found[handler.title] = [handler]
         elif (plain := without_builtin(raw)) is not raw:
             # The silenced wrapper would still cost three steps of Python for each hook, at every request.
             patches.set_attribute(device, handler.title, plain)
-    for method, handler in found.items():
-        raw = find_raw(device, method)
-        if raw is None or is_traced(raw) or not (callable(raw) or hasattr(raw, "__func__")):
-            continue
-        if isinstance(raw, (staticmethod, classmethod)) or not hasattr(raw, "__get__"):
-            function = ignoring_device(getattr(device, method))
-        else:
-            function = without_builtin(raw)
-        wrapped: Any = wrap_handler(function, handler)
-        if not hasattr(raw, "__code__"):
-            # The method of PyTango's C++ base class. It looks for an override in Python and would call our wrapper again,
-            # but for a caller of the method's own name (pybind11's get_override; seen on 10.3.1).
-            wrapped.__code__ = wrapped.__code__.replace(co_name=method)
-        patches.set_attribute(device, method, wrapped)
+    for method, handlers in found.items():
+        owner = find_owner(device, method)
+        if owner is not None:
+            guarded(_instrument_method, patches, device, owner, method, handlers, running)
+
+
+def _instrument_method(
+    patches: Patches, device: type, owner: type, method: str, handlers: list[Handler], running: bool
+) -> None:
+    raw = vars(owner)[method]
+    if not (callable(raw) or (hasattr(type(raw), "__get__") and not hasattr(type(raw), "__set__"))):
+        return
+    handler = handlers[0]
+    shared = len(handlers) > 1
+    if shared:
+        handler = without_subject(handler)
+        if handler.operation == "is_allowed" and not running:
+            for each in handlers:
+                _add_own_check(device, method, raw, each)
+            return
+    made = get_made(raw)
+    if is_traced(made, handler):
+        return  # the base class of this one has been instrumented already
+    original = get_original(made)
+    if original is not None:
+        raw = original
+    function = call_as_method(without_builtin(raw))
+    wrapped: Any = (
+        wrap_shared(function, handlers, handler, raw) if shared else wrap_handler(function, handler, raw)
+    )
+    if not isinstance(raw, FunctionType) and _is_pytango(owner):
+        # The method of PyTango's C++ base class. It looks for an override in Python and would call our wrapper again,
+        # but for a caller of the method's own name (pybind11's get_override; seen on 10.3.1).
+        wrapped.__code__ = wrapped.__code__.replace(co_name=method)
+    patches.set_attribute(device, method, create_entry(raw, wrapped))
+
+
+def _is_pytango(owner: type) -> bool:
+    return owner.__module__.partition(".")[0] in ("tango", "PyTango")
+
+
+def without_subject(handler: Handler) -> Handler:
+    """The handler of a method that serves several commands or attributes, where nothing says which one."""
+    if handler.operation != "is_allowed":
+        return Handler(handler.operation, handler.operation, handler.operation)
+    check = create_allowed_check("the request", "API_CommandNotAllowed")
+    return Handler("is_allowed", "is_allowed", "is_allowed", hook=True, check=check)
+
+
+# An is-allowed method that several commands name is called without a word about the command. So cppTango is given another
+# name for each, that of a function which goes on to the user's method.
+
+
+def _own_name(subject: str | None, name: str) -> str:
+    kind = "command" if subject == names.TANGO_COMMAND_NAME else "attribute"
+    return f"__tango_telemetry_{kind}_{name.lower()}_allowed__"
+
+
+def _add_own_check(device: type, method: str, raw: Any, handler: Handler) -> None:
+    """Give a device class a function of its own for one command's or attribute's shared is-allowed method."""
+
+    def call(self: Any, /, *args: Any) -> Any:
+        return getattr(self, method)(*args)
+
+    # Not taken away by `uninstrument()`: cppTango knows the name for good, and takes what it does not find for allowed.
+    setattr(device, _own_name(handler.subject, handler.name), wrap_handler(call, handler, raw))
+
+
+def _choose_name(device_class: Any, subject: str, name: str, given: Any) -> Any:
+    entry = importlib.import_module("tango.globals").get_class(device_class.get_name())
+    own = _own_name(subject, name)
+    return own if given and entry is not None and own in vars(entry[1]) else given
+
+
+def patch_creation(patches: Patches, device_class: type) -> None:
+    """Have cppTango given the names of the functions made for shared is-allowed methods.
+
+    Source: PyTango 9.3 to 10.3 ``device_class.py``; the last arguments of both methods.
+    """
+
+    def wrap_create_command(create: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(create)
+        def traced_create_command(self: Any, name: str, *args: Any) -> Any:
+            *rest, given = args
+            own = guarded(_choose_name, self, names.TANGO_COMMAND_NAME, name, given)
+            return create(self, name, *rest, given if own is None else own)
+
+        return traced_create_command
+
+    def wrap_create_attribute(create: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(create)
+        def traced_create_attribute(self: Any, attributes: Any, name: str, *args: Any) -> Any:
+            *rest, given, properties = args
+            own = guarded(_choose_name, self, names.TANGO_ATTRIBUTE_NAME, name, given)
+            return create(self, attributes, name, *rest, given if own is None else own, properties)
+
+        return traced_create_attribute
+
+    patches.wrap(device_class, "_create_command", wrap_create_command)
+    patches.wrap(device_class, "_create_attribute", wrap_create_attribute)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import weakref
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tango_telemetry import Endpoint
@@ -15,13 +17,15 @@ from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
     SERVER_SCOPE,
     VERSION,
-    CallSites,
+    BoundedDict,
+    Context,
     call_tracer_provider_factory,
     guarded,
-    no_op_tracer,
     no_op_tracer_provider,
     pass_through_tracer,
     state,
+    switch_tracer,
+    with_owner,
 )
 
 from tango_telemetry_server._follow import CppTangoState, follow_endpoints, read_cpptango
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["DeviceTelemetry", "TelemetryDevice", "get_device_telemetry", "switch"]
 
 _KEY = "_tango_telemetry_device"
+_MOST_HANDLERS = 512
 
 
 class _Switch:
@@ -55,13 +60,22 @@ class DeviceTelemetry:
         self.enabled = True
         self.kernel = bool(state.config.kernel)
         self.endpoints: tuple[Endpoint, ...] | None = None
-        self.sites = CallSites()
+        self.sites: BoundedDict[int, tuple[Mapping[str, Any], Any]] = BoundedDict(_MOST_HANDLERS)
+        """The span attributes of each handler, by the ``id`` of what begins its spans, which is kept alive here."""
         self.tracer: Tracer = pass_through_tracer()
+        self.context = with_owner(Context(), self)
+        """What the calls of this device's handlers are made in, wherever it is carried."""
+        self.waits = False
+        """Whether the spans of its hooks wait until it is known what the request is for."""
         self.provider: TracerProvider | None = None
         self.generation = -1
         # Whether the topics of this device can have changed: cppTango 10.3.1 says nothing when they do.
         self.follows_topics = False
         self._own_tracer: Tracer | None = None
+        self._device = weakref.ref(device)
+        made_by = getattr(type(device), "create_telemetry_tracer", None)
+        self._tracer_is_ours = made_by is TelemetryDevice.create_telemetry_tracer
+        state.owners.add(self)
         self._cpptango: CppTangoState | None = None
         guarded(self._follow, device)
 
@@ -70,6 +84,27 @@ class DeviceTelemetry:
         self.generation = state.generation
         self._own_tracer = None
         self._apply(device)
+
+    def get_tracer(self) -> Tracer | None:
+        """Give the tracer that client calls of this device have now; None once devices are not traced any more."""
+        if not switch.on:
+            return None
+        if self.generation != state.generation:
+            device = self._device()
+            if device is None:
+                return pass_through_tracer()
+            self.generation = state.generation
+            guarded(self.refresh, device)
+        return self.tracer
+
+    def retire(self) -> None:
+        """Let the tracer make no more spans, whoever still has it in a context that outlives its request."""
+        self._switch_tracer(False)
+
+    def _switch_tracer(self, on: bool) -> None:
+        # One that a device class made itself is the user's, and may be in use elsewhere.
+        if self._tracer_is_ours:
+            switch_tracer(self._own_tracer, on)
 
     def set_enabled(self, device: Any, enabled: bool) -> None:
         """Switch the spans of this device on or off; the context goes through it either way."""
@@ -96,11 +131,13 @@ class DeviceTelemetry:
     def _apply(self, device: Any) -> None:
         state.changed()
         if not self.enabled or state.config.enabled is False:
+            self.retire()
             self.tracer = pass_through_tracer()
             return
         if self._own_tracer is None:
             self.provider = device.create_telemetry_tracer_provider(self.class_name, self.device_name)
             self._own_tracer = device.create_telemetry_tracer(self.provider)
+        self._switch_tracer(True)
         self.tracer = self._own_tracer
 
 
@@ -144,9 +181,9 @@ class TelemetryDevice:
     def get_telemetry_tracer(self) -> Tracer:
         """Give the tracer of this device, for spans of your own; one that does nothing where telemetry is off."""
         if not switch.on:
-            return no_op_tracer()
+            return pass_through_tracer()
         telemetry = guarded(get_device_telemetry, self)
-        return telemetry.tracer if telemetry is not None else no_op_tracer()
+        return telemetry.tracer if telemetry is not None else pass_through_tracer()
 
     def is_telemetry_enabled(self) -> bool:
         """Whether this device emits spans."""

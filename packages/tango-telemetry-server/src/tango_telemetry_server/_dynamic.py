@@ -1,4 +1,8 @@
-"""Dynamic attributes and commands: PyTango puts their handlers on the device itself (9.4 to 10.3)."""
+"""Dynamic attributes and commands: PyTango puts their handlers on the device itself (9.4 to 10.3).
+
+It tells C++ of each by ``_add_attribute`` and ``_add_command``, with the names of the methods that C++ is to call. So what
+is done for one does not depend on how many there are.
+"""
 
 from __future__ import annotations
 
@@ -8,114 +12,158 @@ from types import MethodType
 from typing import Any
 
 from tango_telemetry.instrumentation import guarded
-from tango_telemetry.patching import Patches
+from tango_telemetry.pytango.patching import Patches
 
 from tango_telemetry_server._classes import (
     attribute_handlers,
     command_handlers,
-    ignoring_device,
     without_builtin,
+    without_subject,
 )
-from tango_telemetry_server._handlers import Handler, is_traced, wrap_handler
+from tango_telemetry_server._handlers import Handler, get_original, is_traced, mark, wrap_handler
 
 __all__ = ["instrument_device", "patch_dynamic"]
+
+_READ, _WRITE, _ALLOWED = "__wrapped_read_", "__wrapped_write_", "__wrapped_is_allowed_"
 
 
 def patch_dynamic(patches: Patches, device_impl: type) -> None:
     """Have whatever is added to a device from now on traced."""
-    patches.wrap(device_impl, "add_attribute", _wrap_add_attribute)
-    patches.wrap(device_impl, "async_add_attribute", _wrap_async_add_attribute)  # PyTango >= 10.0
-    patches.wrap(device_impl, "add_command", _wrap_add_command)
+    patches.wrap(device_impl, "_add_attribute", _wrap_add_attribute)
+    patches.wrap(device_impl, "_add_command", _wrap_add_command)
+    patches.wrap(device_impl, "_remove_command", _wrap_remove_command)
+
+
+def _wrap_add_attribute(add: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(add)
+    def traced_add_attribute(self: Any, attr: Any, read: Any, write: Any, allowed: Any, *args: Any) -> Any:
+        guarded(_trace_attribute, self, attr, read, write, allowed)
+        return add(self, attr, read, write, allowed, *args)
+
+    return traced_add_attribute
+
+
+def _wrap_add_command(add: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(add)
+    def traced_add_command(
+        self: Any, name: str, definition: Any, allowed: Any, level: Any, device_level: Any, *args: Any
+    ) -> Any:
+        own = guarded(_trace_command, self, name, definition, allowed, device_level)
+        return add(self, name, definition, allowed if own is None else own, level, device_level, *args)
+
+    return traced_add_command
+
+
+def _wrap_remove_command(remove: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(remove)
+    def traced_remove_command(self: Any, name: Any, *args: Any) -> Any:
+        result = remove(self, name, *args)
+        guarded(self.__dict__.pop, _own_name(str(name)), None)
+        return result
+
+    return traced_remove_command
+
+
+def _trace_attribute(device: Any, attr: Any, read: Any, write: Any, allowed: Any) -> None:
+    handlers = attribute_handlers(attr.get_name())
+    for entry, handler in ((read, handlers.read), (write, handlers.write), (allowed, handlers.allowed)):
+        _trace_entry(device, entry, handler)
+
+
+def _own_name(command: str) -> str:
+    return f"__tango_telemetry_command_{command.lower()}_allowed__"
+
+
+def _trace_command(device: Any, name: str, definition: Any, allowed: Any, device_level: Any) -> str | None:
+    """Trace a command; give the name of its is-allowed method where that is another one now.
+
+    PyTango names it after its function (9.5 to 10.3), so that several commands have the same one. A command of the whole
+    class keeps the name: cppTango gives it to devices that are made later, with telemetry on or off.
+    """
+    handlers = command_handlers(name, definition[1][0])
+    own = device.__dict__
+    if name not in own:  # before 10.0 the method of that name is called as it stands in the class
+        found = getattr(device, name, None)
+        if isinstance(found, MethodType):
+            own[name] = found
+    _trace_entry(device, name, handlers.execute)
+    if not isinstance(allowed, str) or allowed not in own:
+        return None
+    if not device_level:
+        _trace_entry(device, allowed, handlers.allowed)
+        return None
+    own[_own_name(name)] = _trace(device, own[allowed], handlers.allowed)
+    return _own_name(name)
+
+
+def _trace_entry(device: Any, entry: Any, handler: Handler) -> None:
+    """Put a traced handler in the place of one that stands in the ``__dict__`` of a device."""
+    own = device.__dict__
+    found = own.get(entry)
+    if callable(found):
+        own[entry] = _trace(device, found, handler)
+
+
+def _trace(device: Any, found: Any, handler: Handler) -> Any:
+    """Give what is called as ``found`` is, looks as that looks, and has a span around each request."""
+    if type(found) is MethodType and found.__self__ is device:
+        function = found.__func__
+        if is_traced(function, handler):
+            return found
+        function = get_original(function) or function
+        return MethodType(wrap_handler(without_builtin(function), handler, function), device)
+    if is_traced(found, handler):
+        return found
+    original = get_original(found) or found
+    function = without_builtin(original)
+    traced = wrap_handler(_ignoring_device(function), handler, original)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return traced(device, *args, **kwargs)
+
+    return mark(call, handler, original)
+
+
+def _ignoring_device(function: Any) -> Any:
+    """Give a function that drops its first argument: what stands on the device itself gets no device from Python."""
+
+    def call(device: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    call.__wrapped__ = function  # type: ignore[attr-defined]
+    return call
 
 
 def instrument_device(device: Any) -> None:
     """Wrap what was added to a device before tracing was switched on."""
     attributes = device.get_device_attr()  # its list cannot be had as a whole before 10.0
-    found = [attributes.get_attr_by_ind(index).get_name() for index in range(attributes.get_attr_nb())]
-    # The longest name first: the method names of `a` begin like those of `a_b`.
-    for name in sorted(found, key=len, reverse=True):
-        _instrument_methods(device, {}, _attribute_methods(name))
-    for command in list(device.__dict__.values()):
-        if hasattr(command, "__tango_command__"):
-            _instrument_methods(device, {}, _command_methods(command))
-
-
-def _attribute_methods(name: str) -> dict[str, Handler]:
-    """Give the handler for each beginning of a method name. Source: ``device_server.py``, PyTango 9.4 to 10.3."""
-    handlers = attribute_handlers(name)
-    return {
-        f"__wrapped_read_{name}_": handlers.read,
-        f"__wrapped_write_{name}_": handlers.write,
-        f"__wrapped_is_allowed_{name}_": handlers.allowed,
-    }
-
-
-def _command_methods(command: Any) -> dict[str, Handler]:
-    name, definition = command.__name__, command.__tango_command__[1]
-    handlers = command_handlers(name, definition[1][0])
-    allowed = definition[2].get("Is allowed", f"is_{name}_allowed")
-    if not isinstance(allowed, str):
-        allowed = getattr(allowed, "__name__", f"is_{name}_allowed")
-    return {f"__wrapped_{allowed}__": handlers.allowed, name: handlers.execute}
-
-
-def _instrument_methods(device: Any, before: dict[str, Any], handlers: dict[str, Handler]) -> None:
-    """Wrap the handlers that stand in the ``__dict__`` of a device and did not ``before``."""
-    for method, bound in list(device.__dict__.items()):
-        if before.get(method) is bound or not callable(bound):
+    found = (attributes.get_attr_by_ind(index).get_name() for index in range(attributes.get_attr_nb()))
+    handlers = {name: attribute_handlers(name) for name in found}
+    checks: dict[str, list[Handler]] = {}
+    for entry, value in list(device.__dict__.items()):
+        command = getattr(value, "__tango_command__", None) if callable(value) else None
+        if command is not None:
+            definition = command[1]
+            made = command_handlers(entry, definition[1][0])
+            _trace_entry(device, entry, made.execute)
+            allowed = definition[2].get("Is allowed", f"is_{entry}_allowed")
+            if not isinstance(allowed, str):
+                allowed = getattr(allowed, "__name__", f"is_{entry}_allowed")
+            checks.setdefault(f"__wrapped_{allowed}__", []).append(made.allowed)
             continue
-        handler = next(
-            (handler for beginning, handler in handlers.items() if method.startswith(beginning)), None
-        )
-        if handler is None:
-            continue
-        function = bound.__func__ if isinstance(bound, MethodType) else ignoring_device(bound)
-        if not is_traced(function):
-            device.__dict__[method] = MethodType(wrap_handler(without_builtin(function), handler), device)
+        for index, beginning in enumerate((_READ, _WRITE, _ALLOWED)):
+            if isinstance(entry, str) and entry.startswith(beginning):
+                name = _find_attribute(entry[len(beginning) :], value, handlers)
+                if name is not None:
+                    _trace_entry(device, entry, handlers[name][index])
+    for entry, several in checks.items():
+        _trace_entry(device, entry, several[0] if len(several) == 1 else without_subject(several[0]))
 
 
-def _attribute_added(device: Any, before: dict[str, Any], attr: Any) -> None:
-    name = getattr(attr, "attr_name", None)
-    _instrument_methods(device, before, _attribute_methods(name if name is not None else attr.get_name()))
-
-
-def _command_added(device: Any, before: dict[str, Any], command: Any) -> None:
-    name = command.__name__
-    if name not in device.__dict__:  # before 10.0 the method of that name is called as it stands in the class
-        found = getattr(device, name, None)
-        if isinstance(found, MethodType):
-            device.__dict__[name] = found
-    _instrument_methods(device, before, _command_methods(command))
-
-
-def _wrap_add_attribute(add: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(add)
-    def traced_add_attribute(self: Any, attr: Any, *args: Any, **kwargs: Any) -> Any:
-        before = dict(self.__dict__)
-        result = add(self, attr, *args, **kwargs)
-        guarded(_attribute_added, self, before, attr)
-        return result
-
-    return traced_add_attribute
-
-
-def _wrap_async_add_attribute(add: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(add)
-    async def traced_async_add_attribute(self: Any, attr: Any, *args: Any, **kwargs: Any) -> Any:
-        before = dict(self.__dict__)
-        result = await add(self, attr, *args, **kwargs)
-        guarded(_attribute_added, self, before, attr)
-        return result
-
-    return traced_async_add_attribute
-
-
-def _wrap_add_command(add: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(add)
-    def traced_add_command(self: Any, cmd: Any, *args: Any, **kwargs: Any) -> Any:
-        before = dict(self.__dict__)
-        result = add(self, cmd, *args, **kwargs)
-        guarded(_command_added, self, before, cmd)
-        return result
-
-    return traced_add_command
+def _find_attribute(rest: str, method: Any, names: Any) -> str | None:
+    """Give the attribute of ``NAME_METHOD__``, where both may hold underscores: the method has its name."""
+    whole = rest.removesuffix(f"_{getattr(method, '__name__', '')}__")
+    if whole != rest and whole in names:
+        return whole
+    candidates = (rest[:end] for end in range(len(rest), 0, -1) if rest[end : end + 1] == "_")
+    return next((name for name in candidates if name in names), None)

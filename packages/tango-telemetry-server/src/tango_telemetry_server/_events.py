@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from tango_telemetry import semantic_conventions as names
@@ -23,8 +23,9 @@ from tango_telemetry.instrumentation import (
     pass_through_tracer,
     state,
     thread_attributes,
+    trace_function,
 )
-from tango_telemetry.patching import Patches
+from tango_telemetry.pytango.patching import Patches
 
 from tango_telemetry_server._device import get_device_telemetry
 from tango_telemetry_server._handlers import hooks
@@ -51,29 +52,18 @@ def instrument_events(patches: Patches) -> None:
 
 
 def _wrap(method: str, event_type: str, push: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(push)
-    def traced_push(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = guarded(_begin, self, method, event_type, args, kwargs)
-        if call is None:
-            return push(self, *args, **kwargs)
-        try:
-            return push(self, *args, **kwargs)
-        except BaseException as error:
-            guarded(call.fail, error)
-            raise
-        finally:
-            call.end()
-
-    return traced_push
+    begin = functools.partial(guarded, _begin, method, event_type)
+    return functools.wraps(push)(trace_function(push, begin))
 
 
 def _begin(
-    device: Any, method: str, event_type: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    method: str, event_type: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> TracedCall | None:
-    if not state.active:
+    if not (state.active and args):
         return None
+    device, *given = args
     telemetry = get_device_telemetry(device)
-    subject: Any = args[0] if args else kwargs.get("attr_name", kwargs.get("attr"))
+    subject: Any = given[0] if given else kwargs.get("attr_name", kwargs.get("attr"))
     name = subject if isinstance(subject, str) else str(subject.get_name())
     context = get_current()
     attributes: dict[str, Any] = {

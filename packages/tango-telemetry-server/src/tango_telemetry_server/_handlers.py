@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
-from types import CoroutineType, GeneratorType
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import CodeType
 from typing import Any, NamedTuple
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
+    Context,
     Hooks,
     QuickBeginning,
     SpanKind,
-    TracedCall,
+    Tracer,
     active_client_span,
     code_attributes,
+    current_handler,
     current_tracer,
     get_current,
     get_current_span,
@@ -26,7 +28,9 @@ from tango_telemetry.instrumentation import (
     record_arguments,
     state,
     thread_attributes,
+    trace_handler,
     with_incoming_context,
+    with_owner,
 )
 
 from tango_telemetry_server._client_ident import (
@@ -37,9 +41,11 @@ from tango_telemetry_server._client_ident import (
     tells_clients,
 )
 from tango_telemetry_server._device import get_device_telemetry, switch
+from tango_telemetry_server._handler_call import HandlerCall
 from tango_telemetry_server._results import Check
+from tango_telemetry_server._waiting_hooks import UntracedHookCall, WaitingHookCall, get_waiting_hooks
 
-__all__ = ["Handler", "hooks", "is_traced", "wrap_handler"]
+__all__ = ["Handler", "get_original", "hooks", "is_traced", "mark", "wrap_handler", "wrap_shared"]
 
 hooks = Hooks()
 """The hooks given to the server instrumentor."""
@@ -47,10 +53,9 @@ hooks = Hooks()
 _SERVER = SpanKind.SERVER
 _INTERNAL = SpanKind.INTERNAL
 _WITH_ARGUMENTS = ("command", "write_attribute", "write_pipe")
+_LAYERS = 64
+"""Wrappers that are looked behind for the user's function."""
 _LIFECYCLE = ("init_device", "delete_device", "server_init_hook", "initialize_dynamic_attributes")
-
-current_handler: ContextVar[Any] = ContextVar("tango_telemetry_current_handler", default=None)
-"""``(DeviceTelemetry, span name)`` of the handler that runs in this context."""
 
 
 class Handler(NamedTuple):
@@ -69,99 +74,101 @@ class Handler(NamedTuple):
     check: Check | None = None
 
 
-def is_traced(function: Any) -> bool:
-    """Whether ``function`` is one of our wrappers already."""
-    return hasattr(function, "__tango_telemetry__")
+class _Mark:
+    """What a traced function of ours is known by: a tool that wraps it copies the mark, and is not ``function``."""
+
+    __slots__ = ("function", "handler", "original")
+
+    def __init__(self, function: Any, handler: Handler, original: Any) -> None:
+        self.function = function
+        self.handler = handler
+        self.original = original
 
 
-def wrap_handler(function: Callable[..., Any], handler: Handler) -> Callable[..., Any]:
-    """Give ``function``, called with the device first, with a server span around each request."""
-    begin = _Begin(function, handler).quick.begin
-    check = handler.check
-
-    # `self` is an argument of its own: pybind11 looks for it in the frame that calls a method of a C++ base class (10.3.1).
-    @functools.wraps(function)
-    def traced(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = begin(self, args)
-        if call is None:
-            return function(self, *args, **kwargs)
-        try:
-            result = function(self, *args, **kwargs) if args or kwargs else function(self)
-        except BaseException as error:
-            guarded(call.fail, error)
-            call.end()
-            raise
-        kind = type(result)
-        # An `async def` handler that another handler calls itself; PyTango before 10.0 makes a generator of it.
-        if kind is CoroutineType or (
-            kind is GeneratorType and result.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE
-        ):
-            guarded(call.leave)
-            return _in_span(call, result)
-        if check is not None:
-            call.check(check, args, result)
-        call.end()
-        return result
-
-    traced.__tango_telemetry__ = handler  # type: ignore[attr-defined]
-    return traced
+def get_original(function: Any) -> Any:
+    """Give what one of our traced functions calls; None for any other function."""
+    mark = getattr(function, "__tango_telemetry__", None)
+    return mark.original if type(mark) is _Mark and mark.function is function else None
 
 
-def _in_span(call: HandlerCall, coroutine: CoroutineType[Any, Any, Any]) -> CoroutineType[Any, Any, Any]:
-    """Give a coroutine that looks like ``coroutine`` (asyncio names it when nobody awaits it), inside its span."""
-    wrapped: Any = _finish(call, coroutine)
-    wrapped.__name__, wrapped.__qualname__ = coroutine.__name__, coroutine.__qualname__
-    return wrapped  # type: ignore[no-any-return]
+def is_traced(function: Any, handler: Handler) -> bool:
+    """Whether ``function`` is exactly one of ours, and for the same handler."""
+    mark = getattr(function, "__tango_telemetry__", None)
+    return type(mark) is _Mark and mark.function is function and mark.handler[:5] == handler[:5]
 
 
-async def _finish(call: HandlerCall, coroutine: CoroutineType[Any, Any, Any]) -> Any:
-    """Await a handler inside its span, which is current in the task that awaits."""
-    guarded(call.enter)
-    try:
-        result = await coroutine
-    except (
-        GeneratorExit
-    ):  # thrown away while it waited, perhaps in another context: there is nothing to leave
-        call.span.end()
-        raise
-    except BaseException as error:
-        guarded(call.fail, error)
-        call.end()
-        raise
-    call.end()
-    return result
+def wrap_handler(function: Callable[..., Any], handler: Handler, original: Any = None) -> Callable[..., Any]:
+    """Give ``function``, called with the device first, with a server span around each request.
 
-
-class HandlerCall(TracedCall):
-    """A server span; while it is current, the device's tracer makes the spans of client calls.
-
-    ``direct`` says that another handler of the device called this one in Python, so that no result goes to cppTango.
+    :param original: what the traced function stands for, whose name and marks it is given; None: ``function``
     """
+    made: Callable[..., Any]
+    made = traced = trace_handler(function, _Begin(function, handler).quick.begin, handler.check)
+    if inspect.iscoroutinefunction(function):
+        # PyTango and users ask what a method is before they call it.
+        async def traced_coroutine(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            return await traced(self, *args, **kwargs)
 
-    __slots__ = ("direct",)
+        made = traced_coroutine
+    return mark(made, handler, function if original is None else original)
 
-    def __init__(
-        self,
-        tracer: Any,
-        title: str,
-        kind: SpanKind,
-        attributes: Mapping[str, Any],
-        context: Any,
-        handler: tuple[Any, str],
-        direct: bool,
-    ) -> None:
-        variables = (current_tracer, tracer, current_handler, handler)
-        super().__init__(tracer, title, kind, attributes, context, variables=variables)
-        self.direct = direct
 
-    def check(self, check: Check, args: tuple[Any, ...], result: Any) -> None:
-        """Look at a result before cppTango does. Never raises."""
-        if not self.direct:
-            guarded(self._check, check, args, result)
+def wrap_shared(
+    function: Callable[..., Any], handlers: Sequence[Handler], other: Handler, original: Any
+) -> Callable[..., Any]:
+    """As :func:`wrap_handler`, for a method that serves several attributes: each request says which one it is for.
 
-    def _check(self, check: Check, args: tuple[Any, ...], result: Any) -> None:
-        if self.span.is_recording():
-            check(self.span, args, result)
+    :param other: the handler of a request that does not say it
+    """
+    by_name: dict[Any, Callable[..., Any]] = {
+        handler.name.lower(): wrap_handler(function, handler) for handler in reversed(handlers)
+    }
+    without_name = wrap_handler(function, other)
+
+    def traced(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        name = guarded(_attribute_name, args)
+        return by_name.get(name, without_name)(self, *args, **kwargs)
+
+    return mark(traced, other, original)
+
+
+def _attribute_name(args: tuple[Any, ...]) -> str | None:
+    """The attribute that cppTango has read or written: its object is the argument."""
+    get_name = getattr(args[0], "get_name", None) if args else None
+    return None if get_name is None else get_name().lower()
+
+
+def mark(made: Any, handler: Handler, original: Any) -> Callable[..., Any]:
+    """Give a function of ours the name and marks of what it stands for, and what it is known by."""
+    functools.update_wrapper(made, original)
+    made.__tango_telemetry__ = _Mark(made, handler, original)
+    return made  # type: ignore[no-any-return]
+
+
+def _find_code(function: Any) -> Any:
+    """Give the code object of the user's function, behind decorators, partials and methods; None if it has none."""
+    for _ in range(_LAYERS):
+        inner = getattr(function, "__wrapped__", None)
+        if inner is None and isinstance(function, (functools.partial, functools.partialmethod)):
+            inner = function.func
+        if inner is None:
+            break
+        function = inner
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    return code if isinstance(code, CodeType) else None
+
+
+class _Nobody:
+    """The owner of calls that are not traced."""
+
+    def get_tracer(self) -> Tracer:
+        return pass_through_tracer()
+
+    def retire(self) -> None:
+        return
+
+
+_NOBODY = _Nobody()
 
 
 class _Begin:
@@ -173,7 +180,7 @@ class _Begin:
         self.handler = handler
         self.key = id(self)
         self.lifecycle = handler.title in _LIFECYCLE
-        code = getattr(inspect.unwrap(function), "__code__", None)
+        code = _find_code(function)
         self.code = code
         self.line = code.co_firstlineno if code is not None else 0
         known = known_clients if tells_clients() else None
@@ -195,50 +202,111 @@ class _Begin:
         parent = get_current_span(context)
         kind = _INTERNAL if handler.hook else _SERVER
         tracer = telemetry.tracer
-        remote = False
+        remote = root = False
         caller: Mapping[str, Any] | None = None
         running = current_handler.get()
         direct = running is not None and running[0] is telemetry and parent is not active_client_span.get()
-        if direct:
+        if direct and running is not None:
             if running[1] == title:
                 return None  # an overridden handler that calls the one of its base class
             kind = _INTERNAL
             tracer = current_tracer.get() or tracer  # that of the caller, who may be excluded
+            if not parent.get_span_context().is_valid:
+                tracer = pass_through_tracer()  # part of what has no span
         elif not parent.get_span_context().is_valid:  # nor is the caller a client in this process
             here, context = context, with_incoming_context(context)
             remote = context is not here
-            if not remote:  # a client that sends no context, or nobody: cppTango's polling
+            root = not remote
+            if root:  # a client that sends no context, or nobody: cppTango's polling
                 caller = client_ident_attributes(device, self.lifecycle)
                 if caller is POLLED and not state.config.polling:
                     tracer = pass_through_tracer()
-        attributes = telemetry.sites.get(self.key)
-        if attributes is None:
-            attributes = self._create_attributes(telemetry)
-            telemetry.sites.put(self.key, attributes, self)
-        if (telemetry.follows_topics and not device._check_telemetry_topic("user")) or not_traced(
+        known = telemetry.sites.get(self.key)
+        if known is None:
+            known = telemetry.sites[self.key] = self._create_attributes(telemetry, handler), self
+        attributes: Mapping[str, Any] = known[0]
+        excluded = (telemetry.follows_topics and not device._check_telemetry_topic("user")) or not_traced(
             context, attributes
-        ):
+        )
+        of_request = handler.hook and not self.lifecycle
+        waits = of_request and handler.subject is None and state.exclusion is not None
+        if waits:
+            telemetry.waits = True  # from now on no handler of this device begins unnoticed, in C++
+        if not direct and (waits or telemetry.waits):
+            waiting = get_waiting_hooks()
+            if waits:
+                waiting.begin(telemetry, handler.title)
+            elif waiting.spans:
+                waiting.decide(not excluded)
+        if excluded:
             tracer = pass_through_tracer()
-        elif remote and epoch >= 0 and not hooks.wanted and not state.config.capture_arguments:
-            own, place, known = device.__dict__, (None, 0, None), (telemetry, title)
+        elif (
+            remote
+            and epoch >= 0
+            and not telemetry.waits
+            and not hooks.wanted
+            and not state.config.capture_arguments
+        ):
+            own, place = device.__dict__, (None, 0, None)
+            owner = (telemetry, title, telemetry.context)
             checks_topic = telemetry.follows_topics
-            self.quick.keep(own, epoch, place, title, kind, attributes, tracer, known, checks_topic)
+            self.quick.keep(own, epoch, place, title, kind, attributes, tracer, owner, checks_topic)
         attributes = {**attributes, **thread_attributes(), **(caller or {})}
-        call = HandlerCall(tracer, title, kind, attributes, context, (telemetry, title), direct)
-        if (
-            remote and call.span.is_recording()
-        ):  # cppTango is asked for the caller only where that is recorded
-            caller = client_ident_attributes(device, self.lifecycle)
-            if caller is not None:
-                call.span.set_attributes(caller)
-        if state.config.capture_arguments and handler.operation in _WITH_ARGUMENTS:
-            guarded(record_arguments, call.span, args, {})
-        if hooks.wanted:
-            call.call_hooks(hooks, device, handler.operation)
-        return call
+        if not direct:
+            # Not for what another handler calls: the context says already whose calls they are.
+            context = with_owner(context, telemetry if tracer is telemetry.tracer else _NOBODY)
+        what = (title, kind, attributes, context, (telemetry, title), direct)
+        if root and of_request:
+            refused = self._prepare_refused(telemetry, tracer, context, args, caller)
+            return UntracedHookCall(refused, pass_through_tracer(), *what, tracer)
+        call = (WaitingHookCall if waits and not direct and not excluded else HandlerCall)(tracer, *what)
+        try:
+            # cppTango is asked for the caller only where that is recorded.
+            if remote and call.span.is_recording():
+                caller = client_ident_attributes(device, self.lifecycle)
+                if caller is not None:
+                    call.span.set_attributes(caller)
+            if state.config.capture_arguments and handler.operation in _WITH_ARGUMENTS:
+                guarded(record_arguments, call.span, args, {})
+            if hooks.wanted:
+                call.call_hooks(hooks, device, handler.operation)
+            return call
+        except BaseException:  # from outside, or a defect: the span would stay current
+            call.end()
+            raise
 
-    def _create_attributes(self, telemetry: Any) -> dict[str, Any]:
+    def _prepare_refused(
+        self,
+        telemetry: Any,
+        tracer: Tracer,
+        context: Context,
+        args: tuple[Any, ...],
+        caller: Mapping[str, Any] | None,
+    ) -> Callable[[], Any] | None:
+        """Give what starts the span of a request that is refused; None where nobody says what the request is for."""
         handler = self.handler
+        if handler.subject is None:
+            return None
+        begun = time.time_ns()
+
+        def start() -> Any:
+            title, operation = handler.name, "command"
+            if handler.subject != names.TANGO_COMMAND_NAME:
+                verb = "write" if args and "WRITE" in str(args[0]) else "read"
+                title = f"{verb} {handler.name}"
+                operation = f"{verb}_{'pipe' if handler.subject == names.TANGO_PIPE_NAME else 'attribute'}"
+            request = Handler(title, operation, handler.name, handler.subject)
+            attributes = {
+                **self._create_attributes(telemetry, request),
+                **thread_attributes(),
+                **(caller or {}),
+            }
+            name = f"{telemetry.class_name}.{title}"
+            return tracer.start_span(name, context, _SERVER, attributes, start_time=begun)
+
+        return start
+
+    def _create_attributes(self, telemetry: Any, handler: Handler) -> dict[str, Any]:
         attributes: dict[str, Any] = {
             names.RPC_SYSTEM_NAME: names.TANGO,
             names.RPC_METHOD: handler.name,

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from tango_telemetry.instrumentation import Hooks, Instrumentor, guarded, state
-from tango_telemetry.patching import Patches
 from tango_telemetry.pipeline import wait_for_start
+from tango_telemetry.pytango.patching import Patches
 
-from tango_telemetry_server._classes import instrument_class
+from tango_telemetry_server._classes import instrument_class, patch_creation
 from tango_telemetry_server._device import TelemetryDevice, get_device_telemetry, switch
 from tango_telemetry_server._dynamic import instrument_device, patch_dynamic
 from tango_telemetry_server._events import instrument_events
@@ -49,13 +49,16 @@ class TangoServerInstrumentor(Instrumentor):
                 patches.set_attribute(server.BaseDevice, name, _skip)
         guarded(instrument_events, patches)
         patches.wrap(tango.Util, "add_TgClass", self._wrap_add_class)
+        guarded(patch_creation, patches, tango.DeviceClass)
         patch_dynamic(patches, tango.DeviceImpl)
         if "_telemetry_reconfigured" in vars(tango.DeviceImpl):
             patches.wrap(tango.DeviceImpl, "_telemetry_reconfigured", _wrap_reconfigured)
+        running = _running_classes(tango)
         for device_class, device, *_ in importlib.import_module("tango.globals").class_list:
-            guarded(instrument_class, patches, device_class, device)
+            created = any(type(each) is device_class for each in running)
+            guarded(instrument_class, patches, device_class, device, created)
         switch.on = True
-        for existing in _running_devices(tango):
+        for existing in [device for each in running for device in each.py_dev_list]:
             guarded(note_late_start, existing)
             guarded(instrument_device, existing)
 
@@ -68,6 +71,7 @@ class TangoServerInstrumentor(Instrumentor):
         @functools.wraps(add_class)
         def traced_add_class(util: Any, device_class: Any, device: Any, *args: Any, **kwargs: Any) -> Any:
             guarded(wait_for_start)
+            guarded(_name_server, util)
             guarded(state.bridge.prepare_server)  # classes are added after `Util` is initialised
             guarded(instrument_class, self._patches, device_class, device)
             return add_class(util, device_class, device, *args, **kwargs)
@@ -75,18 +79,21 @@ class TangoServerInstrumentor(Instrumentor):
         return traced_add_class
 
 
-def _running_devices(tango: Any) -> list[Any]:
-    """The devices of a server that runs already.
+def _running_classes(tango: Any) -> list[Any]:
+    """The device classes of a server that runs already.
 
-    PyTango goes on listing those of a server that has ended, which C++ has deleted: asking one for its attributes ends the
-    process (10.3.1, after ``Util.cleanup()``, as a ``DeviceTestContext`` ends). There is no ``Util`` then.
+    PyTango goes on listing those of a server that has ended, whose devices C++ has deleted: asking one for its attributes
+    ends the process (10.3.1, after ``Util.cleanup()``, as a ``DeviceTestContext`` ends). There is no ``Util`` then.
     """
     try:
         tango.Util.instance(False)
     except tango.DevFailed:
         return []
-    classes = importlib.import_module("tango.globals").constructed_class
-    return [device for constructed in classes for device in constructed.py_dev_list]
+    return list(importlib.import_module("tango.globals").constructed_class)
+
+
+def _name_server(util: Any) -> None:
+    state.name_server(util.get_ds_name())
 
 
 def _skip(self: Any, *args: Any, **kwargs: Any) -> None:

@@ -3,14 +3,16 @@
 One pipeline per endpoint and process, shared by all tracer providers. It never blocks the code that ends a span, holds
 a bounded number of spans and bytes, tries again while the collector is away, and knows where every span is.
 
-    _registry.py   the pipelines of this process
-    _pipeline.py   one pipeline: its ends, its threads, its last moments
-    _processor.py  the SDK's end: a span processor for each tracer provider
-    _queue.py      the middle: what waits, the bounds, the account
-    _worker.py     the thread that encodes
-    _sender.py     the thread that sends and tries again
-    _exporters.py  the far ends: _http.py, _grpc.py, _local.py (file, console); _delivery.py says what they answer
-    _exit.py       exit, SIGTERM, fork
+    registry        the pipelines of this process
+    pipeline        one pipeline: its ends, its threads, its last moments
+    span_processor  the SDK's end: a span processor for each tracer provider
+    queue           the middle: what waits, and the bounds
+    account         where every span is
+    worker          the thread that encodes
+    sender          the thread that sends and tries again
+    spool           what could not be delivered, on disk
+    exporters/      the far ends: http, grpc, file, console; `delivery` says what they answer
+    process/        the life of the process: exit, signals, forks, open spans, the watchdog
 
 Importing this package imports nothing of OpenTelemetry, starts no thread and reads no environment variable.
 """
@@ -19,13 +21,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tango_telemetry.pipeline._settings import Endpoint, PipelineSettings, WireSettings
-from tango_telemetry.pipeline._stats import PipelineStats
+from tango_telemetry.pipeline.account import PipelineStats, sum_stats
+from tango_telemetry.pipeline.settings import Endpoint, PipelineSettings, WireSettings
 
 if TYPE_CHECKING:
-    from tango_telemetry.pipeline._delivery import EncodedSource
-    from tango_telemetry.pipeline._pipeline import Pipeline
-    from tango_telemetry.pipeline._registry import Registry
+    from tango_telemetry.pipeline.delivery import EncodedSource
+    from tango_telemetry.pipeline.pipeline import Pipeline
+    from tango_telemetry.pipeline.registry import Registry
 
 __all__ = [
     "EncodedSource",
@@ -43,20 +45,26 @@ __all__ = [
 ]
 
 
+# None: no pipeline was ever made. Those who ask for what there is import nothing, which fails while the interpreter ends.
+_loaded: Registry | None = None
+
+
 def _get_registry() -> Registry:
     """The pipelines of this process. Imported when first asked for: the settings alone cost 5 ms, all of it 30."""
-    from tango_telemetry.pipeline._registry import registry
+    global _loaded
+    from tango_telemetry.pipeline.registry import registry
 
+    _loaded = registry
     return registry
 
 
 def __getattr__(name: str) -> Any:
     if name == "EncodedSource":
-        from tango_telemetry.pipeline._delivery import EncodedSource
+        from tango_telemetry.pipeline.delivery import EncodedSource
 
         return EncodedSource
     if name == "Pipeline":
-        from tango_telemetry.pipeline._pipeline import Pipeline
+        from tango_telemetry.pipeline.pipeline import Pipeline
 
         return Pipeline
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -86,12 +94,12 @@ def wait_for_start() -> None:
 
 def pipeline_stats() -> PipelineStats:
     """Where every span of this process is: the sums over all pipelines."""
-    return _get_registry().stats()
+    return _loaded.stats() if _loaded is not None else sum_stats(())
 
 
 def flush(timeout: float) -> bool:
     """Send what waits in all pipelines; True if it left within `timeout` seconds. Each gets one attempt."""
-    return _get_registry().flush(timeout)
+    return _loaded is None or _loaded.flush(timeout)
 
 
 def shutdown(timeout: float) -> bool:
@@ -99,4 +107,4 @@ def shutdown(timeout: float) -> bool:
 
     Idempotent. Spans that end later are counted as dropped for "shutdown".
     """
-    return _get_registry().shutdown(timeout)
+    return _loaded is None or _loaded.shutdown(timeout)

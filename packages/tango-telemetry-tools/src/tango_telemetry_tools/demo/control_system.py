@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from tango_telemetry import environment_variables as env
+from tango_telemetry.settings import variables as env
 
 from .processes import Program, ProgramError, Programs
 

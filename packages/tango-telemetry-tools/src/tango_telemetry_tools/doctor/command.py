@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 
 from rich.console import Console
-from tango_telemetry._guard import guarded
+from tango_telemetry.base.guard import guarded
 
 from ..viewer.glyphs import choose_glyphs
 from . import context, device, endpoints, installed, settings
@@ -30,6 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog="Exit status: 0 traces would arrive, 1 they would not, 2 wrong usage.",
     )
     parser.add_argument("--json", action="store_true", help="print the diagnosis as JSON, in a stable schema")
+    parser.add_argument("--verbose", action="store_true", help="also show the variables that are not set")
     parser.add_argument("--device", metavar="NAME", help="also ask this device what it reports")
     parser.set_defaults(run=run)
 
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         print()
     else:
         console = Console(highlight=False)
-        Picture(console, choose_glyphs(console)).draw(diagnosis)
+        Picture(console, choose_glyphs(console), verbose=arguments.verbose).draw(diagnosis)
     return ARRIVE if diagnosis.traces_arrive else DO_NOT_ARRIVE
 
 

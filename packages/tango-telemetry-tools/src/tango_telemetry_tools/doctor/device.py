@@ -8,8 +8,8 @@ import shlex
 import time
 from typing import Any
 
-from tango_telemetry._builtin import leave_builtin_tracing_out
-from tango_telemetry.pipeline._redact import redact_url
+from tango_telemetry.pipeline.redact import redact_url
+from tango_telemetry.pytango.builtin_tracing import leave_builtin_tracing_out
 
 from .model import DeviceReport, Diagnosis
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
+import tempfile
 import threading
 import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tango_telemetry import Endpoint, TelemetryConfig, _otel_sdk
-from tango_telemetry._guard import guarded
-from tango_telemetry._otel_sdk import MissingPackageError
-from tango_telemetry.pipeline._delivery import Outcome, Result
-from tango_telemetry.pipeline._exporters import create_exporter
-from tango_telemetry.pipeline._redact import redact_url
+from tango_telemetry import Endpoint, TelemetryConfig
+from tango_telemetry.base.guard import guarded
+from tango_telemetry.otel import sdk as otel_sdk
+from tango_telemetry.otel.sdk import MissingPackageError
+from tango_telemetry.pipeline.delivery import Outcome, Result
+from tango_telemetry.pipeline.exporters.choice import create_exporter
+from tango_telemetry.pipeline.redact import redact_url
 
 from .installed import FULL
 from .model import Diagnosis, EndpointResult
@@ -22,6 +25,7 @@ from .model import Diagnosis, EndpointResult
 TIMEOUT = 3.0
 """Seconds for one attempt."""
 _GRACE = 2.0
+_PROBE_BYTES = 4096
 SERVICE_NAME = "tango-telemetry doctor"
 
 
@@ -41,7 +45,7 @@ def try_endpoint(endpoint: Endpoint, config: TelemetryConfig) -> EndpointResult:
     """Send one span, or for files and the console see that one could be written."""
     target = redact_url(endpoint.target)
     try:
-        _otel_sdk.load_sdk()
+        otel_sdk.load_sdk()
     except MissingPackageError:
         return EndpointResult(endpoint.exporter, target, "skipped", "OpenTelemetry's SDK is not installed")
     except ValueError as error:  # it does not take the value of one of its variables
@@ -53,7 +57,9 @@ def try_endpoint(endpoint: Endpoint, config: TelemetryConfig) -> EndpointResult:
         return EndpointResult(endpoint.exporter, target, "failed", _one_line(error))
     seconds = round(time.monotonic() - start, 3)
     delivered = outcome.result is Result.DELIVERED and not outcome.rejected_spans
-    reason = outcome.reason or ("" if delivered else "the collector refused the span")
+    reason = outcome.reason if delivered else outcome.describe()
+    if outcome.rejected_spans:
+        reason = f"the collector refused the span ({reason})" if reason else "the collector refused the span"
     return EndpointResult(endpoint.exporter, target, "delivered" if delivered else "failed", reason, seconds)
 
 
@@ -65,7 +71,7 @@ def _one_line(error: Exception) -> str:
 
 def _write_file(endpoint: Endpoint) -> Outcome:
     """See that the folder can be written to, and leave nothing behind."""
-    _otel_sdk.load_exporter("file")
+    otel_sdk.load_exporter("file")
     folder = Path(endpoint.target).absolute()
     existing = folder
     while not existing.exists() and existing != existing.parent:
@@ -74,6 +80,10 @@ def _write_file(endpoint: Endpoint) -> Outcome:
         raise NotADirectoryError(20, "not a directory", str(existing))
     if not os.access(existing, os.W_OK | os.X_OK):
         raise PermissionError(13, "the folder is not writable", str(existing))
+    # The access check is not enough: a full disk and a quota are found by writing only, and root may access everything.
+    with tempfile.TemporaryFile(dir=existing) as probe:
+        probe.write(bytes(_PROBE_BYTES))
+        probe.flush()
     return Outcome(Result.DELIVERED, "" if existing == folder else "the folder will be made")
 
 
@@ -86,7 +96,7 @@ def _send(endpoint: Endpoint, config: TelemetryConfig) -> Outcome:
     answer: list[Outcome | None] = []
 
     def attempt() -> None:
-        _otel_sdk.suppress_instrumentation()
+        otel_sdk.suppress_instrumentation()
         answer.append(guarded(exporter.send, exporter.encode([create_span()]), TIMEOUT))
 
     # On a thread of its own, because looking up a name may take longer than any timeout of a connection.
@@ -99,8 +109,8 @@ def _send(endpoint: Endpoint, config: TelemetryConfig) -> Outcome:
 
 def create_span() -> Any:
     """Give one finished span of the SDK's, whatever the sampler says."""
-    resource = _otel_sdk.create_resource({"service.name": SERVICE_NAME, "service.namespace": "tango"})
-    provider = _otel_sdk.create_recording_provider(resource)
+    resource = otel_sdk.create_resource({"service.name": SERVICE_NAME, "service.namespace": "tango"})
+    provider = otel_sdk.create_recording_provider(resource)
     span = provider.get_tracer("tango_telemetry.doctor").start_span("tango-telemetry doctor")
     span.end()
     return span
@@ -112,12 +122,13 @@ def suggest(endpoint: Endpoint, reason: str, variable: str) -> str:
         return FULL
     if endpoint.exporter == "file":
         return f"export {variable}=$HOME/tango-traces"
-    if "401" in reason or "403" in reason or "UNAUTHENTICATED" in reason or "PERMISSION_DENIED" in reason:
+    if re.match(r"HTTP status 40[13]|gRPC status (UNAUTHENTICATED|PERMISSION_DENIED)", reason):
         return 'export OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20YOUR_TOKEN"'
     parts = urlsplit(endpoint.target)
     host = parts.hostname or "localhost"
-    if endpoint.exporter == "http" and (parts.path in ("", "/") or parts.port == 4317):
-        port = 4318 if parts.port in (None, 4317) else parts.port
+    misses = parts.path in ("", "/") or parts.port == 4317 or "no answer that a collector gives" in reason
+    if endpoint.exporter == "http" and misses and (parts.port, parts.path) != (4318, "/v1/traces"):
+        port = 4318 if parts.port in (None, 4317) or parts.path == "/v1/traces" else parts.port
         return f"export {variable}={parts.scheme}://{host}:{port}/v1/traces"
     if endpoint.exporter == "grpc" and parts.hostname and parts.port in (None, 4318):
         return f"export {variable}={parts.scheme}://{host}:4317"

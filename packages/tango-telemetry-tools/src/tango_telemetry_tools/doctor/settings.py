@@ -5,47 +5,26 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 from tango_telemetry import TelemetryConfig
-from tango_telemetry import environment_variables as env
-from tango_telemetry._config import _read_tangorc, as_the_user_set_it, tangorc_paths
-from tango_telemetry.pipeline._redact import HIDDEN, redact_url
+from tango_telemetry.pipeline.redact import HIDDEN, redact_url
+from tango_telemetry.settings import variables as env
+from tango_telemetry.settings.config import get_field
+from tango_telemetry.settings.endpoints import TRACES, choose_family
+from tango_telemetry.settings.sources import as_the_user_set_it, read_tangorc, tangorc_paths
+from tango_telemetry.settings.variables import NOT_FOR_USERS, VARIABLES, Variable
 
 from .model import Diagnosis, Setting
 
 _ON_OFF: Final = {None: "unset", True: "on", False: "off"}
 _NOT_SENT = "No spans are sent there"
 
-# What is in force where a variable is not set.
-_IN_FORCE: Final[Mapping[str, Callable[[TelemetryConfig], Any]]] = {
-    env.TANGO_TELEMETRY_ENABLE: lambda config: config.enabled,
-    env.TANGO_TELEMETRY_TRACES_EXPORTER: lambda config: (
-        config.endpoints[0].exporter if config.endpoints else "none"
-    ),
-    env.TANGO_TELEMETRY_TRACES_ENDPOINT: lambda config: (
-        config.endpoints[0].target if config.endpoints else None
-    ),
-    env.TANGO_TELEMETRY_KERNEL_ENABLE: lambda config: config.kernel,
-    env.PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME: lambda config: config.client_service_name,
-    env.PYTANGO_TELEMETRY_SPAN_PROCESSOR_TYPE: lambda config: config.span_processor,
-    env.PYTANGO_DISABLE_TELEMETRY_PATCHING: lambda config: config.patching_disabled,
-    env.PYTANGO_TELEMETRY_CONTEXT_BRIDGE: lambda config: config.context_bridge,
-    env.PYTANGO_TELEMETRY_NATIVE_SPANS: lambda config: config.native_spans,
-    env.PYTANGO_TELEMETRY_NATIVE_CALLS: lambda config: config.native_calls,
-    env.PYTANGO_TELEMETRY_CAPTURE_ARGUMENTS: lambda config: config.capture_arguments,
-    env.PYTANGO_TELEMETRY_POLLING: lambda config: config.polling,
-    env.PYTANGO_TELEMETRY_STATE_STATUS: lambda config: config.state_status,
-    env.PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT: lambda config: config.pipeline.shutdown_timeout,
-    env.PYTANGO_TELEMETRY_SPOOL_MAX_BYTES: lambda config: config.pipeline.spool_max_bytes,
-    env.PYTANGO_TELEMETRY_QUEUE_MAX_BYTES: lambda config: config.pipeline.max_queue_bytes,
-}
 # Those of PyTango's own tracing besides (10.3.1).
 _OTHERS = frozenset({"PYTANGO_TELEMETRY_EMIT_KERNEL_SPANS"})
 _NAMESAKE = 0.85
 """How alike two names are, from 0 to 1, for the one to be taken for a slip of the other."""
-_NOT_SHOWN = frozenset({env.PYTANGO_TELEMETRY_HANDED_ON})
 _SECRET = re.compile(r"HEADER|TOKEN|PASSW|SECRET|CREDENTIAL", re.IGNORECASE)
 _SAMPLER, _SAMPLER_ARG = "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"
 _SWITCHED_OFF = {
@@ -64,11 +43,15 @@ def read_sources(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Give `{name: (value, source)}` of everything that is set: the environment first, then the tangorc files."""
     found: dict[str, tuple[str, str]] = {}
     for path in reversed(tangorc_paths()):
-        found.update({name: (value, str(path)) for name, value in _read_tangorc(path).items()})
+        found.update({name: (value, str(path)) for name, value in read_tangorc(path).items()})
     relevant = {
         name: value
         for name, value in as_the_user_set_it(environ).items()
-        if "TELEMETRY" in name or name.startswith("OTEL_") or name == "TANGO_HOST"
+        # Slips too: TANGO_TELEMTRY_ENABLE.
+        if ("TANGO" in name and "TEL" in name)
+        or "TELEMETRY" in name
+        or name.startswith("OTEL_")
+        or name == "TANGO_HOST"
     }
     found.update({name: (value, "environment") for name, value in relevant.items()})
     return found
@@ -76,8 +59,20 @@ def read_sources(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
 
 def known_names() -> tuple[str, ...]:
     """Give every variable of ours, in the order in which they are documented."""
-    names = (value for name, value in vars(env).items() if name.isupper() and isinstance(value, str))
-    return tuple(name for name in names if name not in _NOT_SHOWN)
+    return tuple(name for name in VARIABLES if name not in NOT_FOR_USERS)
+
+
+def _in_force(config: TelemetryConfig, variable: Variable) -> str:
+    """Give what is in force where a variable is not set."""
+    if variable.field == "endpoints":
+        endpoints = config.endpoints
+        if variable.name in (family.exporters for family in TRACES):
+            return ",".join(endpoint.exporter for endpoint in endpoints) or "none"
+        return ",".join(endpoint.target for endpoint in endpoints) or "unset"
+    value = get_field(config, variable.field) if variable.field else None
+    if value is None or isinstance(value, bool):
+        return _ON_OFF[value]
+    return (",".join(value) if isinstance(value, tuple) else str(value)) or "unset"
 
 
 def redact(name: str, value: str) -> str:
@@ -95,14 +90,14 @@ def look(diagnosis: Diagnosis, environ: Mapping[str, str] | None = None) -> Tele
     sources = read_sources(os.environ if environ is None else environ)
     values = {name: value for name, (value, _) in sources.items()}
     config = TelemetryConfig.from_env(values)
-    for name in (*known_names(), *sorted(set(sources) - set(known_names()) - _NOT_SHOWN)):
+    for name in (*known_names(), *sorted(set(sources) - set(known_names()) - NOT_FOR_USERS)):
         if name in sources:
             value, source = sources[name]
             diagnosis.settings.append(Setting(name, redact(name, value), source))
         else:
-            in_force = _IN_FORCE[name](config) if name in _IN_FORCE else None
-            shown = _ON_OFF[in_force] if in_force is None or isinstance(in_force, bool) else str(in_force)
-            diagnosis.settings.append(Setting(name, redact(name, shown), "default"))
+            diagnosis.settings.append(
+                Setting(name, redact(name, _in_force(config, VARIABLES[name])), "default")
+            )
     wanted = TelemetryConfig.from_env({**values, env.TANGO_TELEMETRY_ENABLE: "on"})
     _judge(diagnosis, config, wanted, values)
     return wanted
@@ -134,7 +129,12 @@ def _judge(
     _judge_names(diagnosis, values)
     for problem in dict.fromkeys((*config.problems, *wanted.problems)):
         name = re.split(r"[= :]", problem, maxsplit=1)[0]
-        if _NOT_SENT in problem:
+        if _names_no_exporter(name, values):
+            diagnosis.error(
+                f"{name}={redact(name, values[name])} has no exporter: spans go to the console",
+                f"export {_exporters_of(name)}={_exporter_for(values[name])}",
+            )
+        elif _NOT_SENT in problem:
             diagnosis.error(problem, _fix_exporter(name, values))
         elif name == env.TANGO_TELEMETRY_ENABLE:
             diagnosis.warn(problem, f"export {name}=on")
@@ -146,14 +146,31 @@ def _judge(
         )
 
 
+def _exporters_of(endpoints: str) -> str:
+    return next((family.exporters for family in TRACES if family.endpoints == endpoints), "")
+
+
+def _names_no_exporter(name: str, values: Mapping[str, str]) -> bool:
+    """Whether this is a list of endpoints whose exporters nobody has named: they are the console's then."""
+    exporters = _exporters_of(name)
+    return bool(exporters) and not values.get(exporters, "").strip() and "://" in values.get(name, "")
+
+
+def _exporter_for(endpoints: str) -> str:
+    return ",".join(
+        "http" if item.strip().startswith("http") and ":4317" not in item else "grpc"
+        for item in endpoints.split(",")
+    )
+
+
 def _judge_names(diagnosis: Diagnosis, values: Mapping[str, str]) -> None:
     """A slip in a name is read by nobody, and nobody says so."""
-    known = set(known_names()) | _NOT_SHOWN | _OTHERS
+    known = set(known_names()) | NOT_FOR_USERS | _OTHERS
     for name in sorted(set(values) - known):
-        if "TANGO" not in name or "TELEMETRY" not in name:
+        if "TANGO" not in name or "TEL" not in name:
             continue
         # Nearest to TANGO_TELEMETRY_EXPORTER is TANGO_TELEMETRY_LOGS_EXPORTER, which is cppTango's own affair.
-        candidates = [other for other in known - _NOT_SHOWN if ("LOG" in other) == ("LOG" in name)]
+        candidates = [other for other in known - NOT_FOR_USERS if ("LOG" in other) == ("LOG" in name)]
         for meant in difflib.get_close_matches(name, candidates, n=1, cutoff=_NAMESAKE):
             fix = diagnosis.unset(name) if meant in values else diagnosis.rename(name, meant)
             diagnosis.warn(f"{name} is not a variable that anything reads; {meant} is", fix)
@@ -193,12 +210,7 @@ def _samples_nothing(values: Mapping[str, str]) -> bool:
 
 def _fix_exporter(name: str, values: Mapping[str, str]) -> str:
     """Give the same exporters with a target for each: who asked for files has no collector."""
-    newer = name in (env.TANGO_TELEMETRY_TRACING_EXPORTERS, env.TANGO_TELEMETRY_TRACING_ENDPOINTS)
-    exporter, endpoint = (
-        (env.TANGO_TELEMETRY_TRACING_EXPORTERS, env.TANGO_TELEMETRY_TRACING_ENDPOINTS)
-        if newer
-        else (env.TANGO_TELEMETRY_TRACES_EXPORTER, env.TANGO_TELEMETRY_TRACES_ENDPOINT)
-    )
+    exporter, endpoint = next((family for family in TRACES if name in family), TRACES[1])
     listed = [item.strip().lower() for item in values.get(exporter, "").split(",")]
     known = [item for item in listed if item in _EXAMPLES] or ["grpc"]
     return f"export {exporter}={','.join(known)} {endpoint}={','.join(_EXAMPLES[item] for item in known)}"
@@ -206,5 +218,4 @@ def _fix_exporter(name: str, values: Mapping[str, str]) -> str:
 
 def endpoint_variable(values: Mapping[str, str]) -> str:
     """Give the name under which the user has set, or would set, where spans go."""
-    newer = env.TANGO_TELEMETRY_TRACING_EXPORTERS in values or env.TANGO_TELEMETRY_TRACING_ENDPOINTS in values
-    return env.TANGO_TELEMETRY_TRACING_ENDPOINTS if newer else env.TANGO_TELEMETRY_TRACES_ENDPOINT
+    return choose_family(values).endpoints

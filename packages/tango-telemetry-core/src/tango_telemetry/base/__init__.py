@@ -1,0 +1,1 @@
+"""What every room stands on: defects that go no further, threads of the operating system, bounded texts, warnings."""

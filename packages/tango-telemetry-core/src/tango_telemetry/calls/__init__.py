@@ -1,0 +1,1 @@
+"""One traced call: its plan, its span, its hooks and what its span says."""

@@ -1,0 +1,1 @@
+"""The trace context: how it travels between processes, and what is current in this one."""

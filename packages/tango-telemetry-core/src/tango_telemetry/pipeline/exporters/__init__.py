@@ -1,0 +1,1 @@
+"""The far ends of the pipeline: OTLP over HTTP and gRPC, files and the console."""

@@ -1,0 +1,108 @@
+"""The account as OpenTelemetry metrics, under the names that the specification gives an SDK's own metrics.
+
+Asynchronous instruments on the global meter: they cost nothing until the program sets a meter provider, and then they
+are read when that provider collects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from tango_telemetry.otel import sdk as otel_sdk
+
+if TYPE_CHECKING:
+    from tango_telemetry.pipeline.pipeline import Pipeline
+
+# Spans lost before they came to an exporter, by the specification's word for it; all other losses are the exporter's.
+_PROCESSOR_REASONS = {"queue_full": "queue_full", "encoding": "encoding", "no_exporter": "no_exporter"}
+_TYPES = {"grpc": "otlp_grpc_span_exporter", "http": "otlp_http_span_exporter"}
+
+
+def register(pipelines: Callable[[], list[Pipeline]]) -> bool:
+    """Create the instruments; False without OpenTelemetry's API."""
+    api = otel_sdk.load_metrics_api()
+    if api is None:
+        return False
+
+    def observe(
+        values: Callable[[Pipeline], Iterable[tuple[int, str]]], component: Callable[[Pipeline], str]
+    ) -> Any:
+        def callback(options: object) -> list[Any]:
+            observations = []
+            for number, pipeline in enumerate(pipelines()):
+                kind = component(pipeline)
+                names = {"otel.component.type": kind, "otel.component.name": f"{kind}/{number}"}
+                for value, error in values(pipeline):
+                    attributes = {**names, "error.type": error} if error else names
+                    observations.append(api.Observation(value, attributes))
+            return observations
+
+        return [callback]
+
+    meter = api.get_meter("tango_telemetry.pipeline")
+    for name, create, values, component, text in _INSTRUMENTS:
+        make = getattr(meter, f"create_observable_{create}")
+        make(name, callbacks=observe(values, component), unit="{span}", description=text)
+    return True
+
+
+def _processor(pipeline: Pipeline) -> str:
+    return "simple_span_processor" if pipeline.processor == "simple" else "batching_span_processor"
+
+
+def _exporter(pipeline: Pipeline) -> str:
+    kind = pipeline.endpoint.exporter
+    return _TYPES.get(kind, f"{kind}_span_exporter")
+
+
+def _processed(pipeline: Pipeline) -> Iterable[tuple[int, str]]:
+    stats = pipeline.stats()
+    lost = {
+        reason: count for reason, count in stats.dropped_by_reason.items() if reason in _PROCESSOR_REASONS
+    }
+    yield stats.made - stats.queued - sum(lost.values()), ""
+    yield from ((count, _PROCESSOR_REASONS[reason]) for reason, count in lost.items())
+
+
+def _exported(pipeline: Pipeline) -> Iterable[tuple[int, str]]:
+    stats = pipeline.stats()
+    yield stats.delivered, ""
+    yield from (
+        (count, reason)
+        for reason, count in stats.dropped_by_reason.items()
+        if reason not in _PROCESSOR_REASONS
+    )
+
+
+_INSTRUMENTS: tuple[tuple[str, str, Any, Any, str], ...] = (
+    (
+        "otel.sdk.processor.span.processed",
+        "counter",
+        _processed,
+        _processor,
+        "Spans whose processing has finished",
+    ),
+    ("otel.sdk.exporter.span.exported", "counter", _exported, _exporter, "Spans whose export has finished"),
+    (
+        "otel.sdk.exporter.span.inflight",
+        "up_down_counter",
+        lambda pipeline: [(pipeline.in_flight, "")],
+        _exporter,
+        "Spans that are being exported",
+    ),
+    (
+        "otel.sdk.processor.span.queue.size",
+        "up_down_counter",
+        lambda pipeline: [(pipeline.stats().queued, "")],
+        _processor,
+        "Spans in the queue",
+    ),
+    (
+        "otel.sdk.processor.span.queue.capacity",
+        "up_down_counter",
+        lambda pipeline: [(pipeline.capacity, "")],
+        _processor,
+        "Spans that the queue can hold",
+    ),
+)

@@ -1,0 +1,1 @@
+"""The life of the process: exit, signals, forks and the watchdog."""

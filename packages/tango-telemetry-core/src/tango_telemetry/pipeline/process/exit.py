@@ -1,0 +1,197 @@
+"""What happens at the end of a process, and at a fork.
+
+normal exit, unhandled exception, SIGINT   atexit
+SIGTERM, SIGHUP of a script                our handler, where nobody has another one: deliver, then die of the signal
+SIGTERM or Kill of a device server         cppTango's handlers; `server_run` returns and the process ends normally
+                                           (seen on 10.3.1), so atexit
+a forked child that ends by `os._exit`     as multiprocessing's do: `os._exit` of the child delivers first, also where
+                                           the child is multiprocessing's and telemetry begins in it (fork server)
+`os._exit`, SIGKILL of any other process   nothing can run: the spool
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Protocol
+
+from tango_telemetry.base.guard import log_internal_error
+from tango_telemetry.base.originals import sleep
+from tango_telemetry.pipeline.process.open_spans import end_open_spans
+from tango_telemetry.pipeline.process.watchdog import Watchdog
+from tango_telemetry.pipeline.settings import PipelineSettings
+
+FORK_PAUSE = 0.05
+"""Seconds that a fork may wait for the pipelines' threads to be between two pieces of work."""
+# After the last attempt the interpreter clears away the modules that telemetry needs: 0.03 to 0.05 s of CPU time, of which
+# a machine with several programs waiting for each CPU makes several times as much by the clock (3.11, PyTango 10.3.1;
+# with 4 of them what an exit took beyond the wait was 0.1 to 0.4 s). The bound holds for both together.
+_REST = 0.4
+_REST_PER_LOAD = 0.12
+# A process that dies of a signal or by `os._exit` has no such end.
+_REST_OF_DEATH = 0.2
+_REST_OF_DEATH_PER_LOAD = 0.03
+_LEAST_SHARE = 0.3
+
+
+class Pipelines(Protocol):
+    """What the life of the process is told to: the pipelines of the process."""
+
+    settings: PipelineSettings
+
+    def pause_for_fork(self, timeout: float) -> None: ...
+    def resume_after_fork(self) -> None: ...
+    def reset_after_fork(self) -> None: ...
+    def send_before_end(self, timeout: float) -> None: ...
+    def resume(self) -> None: ...
+    def shutdown(self, timeout: float) -> bool: ...
+
+
+class ExitHooks:
+    """Deliver at exit and when a signal ends the process, and start afresh in forked children."""
+
+    def __init__(self, pipelines: Pipelines) -> None:
+        self._pipelines = pipelines
+        self._installed = False
+        self._ran_early = False
+        self._exit_now: Callable[[int], None] = os._exit
+        self.watchdog = Watchdog(self._deliver_before_death)
+
+    def install(self) -> None:
+        """Idempotent; called with the first pipeline of the process."""
+        if self._installed:
+            return
+        self._installed = True
+        self.register_at_exit()
+        os.register_at_fork(
+            before=lambda: self._pipelines.pause_for_fork(FORK_PAUSE),
+            after_in_parent=self._pipelines.resume_after_fork,
+            after_in_child=self._after_in_child,
+        )
+        self._install_signal_handlers()
+        if _is_multiprocessings_child():
+            self._deliver_before_os_exit()
+
+    def register_at_exit(self) -> None:
+        """Have the last sending done at exit; again, where a program has run its exit handlers and lives on."""
+        self._ran_early = False
+        atexit.register(self._deliver)
+
+    def register_again(self) -> None:
+        """Called now and then: `atexit` forgets its functions once it has run them."""
+        if self._ran_early:
+            atexit.unregister(self._deliver)
+            atexit.register(self._deliver)
+
+    def _deliver(self) -> None:
+        """The last sending; after it the interpreter comes to its end, unless somebody else has run the exit handlers."""
+        timeout = time_to_deliver(self._pipelines.settings.shutdown_timeout, _load())
+        # Before it runs exit handlers the interpreter says so by this (3.10 to 3.13); test runners and others call them too.
+        if threading.main_thread().is_alive():
+            self._ran_early = True
+            self._pipelines.send_before_end(timeout)
+            self._pipelines.resume()
+        else:
+            end_open_spans("exit")
+            self._pipelines.shutdown(timeout)
+
+    def _deliver_before_death(self, asked: float | None = None) -> None:
+        """The last sending; after it the process dies at once. asked: since when it should be dead (`time.monotonic`)."""
+        now = time.monotonic()
+        timeout = time_to_deliver(self._pipelines.settings.shutdown_timeout, _load(), dies=True)
+        self._pipelines.send_before_end(max((asked or now) + timeout - now, 0.0))
+
+    # --- signals
+
+    def _install_signal_handlers(self) -> None:
+        """Only in the main thread can it be done, and only the default action is replaced.
+
+        Process 1 of a container has none: Linux ends it by no signal that it does not handle, and nothing may change that.
+
+        cppTango installs its own handler when a device server starts: before the first pipeline as a rule, and then it
+        must stay; else it takes the place of this one.
+        """
+        if threading.current_thread() is not threading.main_thread() or os.getpid() == 1:
+            return
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if not _is_caught_in_c(number) and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, self._on_signal)
+                self.watchdog.install()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Deliver, then die of the signal as the process would have without us."""
+        self.watchdog.handled = True
+        try:
+            with log_internal_error("ending the spans that are open", foreign=True):
+                end_open_spans(signal.Signals(number).name)
+            self._deliver_before_death()
+        finally:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            sleep(1)  # the signal may go to another thread; nothing of the program may run on meanwhile
+            # Every thread holds the signal back: the program lives, and with it its telemetry.
+            signal.signal(number, self._on_signal)
+            self.watchdog.handled = False
+            self._pipelines.resume()
+
+    # --- fork
+
+    def _after_in_child(self) -> None:
+        self._pipelines.reset_after_fork()
+        self.watchdog.reset_after_fork()
+        self._deliver_before_os_exit()
+
+    def _deliver_before_os_exit(self) -> None:
+        """A child that ends like this runs no exit handlers; without this its last spans would always be lost."""
+        os._exit = self._deliver_and_exit  # type: ignore[assignment]
+
+    def _deliver_and_exit(self, status: int) -> None:
+        with log_internal_error("sending the last spans", foreign=True):
+            end_open_spans("os._exit")
+            self._deliver_before_death()
+        self._exit_now(status)
+        self._pipelines.resume()  # a test's stand-in for os._exit returns
+
+
+def time_to_deliver(timeout: float, load: float, *, dies: bool = False) -> float:
+    """Seconds of `timeout` that may go by before the last spans are given up; the rest is for the end of the interpreter.
+
+    load: how many programs want to run for each CPU. dies: the process ends without that.
+    """
+    least, per_load = (_REST_OF_DEATH, _REST_OF_DEATH_PER_LOAD) if dies else (_REST, _REST_PER_LOAD)
+    rest = max(least * min(timeout, 1.0), per_load * load)
+    return max(timeout - rest, _LEAST_SHARE * timeout)
+
+
+def _load() -> float:
+    try:
+        return os.getloadavg()[0] / (os.cpu_count() or 1)
+    except OSError:
+        return 1.0
+
+
+def _is_multiprocessings_child() -> bool:
+    """Whether this process was forked for multiprocessing before telemetry came to it: by its fork server, as a rule.
+
+    Those that it spawns say the same; they end by `sys.exit`, and their own `os._exit` delivers too.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
+
+
+def _is_caught_in_c(number: int) -> bool:
+    """Whether the process has a handler for the signal: signal.getsignal does not see those that C code installs."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+            caught = next(line for line in status if line.startswith("SigCgt:"))
+    except (OSError, StopIteration):
+        return (
+            "tango" in sys.modules
+        )  # no /proc: rather lose the last second of spans than a server's own handler
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)

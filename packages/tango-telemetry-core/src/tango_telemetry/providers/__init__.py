@@ -1,0 +1,1 @@
+"""Tracer providers and tracers: who makes them, and which one a call belongs to."""

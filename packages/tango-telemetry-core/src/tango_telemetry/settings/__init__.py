@@ -1,0 +1,1 @@
+"""Settings: the variables, the frozen model of their values, and what is left out."""

@@ -1,0 +1,311 @@
+"""A device class behaves with tracing as without, and each request is one trace that says what was asked for."""
+
+from __future__ import annotations
+
+import pytest
+from integration.support import System
+from receiver import ReceivedSpan
+
+# Prints what PyTango and the program find; run with tracing and without.
+REFLECTION = """
+import functools, inspect, os
+if os.environ.get("TANGO_TELEMETRY_ENABLE") == "on":
+    import tango_telemetry_server
+import tango
+from tango.server import Device, attribute, command
+from tango.test_context import DeviceTestContext, MultiDeviceTestContext
+
+class Mixin:
+    def Park(self):
+        return "parked"
+
+class Base(Mixin, Device):
+    @attribute
+    def speed(self) -> float:
+        return 1.5
+    @command
+    def Go(self, distance: float) -> float:
+        '''Go there.'''
+        return distance
+    @command(fisallowed="may_move")
+    def Stop(self): pass
+    def may_move(self):
+        return True
+    Go.of_the_user = "kept"
+
+    def init_device(self):
+        super().init_device()
+        for name in ("Park", "Home"):
+            self.add_command(command(f=getattr(self, name)))
+        self.add_command(command(f=self.Odd, fisallowed=lambda device: True))
+        for name in ("first", "second"):
+            self.add_attribute(attribute(name=name, dtype=float, fget=self.read_any))
+        self.add_attribute(attribute(name="third", dtype=float, fget=lambda device, attr: 2.0))
+    def Home(self): ...
+    def Odd(self): ...
+    def read_any(self, attr):
+        return 3.0
+
+def look(device_class):
+    with DeviceTestContext(device_class, process=False) as proxy:
+        for _ in range(3):
+            print(sorted(proxy.get_command_list()), sorted(proxy.get_attribute_list()), proxy.Go(2.0), proxy.third)
+            proxy.Init()
+    for name in ("Go", "Stop", "may_move", "init_device", "Home"):
+        found = getattr(device_class, name)
+        print(name, found.__name__, found.__qualname__, found.__module__, found.__doc__, inspect.signature(found),
+              sorted(key for key in vars(found) if key not in ("__tango_telemetry__", "__wrapped__")),
+              type(vars(device_class).get(name)).__name__)
+
+look(Base)
+
+class Derived(Base):
+    @command
+    def More(self):
+        return super().Go(1.0)
+    def Park(self):
+        return super().Park()
+
+look(Derived)
+look(Base)
+
+class Again(Derived):
+    pass
+
+with MultiDeviceTestContext([{"class": Again, "devices": [{"name": "a/b/1"}]}, {"class": Base, "devices": [{"name": "a/b/2"}]}],
+                            process=False) as context:
+    for name in ("a/b/1", "a/b/2"):
+        print(sorted(context.get_device(name).get_command_list()))
+print("end", flush=True)
+os._exit(0)
+"""
+
+
+def test_reflection_finds_what_it_finds_without_tracing() -> None:
+    outputs = []
+    for enable in ("off", "on"):
+        with System(TANGO_TELEMETRY_ENABLE=enable) as system:
+            text = system.run_client(REFLECTION)
+        # cppTango writes its line where it likes between those of Python.
+        outputs.append(text.replace("Ready to accept request", "").split())
+    assert outputs[0][-1] == "end"
+    assert outputs[0] == outputs[1]
+
+
+SHARED = """
+import functools
+import tango_telemetry_server
+import tango
+from tango.server import Device, attribute, command, run
+
+def of_nobody(device):
+    return False
+
+class Shared(Device):
+    @command(fisallowed="may")
+    def On(self): pass
+    @command(fisallowed="may")
+    def Off(self): pass
+    @command(fisallowed=of_nobody)
+    def Reset(self): pass
+    @command(fisallowed=of_nobody)
+    def ResetAll(self): pass
+    x = attribute(dtype=float, fget="read_any", fisallowed="may_read")
+    x_y = attribute(dtype=float, fget="read_any", fisallowed="may_read")
+
+    def init_device(self):
+        super().init_device()
+        for name in ("go", "go_on"):
+            method = functools.partial(self.act)
+            functools.update_wrapper(method, self.act)
+            method.__name__ = name
+            self.add_command(command(f=method, fisallowed=self.may))
+        for name in ("a", "a_b", "a_b_read"):
+            self.add_attribute(attribute(name=name, dtype=float, fget=self.read_plain, fisallowed=self.may_read))
+            self.add_attribute(attribute(name=f"{name}_open", dtype=float, fget=self.read_plain))
+    def act(self): pass
+    def may(self):
+        return False
+    def may_read(self, request):
+        return False
+    def read_any(self):
+        return 1.0
+    def read_plain(self, attr):
+        return 1.0
+
+class Low(tango.LatestDeviceImpl):
+    def __init__(self, cls, name):
+        super().__init__(cls, name)
+        self.init_device()
+    def init_device(self):
+        self.get_device_properties(self.get_device_class())
+    def Fast(self): pass
+    def Slow(self): pass
+    def may(self):
+        return False
+    def read_p(self, attr):
+        attr.set_value(1.0)
+    read_q = read_p
+
+class LowClass(tango.DeviceClass):
+    cmd_list = {
+        name: [[tango.DevVoid], [tango.DevVoid], {"Is allowed": "may"}] for name in ("Fast", "Slow")
+    }
+    attr_list = {name: [[tango.DevDouble, tango.SCALAR, tango.READ]] for name in ("p", "q")}
+
+run([(LowClass, Low), Shared])
+"""
+REFUSED = """
+import sys, tango
+import tango_telemetry_client
+def attempt(function, *args):
+    try:
+        function(*args)
+    except tango.DevFailed:
+        return
+    raise AssertionError(args)
+proxy = tango.DeviceProxy(sys.argv[1])
+low = tango.DeviceProxy(sys.argv[2])
+for name in ("On", "Off", "Reset", "ResetAll", "go", "go_on"):
+    attempt(proxy.command_inout, name)
+for name in ("x", "x_y", "a", "a_b", "a_b_read"):
+    attempt(proxy.read_attribute, name)
+for name in ("a_open", "a_b_open", "a_b_read_open"):
+    proxy.read_attribute(name)
+for name in ("Fast", "Slow"):
+    attempt(low.command_inout, name)
+for name in ("p", "q"):
+    low.read_attribute(name)
+"""
+
+
+def _subject(span: ReceivedSpan) -> str | None:
+    found = span.attributes.get("tango.command.name") or span.attributes.get("tango.attribute.name")
+    return None if found is None else str(found)
+
+
+@pytest.mark.parametrize("traced", [True, False])
+def test_a_span_names_what_was_asked_for_and_not_the_function(traced: bool) -> None:
+    with System() as system:
+        server = system.start_server(SHARED, "Shared/test", "Low::test/low/1", "Shared::test/shared/1")
+        system.clear()
+        names = [server.proxy_name(name) for name in ("test/shared/1", "test/low/1")]
+        # Off, because PyTango's built-in tracing would trace the client otherwise.
+        untraced = {} if traced else {"TANGO_TELEMETRY_ENABLE": "off"}
+        system.run_client(REFUSED, *names, **untraced)
+        spans = [span for span in system.collect() if span.kind != "CLIENT"]
+    refused = [
+        "On",
+        "Off",
+        "Reset",
+        "ResetAll",
+        "go",
+        "go_on",
+        "x",
+        "x_y",
+        "a",
+        "a_b",
+        "a_b_read",
+        "Fast",
+        "Slow",
+    ]
+    read = ["a_open", "a_b_open", "a_b_read_open", "p", "q"]
+    assert [_subject(span) for span in sorted(spans, key=lambda span: span.start_ns)] == [
+        *refused[:11],
+        *read[:3],
+        *refused[11:],
+        *read[3:],
+    ]
+    for span in spans:
+        assert str(_subject(span)) in span.name.replace("_allowed", "").split("is_")[-1]
+        if _subject(span) in refused:
+            assert span.attributes["error.type"] in ("API_CommandNotAllowed", "API_AttrNotAllowed")
+        if not traced:
+            assert span.kind == "SERVER"
+            assert not span.parent_span_id
+
+
+HOOKED = """
+import tango_telemetry_server
+from tango import AttrWriteType
+from tango.server import Device, attribute, command, run
+
+class Hooked(Device):
+    level = attribute(dtype=float, access=AttrWriteType.READ_WRITE)
+    hidden = attribute(dtype=float)
+    def always_executed_hook(self): pass
+    def read_attr_hardware(self, indexes): pass
+    def write_attr_hardware(self, indexes): pass
+    def is_Go_allowed(self):
+        return True
+    def is_level_allowed(self, request):
+        return True
+    @command
+    def Go(self): pass
+    def read_level(self):
+        return 1.0
+    def write_level(self, value): pass
+    def read_hidden(self):
+        return 1.0
+
+run((Hooked,))
+"""
+REQUESTS = """
+import sys, tango
+proxy = tango.DeviceProxy(sys.argv[1])
+for _ in range(2):
+    proxy.command_inout("Go")
+    proxy.read_attribute("level")
+    proxy.write_attribute("level", 2.0)
+    proxy.read_attribute("hidden")
+    proxy.state()
+"""
+HOOKS = {
+    "always_executed_hook",
+    "read_attr_hardware",
+    "write_attr_hardware",
+    "is_Go_allowed",
+    "is_level_allowed",
+}
+
+
+def _is_hook(span: ReceivedSpan) -> bool:
+    return span.name.partition(".")[2] in HOOKS
+
+
+def _ask_hooked(client: str, untraced: bool = False, **environment: str) -> list[ReceivedSpan]:
+    with System(**environment) as system:
+        server = system.start_server(HOOKED, "Hooked/test", "test/hooked/1")
+        system.clear()
+        off = {"TANGO_TELEMETRY_ENABLE": "off"} if untraced else {}
+        system.run_client(client + REQUESTS, server.proxy_name("test/hooked/1"), **off)
+        return [span for span in system.collect() if span.name.startswith("Hooked.")]
+
+
+def test_hooks_of_an_untraced_caller_begin_no_trace() -> None:
+    spans = _ask_hooked("", untraced=True)
+    assert len(spans) == len({span.trace_id for span in spans}) == 10
+    assert all(span.kind == "SERVER" and not span.parent_span_id for span in spans)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "left_out"),
+    [
+        ("PYTANGO_TELEMETRY_EXCLUDE", "attribute:hidden", {"read hidden"}),
+        ("PYTANGO_TELEMETRY_EXCLUDE", "command:Go,attribute:level", {"Go", "read level", "write level"}),
+        ("PYTANGO_TELEMETRY_STATE_STATUS", "off", {"dev_state"}),
+    ],
+)
+def test_hooks_are_left_out_with_their_request(variable: str, value: str, left_out: set[str]) -> None:
+    # The client is not told: it goes on sending its context with what the server leaves out.
+    client = f"import os\nos.environ.pop('{variable}', None)\nimport tango_telemetry_client\n"
+    spans = _ask_hooked(client, **{variable: value})
+    handlers = [span for span in spans if not _is_hook(span)]
+    everything = ["Go", "dev_state", "read hidden", "read level", "write level"]
+    assert sorted(span.name.partition(".")[2] for span in handlers) == sorted(
+        2 * [name for name in everything if name not in left_out]
+    )
+    hooks = [span for span in spans if _is_hook(span)]
+    assert hooks
+    requests = {span.parent_span_id for span in handlers}
+    assert all(span.parent_span_id in requests for span in hooks)
