@@ -2,11 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := core client server native tools
+PACKAGES := core client server native tools auto
 STAMP := $(VENV)/.installed
 
-.PHONY: bench bench-faults clean demo docs fuzz help layers lint sanitized setup soak soak-spans test test-faults test-matrix \
-	test-native-matrix test-pairs test-pytango test-sdk-spans test-sdk-suite types
+.PHONY: bench bench-faults bench-store clean demo docs fuzz help layers lint sanitized setup soak soak-spans test test-faults test-matrix \
+	test-native-matrix test-pairs test-pytango test-sdk-spans test-sdk-suite test-software types
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -52,6 +52,9 @@ test-matrix: $(STAMP) ## the integration tests on PyTango 9.5 to 10.3 and Python
 test-pytango: $(STAMP) ## PyTango's own test-suite, without us and with us; half an hour
 	$(BIN)/python tests/pytango_suite.py $(ARGS)
 
+test-software: $(STAMP) ## other people's software without us, with us off and on, and a table (ARGS="--only itango --mode on")
+	$(BIN)/python tests/software/run.py $(ARGS)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -61,6 +64,9 @@ bench: $(STAMP) ## what tracing costs, beside PyTango untouched and its built-in
 
 bench-faults: $(STAMP) ## what a collector in trouble does to programs: untouched, with the built-in tracing, with ours
 	$(BIN)/python benchmarks/faults.py $(ARGS)
+
+bench-store: $(STAMP) ## the store of traces: spans in, lists, top and memory over ten million (ARGS="--spans 1000000")
+	$(BIN)/python benchmarks/store.py $(ARGS)
 
 types: $(STAMP)
 	$(BIN)/python -m mypy $(PACKAGES:%=packages/tango-telemetry-%/src)

@@ -11,7 +11,7 @@ A fenced ```python block becomes a file. A comment right before it says which, a
     unset=NAME       one environment variable less
     expects=TEXT     stands in what the script prints
     chain="a > b"    at the end of the page there is a span `a` with a child `b` (and so on)
-    nodb             the server is started without a database, on the port that the page calls 45450
+    nodb             the server is started without a database, on the port that the page calls 4545x
     no-file          spans go where the example says, not to the files that chains are looked for in
 
 A block without a comment is a script. Servers start first. All examples of a page share a folder, a control system and a folder of spans.
@@ -33,12 +33,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tango_telemetry_tools._model import Span
-from tango_telemetry_tools._reader import Problems, find_files, read_spans
+from tango_telemetry_tools.viewer.model import Span
+from tango_telemetry_tools.viewer.reader import Problems, find_files, read_spans
 
 ROOT = Path(__file__).resolve().parents[1]
-PORT = "45450"
-"""The port of the documentation's servers without a database; a free one takes its place."""
+PORT = re.compile(r"\b4545\d\b")
+"""The ports of the documentation's servers without a database, one for each page; a free one takes its place."""
 TIMEOUT = 60.0
 
 _BLOCK = re.compile(
@@ -206,8 +206,8 @@ class Page:
             "HOME": str(folder),
             "TANGO_HOST": tango_host,
             "TANGO_TELEMETRY_ENABLE": "on",
-            "TANGO_TELEMETRY_TRACES_EXPORTER": "file",
-            "TANGO_TELEMETRY_TRACES_ENDPOINT": str(self.spans),
+            "TANGO_TELEMETRY_TRACING_EXPORTERS": "file",
+            "TANGO_TELEMETRY_TRACING_ENDPOINTS": str(self.spans),
             "PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT": "20",
             "PYTANGO_TELEMETRY_RAISE_INTERNAL_ERRORS": "on",
             "PYTHONUNBUFFERED": "1",
@@ -231,19 +231,19 @@ class Page:
 
     def _run_example(self, example: Example) -> None:
         path = self.folder / example.file
-        path.write_text(example.code.replace(PORT, self._port))
+        path.write_text(PORT.sub(self._port, example.code))
         if "module" in example.flags:
             return
         environment = dict(self._environment)
         if "no-file" in example.flags:
-            for name in ("EXPORTER", "ENDPOINT"):
-                del environment[f"TANGO_TELEMETRY_TRACES_{name}"]
+            for name in ("EXPORTERS", "ENDPOINTS"):
+                del environment[f"TANGO_TELEMETRY_TRACING_{name}"]
         for setting in example.options.get("env", []):
             name, _, value = setting.partition("=")
             environment[name] = value.replace("$FOLDER", str(self.folder))
         for name in example.options.get("unset", []):
             environment.pop(name, None)
-        arguments = shlex.split(example.option("args").replace(PORT, self._port))
+        arguments = shlex.split(PORT.sub(self._port, example.option("args")))
         if server := example.option("server"):
             self._start_server(example, server, arguments, environment)
             return
@@ -265,7 +265,8 @@ class Page:
             arguments = ["-nodb", "-dlist", devices, "-ORBendPoint", f"giop:tcp:127.0.0.1:{self._port}"]
         else:
             register = [sys.executable, "-c", REGISTER, server, devices]
-            environment_off = {**environment, "TANGO_TELEMETRY_ENABLE": "off"}
+            # Without ours cppTango fails for the exporter `file`, also when telemetry is off (10.3.1).
+            environment_off = {name: value for name, value in environment.items() if "TELEMETRY" not in name}
             subprocess.run(register, env=environment_off, check=True, timeout=TIMEOUT)
         process = Process([sys.executable, example.file, instance, *arguments], environment, self.folder)
         self._servers.append(process)

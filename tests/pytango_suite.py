@@ -14,11 +14,11 @@ import argparse
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
-import xml.etree.ElementTree as ElementTree
 from importlib.metadata import version
 from pathlib import Path
+
+from upstream import download_source, read_outcomes, run_own_pip
 
 # The pytest that PyTango 10.3.1 is tested with; with pytest-forked 1.7.5 every test fails.
 NEEDED = (
@@ -39,26 +39,15 @@ RUN_TIMEOUT = 3 * 3600
 PLUGIN = "import tango_telemetry_client, tango_telemetry_server\n"
 
 
-def pip(*arguments: str) -> None:
-    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
-    subprocess.run(command, check=True, timeout=1200)
-
-
 def prepare(folder: Path) -> Path:
     """Give the folder of PyTango's sources, which is the one to run its tests in; the tests' needs stand beside it."""
-    wanted = version("pytango")
-    source = folder / f"pytango-{wanted}"
-    if not source.exists():
-        # The metadata of a source distribution is built to read it; its build requirements may come as wheels.
-        pip("download", "--no-deps", "--no-binary", "pytango", "-d", str(folder), f"pytango=={wanted}")
-        with tarfile.open(folder / f"pytango-{wanted}.tar.gz") as archive:
-            archive.extractall(folder, filter="data")
+    source = download_source("pytango", version("pytango"), folder)
     # Imported as `tango` from the current folder, the sources would hide the installed package.
     for package in ("tango", "PyTango"):
         if (source / package).exists():
             (source / package).rename(source / f"{package}-sources")
     if not (folder / "needed").exists():
-        pip("install", "--target", str(folder / "needed"), *NEEDED)
+        run_own_pip("install", "--target", str(folder / "needed"), *NEEDED)
     (folder / "plugin").mkdir(exist_ok=True)
     (folder / "plugin" / "tango_telemetry_on.py").write_text(PLUGIN)
     return source
@@ -100,17 +89,8 @@ def run(source: Path, with_us: bool, arguments: list[str]) -> dict[str, str]:
         )
     if not report.exists():
         raise SystemExit(f"the run {name} us ended early:\n{log.read_text()[-3000:]}")
-    return read_report(report)
-
-
-def read_report(report: Path) -> dict[str, str]:
-    """Give ``passed``, ``failed`` or ``skipped`` for each test of a JUnit report."""
-    outcomes: dict[str, str] = {}
-    for case in ElementTree.parse(report).iter("testcase"):
-        kinds = {child.tag for child in case}
-        outcome = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
-        outcomes[f"{case.get('classname')}::{case.get('name')}"] = outcome
-    return outcomes
+    outcomes = read_outcomes(report)
+    return {test: "failed" if outcome == "error" else outcome for test, outcome in outcomes.items()}
 
 
 def count(outcomes: dict[str, str]) -> str:

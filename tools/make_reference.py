@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from built_in_tracing import built_in_page
 from tango_telemetry import TelemetryConfig
 from tango_telemetry.settings.config import get_field
 from tango_telemetry.settings.variables import NOT_FOR_USERS, OPENTELEMETRYS, VARIABLES, Variable
@@ -29,7 +30,7 @@ NOTE = "<!-- Written by tools/make_reference.py; change the docstrings, not this
 MODULES = (
     "tango_telemetry",
     "tango_telemetry.pipeline",
-    "tango_telemetry.context.bridges",
+    "tango_telemetry.bridge",
     "tango_telemetry.testing",
     "tango_telemetry_client",
     "tango_telemetry_server",
@@ -183,6 +184,7 @@ def generate() -> dict[Path, str]:
     """Give the content of each page that is written here."""
     return {
         REFERENCE / "environment-variables.md": variables_page(),
+        REFERENCE / "built-in.md": built_in_page(NOTE.replace("the docstrings", "tools/built_in_tracing.py")),
         REFERENCE / "api.md": api_page(),
         ROOT / "docs" / "decisions" / "index.md": decisions_page(),
         ROOT / "README.md": readme(),

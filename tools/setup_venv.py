@@ -34,6 +34,7 @@ def main(directory: str) -> int:
 
     editable = [item for name in PURE for item in ("-e", f"packages/tango-telemetry-{name}")]
     requirements = ["-r", "requirements-dev.txt", "-r", "requirements-full.txt"]
+    # tango-telemetry-auto stays out: it would trace the tests' own programs, and has tests in environments of its own.
     # Type checkers do not look for stubs behind an editable installation.
     if status := pip(*requirements, *editable, "./packages/tango-telemetry-stubs"):
         return status

@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import TracerProvider
-from tango_telemetry import instrumentation
 from tango_telemetry.base import guard
+from tango_telemetry.calls import traced_call
+from tango_telemetry.calls.traced_call import TracedCall
 from tango_telemetry.context import bridges, current
-from tango_telemetry.instrumentation import SpanKind, TracedCall, active_client_span
+from tango_telemetry.context.current import active_client_span
+from tango_telemetry.otel.api import SpanKind
 from tango_telemetry.state import state
 
-FILES = {module.__file__ for module in (current, bridges, instrumentation)}
+FILES = {module.__file__ for module in (current, bridges, traced_call)}
 
 
 class TimeLimit(BaseException):

@@ -18,8 +18,8 @@ import sys, warnings
 {preparation}
 warnings.simplefilter("always")
 with warnings.catch_warnings(record=True) as said:
-    from tango_telemetry.context.bridges import create_context_bridge, import_native, why_no_native
-    from tango_telemetry.providers.factory import load_native_calls, load_native_spans
+    from tango_telemetry._native import import_native, load_native_calls, load_native_spans, why_no_native
+    from tango_telemetry.context.bridges import create_context_bridge
     from tango_telemetry import TelemetryConfig
     assert import_native() is None and import_native() is None
     assert load_native_spans(TelemetryConfig()) is None and load_native_calls(TelemetryConfig()) is None

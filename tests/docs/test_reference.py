@@ -6,6 +6,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -58,3 +59,20 @@ def test_each_attribute_is_there_and_no_other() -> None:
 def test_no_page_names_a_path_of_this_machine() -> None:
     for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]:
         assert not re.search(r"/(work|root|home/\w+)/", page.read_text()), page
+
+
+def test_no_variable_of_tangos_is_left_out_beside_the_built_in_tracing() -> None:
+    tango = importlib.util.find_spec("tango")
+    assert tango is not None
+    assert tango.origin is not None
+    known = set()
+    for path in (
+        Path(tango.origin).parent / "_telemetry.py",
+        *Path(tango.origin).parent.parent.glob("pytango.libs/libtango*"),
+    ):
+        if path.exists():
+            known |= set(re.findall(rb"\bP?Y?TANGO_(?:DISABLE_)?TELEMETRY_[A-Z_]+\b", path.read_bytes()))
+    table = (REFERENCE / "built-in.md").read_text()
+    named = set(re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE))
+    assert {name.decode() for name in known} <= named
+    assert {name for name in VARIABLES if name.startswith("TANGO_")} <= named

@@ -297,9 +297,11 @@ def test_secrets_stay_secret(
 def test_no_more_threads(receiver: Receiver, program: Callable[..., Program]) -> None:
     """Calls go on; the spans wait for threads, and are counted as lost if there are none to the end."""
     body = """
-    import threading
-    def refuse(self): raise RuntimeError("can't start new thread")
-    start, threading.Thread.start = threading.Thread.start, refuse
+    from tango_telemetry.base import originals
+    class Refusing:
+        def __getattr__(self, name): return getattr(real, name)
+        def start_new_thread(self, *_): raise RuntimeError("can't start new thread")
+    real, originals._thread = originals._thread, Refusing()
     spans(300)
     stats = pipeline.pipeline_stats()
     assert (stats.made, stats.queued) == (300, 300), stats
@@ -310,7 +312,7 @@ def test_no_more_threads(receiver: Receiver, program: Callable[..., Program]) ->
     assert ended.returncode == 0, ended.errors
     assert "300 spans" in ended.errors
     again = """
-    threading.Thread.start = start
+    originals._thread = real
     time.sleep(1.1)
     spans(1)
     assert pipeline.flush(10)

@@ -7,22 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from environments import NATIVE, PURE, ROOT, Environment, fingerprint, run_pip
+from environments import Environment, build_wheels
 
 
 @pytest.fixture(scope="session")
 def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel of every package. The native one is compiled again only where its source has changed."""
-    wheels = tmp_path_factory.mktemp("wheelhouse")
-    run_pip(
-        "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(wheels), *(f"./{p}" for p in PURE)
-    )  # fmt: skip
-    kept = ROOT / "build" / "wheels" / fingerprint(NATIVE)
-    if not list(kept.glob("*.whl")):
-        run_pip("wheel", "--no-deps", "-w", str(kept), str(NATIVE))
-    for wheel in kept.glob("*.whl"):
-        shutil.copy(wheel, wheels)
-    return wheels
+    """A folder with the wheel of every package."""
+    return build_wheels(tmp_path_factory.mktemp("wheelhouse"))
 
 
 @pytest.fixture(scope="session", params=["10.3.1", "9.5.1"])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PURE = (".", *(f"packages/tango-telemetry-{name}" for name in ("core", "client", "server", "tools")))
+PURE = (".", *(f"packages/tango-telemetry-{name}" for name in ("core", "client", "server", "tools", "auto")))
 NATIVE = ROOT / "packages/tango-telemetry-native"
 
 
@@ -31,6 +32,19 @@ def fingerprint(folder: Path) -> str:
         if path.is_file() and "build" not in path.relative_to(folder).parts and path.suffix != ".pyc":
             digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def build_wheels(wheels: Path) -> Path:
+    """Build the wheel of every package into ``wheels``. The native one is compiled again only where its source has changed."""
+    run_pip(
+        "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(wheels), *(f"./{p}" for p in PURE)
+    )  # fmt: skip
+    kept = ROOT / "build" / "wheels" / fingerprint(NATIVE)
+    if not list(kept.glob("*.whl")):
+        run_pip("wheel", "--no-deps", "-w", str(kept), str(NATIVE))
+    for wheel in kept.glob("*.whl"):
+        shutil.copy(wheel, wheels)
+    return wheels
 
 
 class Environment:

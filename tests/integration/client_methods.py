@@ -275,10 +275,10 @@ exporter.clear()
 for _ in range(3):
     proxy.read_attribute("position")
 repeated = [span.attributes is not None and dict(span.attributes) for span in exporter.get_finished_spans()]
-sites = len(vars(proxy)["_tango_telemetry_sites"]._sites)
+sites = len(vars(proxy)["_tango_telemetry_sites"])
 for _ in range(3):
     proxy.read_attribute("position")
-grown = len(vars(proxy)["_tango_telemetry_sites"]._sites) - sites
+grown = len(vars(proxy)["_tango_telemetry_sites"]) - sites
 TangoClientInstrumentor().uninstrument()
 json.dump(
     {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import os
 import re
 import signal
@@ -17,11 +18,11 @@ from typing import NamedTuple
 import psutil
 import pytest
 from integration.support import PYTANGO
-from tango_telemetry_tools._model import Span
-from tango_telemetry_tools._reader import Problems, find_files, read_spans
-from tango_telemetry_tools._tree import build_forest
+from tango_telemetry_tools.viewer.model import Span
+from tango_telemetry_tools.viewer.reader import Problems, find_files, read_spans
+from tango_telemetry_tools.viewer.tree import build_forest
 
-# The whole operation of demo/client.py with two Followers: name, kind, service; two columns of indentation a level.
+# The whole operation of demo/programs/client.py with two Followers: name, kind, service; two columns of indentation a level.
 EXPECTED = """
 check followers                    internal  my.app
   DeviceProxy                      client    pytango.client
@@ -210,7 +211,11 @@ def test_what_it_says_and_leaves(demo: Finished) -> None:
     assert "✓ the trace is whole: one root, no span without its parent, 4 services" in output
     page = demo.place.folder / "tango-telemetry-demo.html"
     assert f"page:  {page}" in output
-    assert page.read_text().count('role="treeitem"') == len(demo.spans)
+    carried = re.search(
+        '<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.DOTALL
+    )
+    assert carried is not None
+    assert len(json.loads(carried[1])["rows"]) == len(demo.spans)
     picture = output[output.index("my.app: check followers") : output.index("page: ")]
     assert max(map(len, picture.splitlines())) <= 80
     assert_nothing_left(demo.place, output)

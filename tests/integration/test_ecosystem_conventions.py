@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from receiver import HANG, Receiver
 from support import BRIDGES, System, find_span
 
 SERVER = """
@@ -343,9 +345,53 @@ def test_opentelemetry_instrument_traces_a_script_and_a_server_without_a_change(
     _wait_for(system, "read_attribute position", "Motor.read position")
     client = find_span(system.receiver.spans, "read_attribute position")
     server = find_span(system.receiver.spans, "Motor.read position")
-    assert (client.service, server.service) == ("scan", "motors")
+    assert (client.service, server.service) == ("scan", "Motor")
+    assert server.resource["service.instance.id"] == "sys/motor/1"
     assert server.parent_span_id == client.span_id
     assert server.attributes["tango.device.name"] == "sys/motor/1"
+
+
+def test_opentelemetry_instrument_follows_tangos_variables(auto: tuple[System, str]) -> None:
+    system, device = auto
+    with Receiver("http") as tangos:
+        _run_auto(
+            system,
+            device,
+            TANGO_TELEMETRY_TRACING_EXPORTERS="http",
+            TANGO_TELEMETRY_TRACING_ENDPOINTS=tangos.endpoint,
+            PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME="mine",
+        )
+        assert {span.service for span in tangos.spans} == {"mine"}
+    assert "read_attribute position" not in {span.name for span in system.receiver.spans}
+    system.receiver.clear()
+
+
+@pytest.mark.parametrize(
+    "setting", ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "TANGO_TELEMETRY_TRACING_ENDPOINTS"]
+)
+def test_opentelemetry_instrument_leaves_the_exit_its_bound(auto: tuple[System, str], setting: str) -> None:
+    system, device = auto
+    with Receiver("http") as away:
+        endpoint = away.endpoint
+        away.fault = HANG
+        settings = {setting: endpoint}
+        if setting.startswith("TANGO"):
+            settings["TANGO_TELEMETRY_TRACING_EXPORTERS"] = "http"
+        script = system.write(PLAIN_CLIENT + "    import time; print(time.monotonic(), flush=True)\n")
+        command = [str(Path(sys.executable).with_name("opentelemetry-instrument")), sys.executable]
+        result = subprocess.run(
+            [*command, str(script), device],
+            env=system.environment(
+                **_auto(endpoint, "scan", PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT="1", **settings)
+            ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        # The bound is 1 s; the rest is a busy machine's. With the launcher's provider it takes more than 5 s.
+        assert time.monotonic() - float(result.stdout.split()[-1]) < 3.0
 
 
 def test_disabled_instrumentations_are_not_switched_on(auto: tuple[System, str]) -> None:

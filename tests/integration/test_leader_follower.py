@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from receiver import ReceivedSpan, Receiver
-from tango_telemetry_tools._tree import build_forest
+from tango_telemetry_tools.viewer.tree import build_forest
 from test_demo import EXPECTED, assert_nothing_left, create_place, find_trace_id, load, needs_database
 
 pytestmark = needs_database

@@ -9,7 +9,7 @@ import pytest
 import tango
 import tango_telemetry_native
 from native_support import IDL6_ON, Server, run_client, start_echo
-from tango_telemetry.context.bridges import NATIVE_ABI_VERSION
+from tango_telemetry.bridge import NATIVE_ABI_VERSION
 
 HAS_TELEMETRY = bool(getattr(tango.constants, "TELEMETRY_SUPPORTED", False))
 needs_telemetry = pytest.mark.skipif(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("tango_telemetry_native")
-from tango_telemetry_native import _bridge  # noqa: E402
+from tango_telemetry_native import _bridge
 
 WORDS = st.integers(0, 2**64 - 1)
 GOOD = b"\x01TTRC\x01" + bytes(range(1, 17)) + bytes(range(21, 29)) + b"\x03"

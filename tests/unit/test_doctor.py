@@ -37,7 +37,7 @@ def test_sources(tmp_path: Path) -> None:
     found = look(TANGO_TELEMETRY_TRACES_EXPORTER="console")
     assert source_of(found, "TANGO_TELEMETRY_ENABLE") == ("on", str(tmp_path / ".tangorc"))
     assert source_of(found, "TANGO_TELEMETRY_TRACES_EXPORTER") == ("console", "environment")
-    assert source_of(found, "PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME") == ("pytango.client", "default")
+    assert source_of(found, "PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME") == ("unset", "default")
     assert found.traces_arrive
 
 

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from tango_telemetry import get_tracer
-from tango_telemetry.state import state
+from tango_telemetry.state import State, state
 from tango_telemetry_client import _calls
 from tango_telemetry_client._attributes import plain_device_name
 from tango_telemetry_client._callbacks import Origin
@@ -66,7 +66,7 @@ def test_a_version_tells_tracers_apart_and_made_up_names_take_no_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(state, "active", 1)
-    monkeypatch.setattr(state, "tracers", {})
+    monkeypatch.setattr(state, "tracers", State().tracers)
     assert get_tracer("scan", "1") is not get_tracer("scan", "2")
     assert get_tracer("scan", "1") is get_tracer("scan", "1")
     for number in range(3000):

@@ -25,7 +25,7 @@ from receiver import ReceivedSpan, decode
 from tango_telemetry.pipeline import Endpoint, PipelineSettings
 from tango_telemetry.pipeline.exporters import mend
 from tango_telemetry.pipeline.exporters.choice import create_exporter
-from tango_telemetry_tools._reader import Problems, read_spans
+from tango_telemetry_tools.viewer.reader import Problems, read_spans
 
 BAD = os.fsdecode(b"gr\xfcn")
 GOOD = "gr\ufffdn"

@@ -337,7 +337,7 @@ os.environ = environ
 assert not [name for name in sys.modules if name.startswith(("opentelemetry", "grpc", "requests"))]
 assert threading.active_count() == 1
 """
-    core = Path(otel_sdk.__file__).parent
+    core = Path(otel_sdk.__file__).parent.parent
     lonely = f"import sys, types; package = types.ModuleType('tango_telemetry'); package.__path__ = [{str(core)!r}]; sys.modules['tango_telemetry'] = package"
     subprocess.run([sys.executable, "-c", lonely + code], check=True)
 

@@ -20,8 +20,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from tango_telemetry.pipeline import Endpoint, PipelineSettings
 from tango_telemetry.pipeline.delivery import Result
 from tango_telemetry.pipeline.exporters.choice import create_exporter
-from tango_telemetry.pipeline.exporters.local import FileExporter, RotatedFile
-from tango_telemetry_tools._reader import Problems, find_files, read_spans
+from tango_telemetry.pipeline.exporters.file import FileExporter, RotatedFile
+from tango_telemetry_tools.viewer.reader import Problems, find_files, read_spans
 
 LINE = b'{"line": %3d, "text": "' + b"x" * 75 + b'"}\n'
 
@@ -194,7 +194,7 @@ def test_no_more_open_files(tmp_path: Path) -> None:
 def test_a_limit_on_the_size_of_a_file_begins_a_new_one(tmp_path: Path) -> None:
     code = f"""
 import resource
-from tango_telemetry.pipeline.exporters.local import RotatedFile
+from tango_telemetry.pipeline.exporters.file import RotatedFile
 resource.setrlimit(resource.RLIMIT_FSIZE, (250, 250))
 file = RotatedFile({str(tmp_path)!r}, 1 << 20, 8)
 for number in range(1, 7):

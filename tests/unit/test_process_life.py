@@ -273,7 +273,7 @@ def test_a_console_that_nobody_reads_holds_nothing_up(target: str, kind: str) ->
 
 def test_a_stream_in_memory_gets_the_spans_of_the_console(monkeypatch: pytest.MonkeyPatch) -> None:
     from tango_telemetry.pipeline.delivery import Result
-    from tango_telemetry.pipeline.exporters.local import ConsoleExporter
+    from tango_telemetry.pipeline.exporters.console import ConsoleExporter
 
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stdout", stream)

@@ -150,3 +150,8 @@ def test_ten_thousand_spans(tmp_path: Path) -> None:
     assert len(result.stdout.splitlines()) == 10_006
     # About one second on two idle cores; the bound is for a busy machine, and for what is quadratic.
     assert time.monotonic() - start < 15
+
+
+def test_version() -> None:
+    command = [sys.executable, "-m", "tango_telemetry_tools", "--version"]
+    assert subprocess.check_output(command, text=True).startswith("tango-telemetry 0.")

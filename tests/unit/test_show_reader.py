@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tango_telemetry_tools import _reader
-from tango_telemetry_tools._model import Event, Link, Span
-from tango_telemetry_tools._reader import MAX_PROBLEMS_PER_FILE, Problems, find_files, read_spans
+from tango_telemetry_tools.viewer import reader
+from tango_telemetry_tools.viewer.model import Event, Link, Span
+from tango_telemetry_tools.viewer.reader import MAX_PROBLEMS_PER_FILE, Problems, find_files, read_spans
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
@@ -175,7 +175,7 @@ def test_binary_is_said_a_few_times_only(tmp_path: Path) -> None:
 
 
 def test_a_huge_line_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_reader, "MAX_LINE_BYTES", 1 << 20)
+    monkeypatch.setattr(reader, "MAX_LINE_BYTES", 1 << 20)
     spans, problems = read_text(tmp_path, "{" + "x" * (3 << 20) + "\n" + line(span()))
     assert len(spans) == 1
     assert problems == ["a.jsonl:1: longer than 1 MB: skipped"]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tango_telemetry_tools._check import find_faults
-from tango_telemetry_tools._model import Event, Resource, Span
-from tango_telemetry_tools._summary import summarise
-from tango_telemetry_tools._tree import MAX_GUIDES, Forest, build_forest
+from tango_telemetry_tools.demo.check import find_faults
+from tango_telemetry_tools.viewer.model import Event, Resource, Span
+from tango_telemetry_tools.viewer.tree import MAX_GUIDES, Forest, build_forest
 
 
 def make(
@@ -112,24 +111,6 @@ def test_services_in_the_order_of_the_picture() -> None:
 )
 def test_the_reason_of_an_error_is_one_line(fields: dict[str, object], expected: str) -> None:
     assert make("a", **fields).error_line == expected
-
-
-def test_summary_of_several_traces() -> None:
-    old = [
-        make("a", "", 10, 90, "app", trace_id="old"),
-        make("b", "a", 20, 100, "dev", trace_id="old", is_error=True),
-    ]
-    new = [make("c", "gone", 200, 210, "dev", trace_id="new")]
-    newest, oldest = summarise([old[1], *new, old[0], old[1]])
-    assert (newest.trace_id, newest.name, newest.spans, newest.errors, newest.services) == (
-        "new",
-        "(name c)",
-        1,
-        0,
-        ["dev"],
-    )
-    assert (oldest.trace_id, oldest.name, oldest.spans, oldest.errors) == ("old", "name a", 2, 1)
-    assert (oldest.services, oldest.duration) == (["app", "dev"], 90)
 
 
 def test_faults() -> None:

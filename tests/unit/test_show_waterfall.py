@@ -6,13 +6,11 @@ import io
 
 import pytest
 from rich.console import Console
-from tango_telemetry_tools._glyphs import ASCII, UNICODE, Glyphs
-from tango_telemetry_tools._layout import clean, device_of, error_origins, format_duration
-from tango_telemetry_tools._list import TraceList
-from tango_telemetry_tools._model import Attributes, Resource, Span
-from tango_telemetry_tools._summary import summarise
-from tango_telemetry_tools._tree import build_forest
-from tango_telemetry_tools._waterfall import Waterfall
+from tango_telemetry_tools.viewer.glyphs import ASCII, UNICODE, Glyphs
+from tango_telemetry_tools.viewer.layout import clean, device_of, error_origins, format_duration
+from tango_telemetry_tools.viewer.model import Attributes, Resource, Span
+from tango_telemetry_tools.viewer.tree import build_forest
+from tango_telemetry_tools.viewer.waterfall import Waterfall
 
 MS = 1_000_000
 BASE = 1_700_000_000 * 1000 * MS
@@ -100,12 +98,17 @@ def test_no_line_is_wider_than_the_terminal(width: int, glyphs: Glyphs) -> None:
 
 def test_a_missing_parent_is_a_line_of_its_own() -> None:
     lines = draw([make("a", "", "root", "s", 0, 4), make("b", "0123456789abcdef", "lost", "s", 2, 4)], skip=6)
-    assert [line[:33].rstrip() for line in lines] == ["root", "? missing parent 0123456789abcdef", "╰╴lost"]
+    assert lines[3].startswith("! 1 span waits for a parent that is not there: ")
+    assert [line[:33].rstrip() for line in lines[:3]] == [
+        "root",
+        "? missing parent 0123456789abcdef",
+        "╰╴lost",
+    ]
 
 
 def test_every_span_has_a_bar_within_the_axis() -> None:
     spans = [make("a", "", "a", "s", 0, 100)]
-    spans += [make(str(n), "a", "n", "s", n, n) for n in range(101)]
+    spans += [make(str(n), "a", f"n{n}", "s", n, n) for n in range(101)]
     for line in draw(spans, skip=6):
         assert len(line) == 80
         assert any(mark in line for mark in "█▐▌")
@@ -156,26 +159,6 @@ def test_clean(text: str, cleaned: str) -> None:
     assert clean(text) == cleaned
 
 
-def test_list_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "UTC")
-    out = io.StringIO()
-    Console(file=out, width=80, highlight=False).print(TraceList(summarise(OPERATION)), soft_wrap=True)
-    heading, row = out.getvalue().splitlines()
-    assert heading.split() == ["started", "trace", "root", "services", "spans", "errors", "duration"]
-    assert row.split()[2:] == [
-        "4bf94bf9",
-        "check",
-        "my.app,",
-        "pytango.client,",
-        "…",
-        "5",
-        "2",
-        "20.0",
-        "ms",
-    ]
-    assert (len(heading), len(row)) == (80, 80)
-
-
 @pytest.mark.parametrize(
     ("attributes", "instance", "device"),
     [
@@ -187,3 +170,47 @@ def test_list_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_device_of_a_span(attributes: Attributes, instance: str, device: str) -> None:
     span = Span("t", "a", "", "n", "client", 0, 1, Resource("s", instance), attributes=attributes)
     assert device_of(span) == device
+
+
+def polled(count: int, **fields: object) -> list[Span]:
+    spans = [make("a", "", "scan", "s", 0, 100)]
+    for n in range(count):
+        spans.append(make(f"c{n}", "a", "read_attribute p", "s", n, n + (9 if n == 3 else 1), **fields))
+        spans.append(make(f"s{n}", f"c{n}", "Gauge.read p", "Gauge", n + 0.1, n + 0.9))
+    return spans
+
+
+def test_equal_siblings_are_one_line() -> None:
+    lines = draw(polled(24), skip=6)
+    assert lines[1].startswith("╰╴24 × read_attribute p")
+    assert " 32.0 ms " in lines[1]
+    assert lines[2].strip() == "longest 9.00 ms"
+    assert len(lines) == 3
+    assert len(draw(polled(3), skip=6)) == 7
+
+
+def test_what_failed_is_not_folded() -> None:
+    spans = polled(9)
+    spans[9] = make(
+        "c4", "a", "read_attribute p", "s", 4, 5, is_error=True, status_message="API_X: " + "why " * 60
+    )
+    lines = draw(spans, skip=6)
+    assert [line[:22] for line in lines if "×" in line] == [
+        "├╴4 × read_attribute p",
+        "╰╴4 × read_attribute p",
+    ]
+    # The whole text, wrapped.
+    assert sum(line.count("why") for line in lines) == 60
+
+
+def test_the_device_is_shown_at_80_columns_and_both_at_120() -> None:
+    device = (("tango.device.name", "sys/tg_test/1"),)
+    spans = [make("a", "", "read_attribute p", "service", 0, 4, attributes=device)]
+    assert "sys/tg_test/1" in draw(spans, skip=6)[0]
+    assert "service" not in draw(spans, skip=6)[0]
+    assert "service" in draw(spans, skip=6, width=120)[0]
+
+
+def test_clocks_that_differ_are_said() -> None:
+    lines = draw([make("a", "", "a", "s", 5, 9), make("b", "a", "b", "s", 2, 4)], skip=8)
+    assert " ".join(lines).startswith("! 1 span begins before its parent, by up to 3.00 ms: the clocks")

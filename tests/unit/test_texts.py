@@ -235,3 +235,11 @@ def test_one_log_line_for_each_place_of_a_defect(
     assert len(lines) == 3
     assert all(word in line for word, line in zip(("one", "other", "Failing"), lines, strict=True))
     assert all(len(line) < 10_000 for line in lines)
+
+
+def test_the_texts_of_an_exception_can_be_encoded() -> None:
+    """A file name that `os.fsdecode` could not decode: it is kept with U+FFFD, and nothing is warned of at its export."""
+    error = OSError(2, "a\udcff", "b\udcfe")
+    assert exception_message(ValueError("a\udcff"), 100) == "a\ufffd"
+    for text in (exception_message(error, 100), exception_stacktrace(error, 100)):
+        assert text.encode("utf-8")

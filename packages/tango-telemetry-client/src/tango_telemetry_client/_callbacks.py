@@ -14,7 +14,6 @@ from tango_telemetry.instrumentation import (
     Link,
     SpanKind,
     TracedCall,
-    carried_owner,
     code_attributes,
     current_tracer,
     get_client_tracer,
@@ -23,11 +22,14 @@ from tango_telemetry.instrumentation import (
     not_traced,
     pass_through_tracer,
     thread_attributes,
+    trace_coroutine_function,
+    trace_function,
+    with_owner,
 )
 
 from tango_telemetry_client._calls import hooks, switch
 
-__all__ = ["Origin", "find_callback", "trace_callback"]
+__all__ = ["Origin", "replace_callback"]
 
 
 _MOST_REASONS = 8
@@ -59,10 +61,10 @@ class Origin:
         self.title = title
         self.kind = kind
         self.attributes = attributes
-        self.context = context
         self.links = links
         # What was given in a handler belongs to that device, on whatever thread and under whatever settings it runs.
-        self.owner = get_owner()
+        self.owner = owner = get_owner()
+        self.context = context if owner is None else with_owner(context, owner)
 
     def _repeats(self, event: Any) -> bool:
         """Whether the event tells of a failure that was told already: cppTango tries to subscribe again every ten seconds."""
@@ -79,6 +81,10 @@ class Origin:
             failures.add(reason)
         return known
 
+    def find_origin(self, event: Any) -> tuple[Context, Sequence[Link] | None] | None:
+        """Return the context of the span of one call and what it is linked to; None: those of every call."""
+        return None
+
     def begin(self, event: Any) -> TracedCall | None:
         """Start the span of one call of the callback; None while client calls are not traced."""
         if not switch.on:
@@ -89,11 +95,10 @@ class Origin:
         attributes = {**self.attributes, **thread_attributes()}
         if not_traced(self.context, attributes) or self._repeats(event):
             tracer = pass_through_tracer()
-        # Client calls that the callback makes are the owner's too.
-        variables = (current_tracer, given, carried_owner, owner)
-        call = TracedCall(
-            tracer, self.title, self.kind, attributes, self.context, None, self.links, variables
-        )
+        # Client calls that the callback makes are the owner's too: the context names it.
+        variables = (current_tracer, given)
+        context, links = guarded(self.find_origin, event) or (self.context, self.links)
+        call = TracedCall(tracer, self.title, self.kind, attributes, context, None, links, variables)
         try:
             if hooks.wanted:
                 # PyTango names the proxy in each event; keeping it here would keep it and its subscriptions alive.
@@ -114,7 +119,7 @@ def _record_reply(call: TracedCall, event: Any) -> None:
         call.fail(importlib.import_module("tango").DevFailed(*stack))
 
 
-def find_callback(given: Any, method: str) -> Callable[..., Any] | None:
+def _find_callback(given: Any, method: str) -> Callable[..., Any] | None:
     """Give what PyTango will call: ``given`` itself, or its method of that name; None if ``given`` is no callback."""
     if given is None or callable(given):
         return given  # type: ignore[no-any-return]
@@ -141,46 +146,38 @@ def _code_of(function: Any) -> dict[str, Any]:
     return code_attributes(code, code.co_firstlineno) if code is not None else {}
 
 
-def trace_callback(callback: Callable[..., Any], origin: Origin) -> Callable[..., Any]:
+def _trace_callback(callback: Callable[..., Any], origin: Origin) -> Callable[..., Any]:
     """Give a function that calls ``callback`` inside a span of its own."""
     origin.attributes = {**origin.attributes, **_code_of(callback)}
 
-    if _is_coroutine_function(callback):
+    def begin(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TracedCall | None:
+        return guarded(origin.begin, *args)
 
-        async def traced_coroutine(event: Any) -> Any:
-            call = None
-            try:
-                call = guarded(origin.begin, event)
-                return await callback(event)
-            except BaseException as error:
-                if call is not None:
-                    guarded(call.fail, error)
-                raise
-            finally:
-                if call is not None:
-                    try:
-                        call.end()
-                    except BaseException:  # from outside, in the middle of it
-                        call.leave()
-                        raise
+    trace = trace_coroutine_function if _is_coroutine_function(callback) else trace_function
+    return functools.update_wrapper(trace(callback, begin), callback, updated=())
 
-        return functools.update_wrapper(traced_coroutine, callback, updated=())
 
-    def traced_callback(event: Any) -> Any:
-        call = None
-        try:
-            call = guarded(origin.begin, event)
-            return callback(event)
-        except BaseException as error:
-            if call is not None:
-                guarded(call.fail, error)
-            raise
-        finally:
-            if call is not None:
-                try:
-                    call.end()
-                except BaseException:  # from outside, in the middle of it
-                    call.leave()
-                    raise
+def replace_callback(
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    place: tuple[str, int],
+    method: str,
+    create_origin: Callable[[], Origin],
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """Return the arguments of a call with a traced callback in the place of the user's; None if the call has none.
 
-    return functools.update_wrapper(traced_callback, callback, updated=())
+    :param place: the name of the callback's parameter, and its position where it is not given by name
+    :param method: what PyTango calls of an object that is no function
+    :param create_origin: says where the callback comes from, if there is one
+    """
+    keyword, position = place
+    named = keyword in kwargs
+    callback = _find_callback(
+        kwargs[keyword] if named else args[position] if len(args) > position else None, method
+    )
+    if callback is None:
+        return None
+    traced = _trace_callback(callback, create_origin())
+    if named:
+        return args, {**kwargs, keyword: traced}
+    return (*args[:position], traced, *args[position + 1 :]), kwargs

@@ -9,7 +9,7 @@ from typing import Any
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
-    CallSites,
+    BoundedDict,
     DelegatedCall,
     Hooks,
     Link,
@@ -32,6 +32,7 @@ from tango_telemetry.instrumentation import (
     record_arguments,
     state,
     thread_attributes,
+    trace_function,
 )
 
 from tango_telemetry_client._attributes import create_attributes, find_name
@@ -57,6 +58,8 @@ switch = _Switch()
 _get_attribute = object.__getattribute__
 _CLIENT = SpanKind.CLIENT
 _SITES = "_tango_telemetry_sites"
+_MOST_SITES = 512
+"""Places of calls whose span attributes one proxy keeps."""
 _USUAL_KEYWORDS = {
     "command": "cmd_name",
     "attribute": "attr_name",
@@ -71,26 +74,7 @@ def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) ->
     if operation.method == "__init__" and owner == "DeviceProxy":
         function = _naming_its_device(function)
 
-    # The object stays in `args`, which then go on as they are (CPython 3.11 builds a list and a tuple otherwise).
-    @functools.wraps(function)
-    def traced(*args: Any, **kwargs: Any) -> Any:
-        call = None
-        try:
-            call = begin(args, kwargs)
-            return function(*args, **kwargs) if kwargs else function(*args)
-        except BaseException as error:
-            if call is not None:
-                guarded(call.fail, error)
-            raise
-        finally:
-            if call is not None:
-                try:
-                    call.end()
-                except BaseException:  # from outside, in the middle of it
-                    call.leave()
-                    raise
-
-    return traced
+    return functools.wraps(function)(trace_function(function, begin))
 
 
 def _naming_its_device(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -152,17 +136,20 @@ class CallBeginning:
     def make_quick(self) -> Callable[..., TracedCall | None]:
         """Give the function that starts a call, which never raises, and the usual call in C++ where it can."""
         if self.connects:
-            return functools.partial(guarded, self._begin)
+            return functools.partial(guarded, self.begin)
         self.quick = QuickBeginning(
-            self._begin,
+            self.begin,
             lambda native, slow: native.ClientBeginning(
                 slow, current_tracer, active_client_span, judged_modules, self.carry, self.takes_name
             ),
         )
         return self.quick.begin
 
-    def _begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TracedCall | None:
-        return self(args[0], args[1:], kwargs) if args else None
+    def begin(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], links: Sequence[Link] | None = None
+    ) -> TracedCall | None:
+        """Start the span of a call; ``args`` begins with the object that is called."""
+        return self(args[0], args[1:], kwargs, links) if args else None
 
     def __call__(
         self,
@@ -222,20 +209,21 @@ class CallBeginning:
     ) -> tuple[Mapping[str, Any], dict[str, Any] | None]:
         """Give the attributes, and the ``__dict__`` of ``subject`` if all calls like this one have the same."""
         code, position = (None, 0) if frame is None else (frame.f_code, frame.f_lasti)
-        sites = own = None
+        sites: BoundedDict[Any, tuple[Mapping[str, Any], Any]] | None = None
+        own = None
         if not self.connects and (name is not None or not (args or kwargs)):
             own = own_attributes(subject)
             sites = own.get(_SITES)
             if sites is None:
-                sites = own[_SITES] = CallSites()
+                sites = own[_SITES] = BoundedDict(_MOST_SITES)
             key = (id(code), position, self.method, name)
-            known: Mapping[str, Any] | None = sites.get(key)
+            known = sites.get(key)
             if known is not None:
-                return known, own
+                return known[0], own
         place = (code, 0 if frame is None else frame.f_lineno)
         if not args and self.keyword in kwargs:
             args = (kwargs[self.keyword],)
         made = create_attributes(self.operation, self.owner, subject, name, args, place)
         if sites is not None:
-            sites.put(key, made, code)
+            sites[key] = made, code  # the code object must live as long as its `id` is part of a key
         return made, own

@@ -8,23 +8,31 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
+    Begin,
+    BoundedDict,
     Context,
     Link,
+    NonRecordingSpan,
     SpanContext,
     SpanKind,
+    TracedCall,
+    TraceFlags,
     active_client_span,
     get_calling_tracer,
     get_current,
     guarded,
     not_traced,
+    set_span_in_context,
+    state,
+    trace_function,
 )
 
-from tango_telemetry_client._callbacks import Origin, find_callback, trace_callback
+from tango_telemetry_client._callbacks import Origin, replace_callback
 from tango_telemetry_client._calls import CallBeginning, hooks, own_attributes
 from tango_telemetry_client._targets import Operation
 
@@ -35,10 +43,49 @@ _LIMIT: Final = 1024
 _PUSH: Final = "push_event"
 
 
+class EventOrigin(Origin):
+    """Where the callbacks of one subscription come from: each event may name the span that sent it."""
+
+    __slots__ = ("elsewhere",)
+
+    def find_origin(self, event: Any) -> tuple[Context, Sequence[Link] | None] | None:
+        """Return the context and the links of the span of one event; None where it names no span."""
+        producer = find_producer(event, self.elsewhere)
+        if producer is None:
+            return None
+        if state.config.event_parent == "producer":
+            return set_span_in_context(NonRecordingSpan(producer), self.context), self.links
+        # A link to a span that was not sampled would lead nowhere.
+        if not producer.trace_flags & 1:
+            return None
+        return self.context, (Link(producer, {names.TANGO_LINK: "producer"}), *(self.links or ()))
+
+
+def find_producer(event: Any, elsewhere: bool) -> SpanContext | None:
+    """Return the span that sent an event, None if the event names none.
+
+    :param elsewhere: whether the callback may run on another thread than ZeroMQ's, as in the green modes and in the pull
+        model; the event is then found by its name, its type and the date of its reception
+    """
+    events = state.events
+    date = getattr(event, "reception_date", None)
+    if events is None or date is None:
+        return None
+    # tango://host:port/domain/family/member/attribute#dbase=no, the last part only without a database (9.5 to 10.3)
+    subject = event.attr_name.lower().partition("#")[0]
+    if "://" in subject:
+        subject = subject.partition("://")[2].partition("/")[2]
+    found = events.find_incoming(subject, event.event, date.tv_sec * 1_000_000 + date.tv_usec, elsewhere)
+    if found is None:
+        return None
+    trace_id, span_id, flags = found
+    return SpanContext(trace_id, span_id, True, TraceFlags(flags))
+
+
 class Subscription:
     """What one subscription's spans say, and the span that made it."""
 
-    __slots__ = ("attributes", "failures", "links", "title")
+    __slots__ = ("attributes", "failures", "is_green", "links", "title")
 
     def __init__(self, subject: Any, attribute: Any, event_type: Any, span_context: SpanContext) -> None:
         device = subject.dev_name()
@@ -54,93 +101,58 @@ class Subscription:
         # A link to a subscription that was not sampled would lead nowhere.
         sampled = span_context.is_valid and span_context.trace_flags & 1
         self.links = (Link(span_context),) if sampled else None
+        self.is_green = subject.get_green_mode().name != "Synchronous"
         self.failures: set[str] = set()
 
-    def create_origin(self, context: Context) -> Origin:
-        """Give the origin of the callbacks of this subscription."""
+    def create_origin(self, context: Context, pulled: bool = False) -> Origin:
+        """Return the origin of the callbacks of this subscription.
+
+        :param pulled: whether they are called by ``get_events``, on the thread that calls that
+        """
         attributes = {
             **self.attributes,
             names.TANGO_OPERATION: _PUSH,
             names.MESSAGING_OPERATION_NAME: _PUSH,
             names.MESSAGING_OPERATION_TYPE: "process",
         }
-        return Origin(
-            f"{_PUSH}{self.title}", SpanKind.CONSUMER, attributes, context, self.links, self.failures
-        )
-
-
-class Subscriptions(dict[int, Subscription]):
-    """The pull-model subscriptions of one proxy by event id."""
-
-    def __reduce__(self) -> tuple[type[Subscriptions], tuple[()]]:
-        """Stay out of the way of a proxy that is copied or pickled."""
-        return Subscriptions, ()
+        title = f"{_PUSH}{self.title}"
+        origin = EventOrigin(title, SpanKind.CONSUMER, attributes, context, self.links, self.failures)
+        origin.elsewhere = pulled or self.is_green
+        return origin
 
 
 def wrap_subscribe(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Give ``subscribe_event`` with a client span, and its callback with a CONSUMER span for each event."""
-    begin = CallBeginning(function, operation, owner)
-
-    @functools.wraps(function)
-    def traced_subscribe(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = None
-        try:
-            call = guarded(begin, self, args, kwargs)
-            if call is None:
-                return function(self, *args, **kwargs)
-            made = guarded(_trace_subscription, self, args, kwargs, call.span.get_span_context())
-            if made is not None:
-                subscription, args, kwargs = made
-                call.span.set_attribute(
-                    names.TANGO_EVENT_TYPE, subscription.attributes[names.TANGO_EVENT_TYPE]
-                )
-            result = function(self, *args, **kwargs)
-            if made is not None and type(result) is int:
-                guarded(_remember, self, result, subscription)
-            return result
-        except BaseException as error:
-            if call is not None:
-                guarded(call.fail, error)
-            raise
-        finally:
-            if call is not None:
-                try:
-                    call.end()
-                except BaseException:  # from outside, in the middle of it
-                    call.leave()
-                    raise
-
-    return traced_subscribe
+    begin: Begin = functools.partial(guarded, CallBeginning(function, operation, owner).begin)
+    return functools.wraps(function)(trace_function(function, begin, _trace_subscription))
 
 
 def _trace_subscription(
-    subject: Any, args: tuple[Any, ...], kwargs: dict[str, Any], span_context: SpanContext
-) -> tuple[Subscription, tuple[Any, ...], dict[str, Any]]:
-    # (attribute, event type, callback or queue size, ...) or, for interface changes, (event type, callback, ...)
+    call: TracedCall, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], Callable[[Any], object]]:
+    # (proxy, attribute, event type, callback or queue size, ...), for interface changes (proxy, event type, callback, ...)
+    subject = args[0]
     named = "attr_name" in kwargs
-    whole_device = not named and not (args and isinstance(args[0], str))
-    attribute = None if whole_device else kwargs["attr_name"] if named else args[0]
-    before = 0 if whole_device or named else 1
+    whole_device = not named and not (len(args) > 1 and isinstance(args[1], str))
+    attribute = None if whole_device else kwargs["attr_name"] if named else args[1]
+    before = 1 if whole_device or named else 2
     event_type = kwargs.get("event_type", args[before] if len(args) > before else "")
     position = before + (0 if "event_type" in kwargs else 1)
-    subscription = Subscription(subject, attribute, event_type, span_context)
-    given = kwargs["cb"] if "cb" in kwargs else args[position] if position < len(args) else None
-    callback = find_callback(given, _PUSH)
-    if callback is None:
-        return subscription, args, kwargs
-    traced = trace_callback(callback, subscription.create_origin(Context()))
-    if "cb" in kwargs:
-        return subscription, args, {**kwargs, "cb": traced}
-    return subscription, (*args[:position], traced, *args[position + 1 :]), kwargs
+    subscription = Subscription(subject, attribute, event_type, call.span.get_span_context())
+    call.span.set_attribute(names.TANGO_EVENT_TYPE, subscription.attributes[names.TANGO_EVENT_TYPE])
+    replaced = replace_callback(
+        args, kwargs, ("cb", position), _PUSH, lambda: subscription.create_origin(Context())
+    )
+    return (*(replaced or (args, kwargs)), functools.partial(_remember, subject, subscription))
 
 
-def _remember(subject: Any, event_id: int, subscription: Subscription) -> None:
+def _remember(subject: Any, subscription: Subscription, event_id: Any) -> None:
+    if type(event_id) is not int:
+        return
     own = own_attributes(subject)
-    known = own.get(_SUBSCRIPTIONS)
+    known: BoundedDict[int, Subscription] | None = own.get(_SUBSCRIPTIONS)
     if known is None:
-        known = own[_SUBSCRIPTIONS] = Subscriptions()
-    if len(known) >= _LIMIT:
-        del known[next(iter(known))]
+        known = own[_SUBSCRIPTIONS] = BoundedDict(_LIMIT)
     known[event_id] = subscription
 
 
@@ -154,7 +166,14 @@ def wrap_get_events(function: Callable[..., Any], operation: Operation, owner: s
         subscription = known.get(event_id) if known is not None else None
         if subscription is None:
             return function(self, *args, **kwargs)
-        replaced = guarded(_trace_pull, subscription, args, kwargs)
+        replaced = guarded(
+            replace_callback,
+            args,
+            kwargs,
+            ("callback", 1),
+            _PUSH,
+            lambda: subscription.create_origin(get_current(), pulled=True),
+        )
         if replaced is not None:
             args, kwargs = replaced
         start = time.time_ns()
@@ -164,19 +183,6 @@ def wrap_get_events(function: Callable[..., Any], operation: Operation, owner: s
         return result
 
     return traced_get_events
-
-
-def _trace_pull(
-    subscription: Subscription, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    given = kwargs.get("callback", args[1] if len(args) > 1 else None)
-    callback = find_callback(given, _PUSH)
-    if callback is None:
-        return None
-    traced = trace_callback(callback, subscription.create_origin(get_current()))
-    if "callback" in kwargs:
-        return args, {**kwargs, "callback": traced}
-    return (args[0], traced, *args[2:]), kwargs
 
 
 def _record_pull(subject: Any, subscription: Subscription, events: Any, start: int) -> None:

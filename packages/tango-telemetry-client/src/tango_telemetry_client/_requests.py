@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from tango_telemetry import semantic_conventions as names
-from tango_telemetry.instrumentation import Link, SpanContext, SpanKind, TracedCall, guarded
+from tango_telemetry.instrumentation import (
+    Begin,
+    BoundedDict,
+    Link,
+    SpanContext,
+    SpanKind,
+    TracedCall,
+    guarded,
+    trace_function,
+)
 
 from tango_telemetry_client._attributes import SUBJECT_ATTRIBUTES, find_name, target_attributes
-from tango_telemetry_client._callbacks import Origin, find_callback, trace_callback
+from tango_telemetry_client._callbacks import Origin, replace_callback
 from tango_telemetry_client._calls import CallBeginning, own_attributes
 from tango_telemetry_client._targets import Operation
 
@@ -26,39 +35,13 @@ _LIMIT: Final = 1024
 """Requests of one proxy that wait for their reply; a reply to an older one has no link."""
 
 
-class Requests:
-    """The span contexts of the requests of one proxy, by request id; bounded, oldest first out."""
+class Request:
+    """What is done to a call of a ``*_asynch`` method: its callback is traced, or its id remembered for the reply."""
 
-    __slots__ = ("_by_id",)
-
-    def __init__(self) -> None:
-        self._by_id: dict[int, SpanContext] = {}
-
-    def __reduce__(self) -> tuple[type[Requests], tuple[()]]:
-        """Stay out of the way of a proxy that is copied or pickled: a copy begins with none."""
-        return Requests, ()
-
-    def remember(self, request: int, context: SpanContext) -> None:
-        """Keep the span context of a request."""
-        if len(self._by_id) >= _LIMIT:
-            del self._by_id[next(iter(self._by_id))]
-        self._by_id[request] = context
-
-    def get(self, request: Any) -> SpanContext | None:
-        """Give the span context of a request, None if it is not known."""
-        return self._by_id.get(request)
-
-    def forget(self, request: Any) -> None:
-        """Drop a request: its reply has come."""
-        self._by_id.pop(request, None)
-
-
-class CallbackReplacement:
-    """Puts a traced callback in the place of the user's, which stays untouched."""
-
-    __slots__ = ("expected", "keyword", "operation", "owner")
+    __slots__ = ("begin", "expected", "keyword", "operation", "owner")
 
     def __init__(self, begin: CallBeginning) -> None:
+        self.begin: Begin = functools.partial(guarded, begin.begin)
         self.operation = operation = begin.operation
         self.owner = begin.owner
         self.keyword = begin.keyword
@@ -72,23 +55,29 @@ class CallbackReplacement:
             old = importlib.import_module("tango").Release.version_info[0] < 10
             self.expected = "attr_write" if old else "attr_written"
 
+    def prepare(
+        self, call: TracedCall, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any], Callable[[Any], object]]:
+        """Trace the callback of a call, and have the id that the call returns remembered."""
+        remember = functools.partial(_remember, args[0], call.span.get_span_context())
+        if self.owner != "Group":
+            place = ("cb", self._position(args))
+            origin = functools.partial(self._create_origin, call, args[0], args[1:], kwargs)
+            replaced = guarded(replace_callback, args, kwargs, place, self.expected, origin)
+            args, kwargs = replaced or (args, kwargs)
+        return args, kwargs, remember
+
     def _position(self, args: tuple[Any, ...]) -> int:
         """Where a callback stands if it is no keyword argument; source: ``tango.connection``, ``tango.device_proxy``."""
-        if self.operation.method == "command_inout_asynch":  # (name, callback), (name, value, callback)
-            return len(args) - 1
-        return 2 if self.operation.method == "write_attribute_asynch" else 1
+        if (
+            self.operation.method == "command_inout_asynch"
+        ):  # (proxy, name, callback), (proxy, name, value, callback)
+            return max(2, len(args) - 1)
+        return 3 if self.operation.method == "write_attribute_asynch" else 2
 
-    def __call__(
+    def _create_origin(
         self, call: TracedCall, subject: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Give the arguments with a traced callback; None if the call has none."""
-        if self.owner == "Group":
-            return None
-        position = self._position(args)
-        given = kwargs.get("cb") if "cb" in kwargs else args[position] if 0 < position < len(args) else None
-        callback = find_callback(given, self.expected)
-        if callback is None:
-            return None
+    ) -> Origin:
         name = None
         if self.operation.subject in SUBJECT_ATTRIBUTES:
             name = find_name(args, kwargs, self.keyword)
@@ -101,91 +90,52 @@ class CallbackReplacement:
         if name is not None:
             attributes[SUBJECT_ATTRIBUTES[self.operation.subject]] = name
         title = self.expected if name is None else f"{self.expected} {name}"
-        traced = trace_callback(callback, Origin(title, SpanKind.INTERNAL, attributes, call.context))
-        if "cb" in kwargs:
-            return args, {**kwargs, "cb": traced}
-        return (*args[:position], traced, *args[position + 1 :]), kwargs
+        return Origin(title, SpanKind.INTERNAL, attributes, call.context)
 
 
 def wrap_request(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Give a ``*_asynch`` method with a client span around the sending, and one around the callback."""
-    begin = CallBeginning(function, operation, owner)
-    replace_callback = CallbackReplacement(begin)
-
-    @functools.wraps(function)
-    def traced_request(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = None
-        try:
-            call = guarded(begin, self, args, kwargs)
-            if call is None:
-                return function(self, *args, **kwargs)
-            replaced = guarded(replace_callback, call, self, args, kwargs)
-            if replaced is not None:
-                args, kwargs = replaced
-            result = function(self, *args, **kwargs)
-            if type(result) is int:
-                guarded(_remember, self, result, call.span.get_span_context())
-            return result
-        except BaseException as error:
-            if call is not None:
-                guarded(call.fail, error)
-            raise
-        finally:
-            if call is not None:
-                try:
-                    call.end()
-                except BaseException:  # from outside, in the middle of it
-                    call.leave()
-                    raise
-
-    return traced_request
+    request = Request(CallBeginning(function, operation, owner))
+    return functools.wraps(function)(trace_function(function, request.begin, request.prepare))
 
 
-def _remember(subject: Any, request: int, context: SpanContext) -> None:
-    if context.is_valid and context.trace_flags & 1:  # a link to what was not sampled would lead nowhere
+def _remember(subject: Any, context: SpanContext, request: Any) -> None:
+    if (
+        type(request) is int and context.is_valid and context.trace_flags & 1
+    ):  # a link to what was not sampled would lead nowhere
         own = own_attributes(subject)
-        requests = own.get(_REQUESTS)
+        requests: BoundedDict[int, SpanContext] | None = own.get(_REQUESTS)
         if requests is None:
-            requests = own[_REQUESTS] = Requests()
-        requests.remember(request, context)
+            requests = own[_REQUESTS] = BoundedDict(_LIMIT)
+        requests[request] = context
 
 
 def wrap_reply(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Give a ``*_reply`` method with a client span that is linked to the request."""
-    begin = CallBeginning(function, operation, owner)
+    beginning = CallBeginning(function, operation, owner)
 
-    @functools.wraps(function)
-    def traced_reply(self: Any, *args: Any, **kwargs: Any) -> Any:
-        request = args[0] if args else kwargs.get("idx", kwargs.get("id", kwargs.get("req_id")))
-        call = None
-        try:
-            call = guarded(begin, self, args, kwargs, guarded(_find_links, self, request))
-            result = function(self, *args, **kwargs)
-            if call is not None:
-                guarded(_forget, self, request)
-            return result
-        except BaseException as error:
-            if call is not None:
-                guarded(call.fail, error)
-            raise
-        finally:
-            if call is not None:
-                try:
-                    call.end()
-                except BaseException:  # from outside, in the middle of it
-                    call.leave()
-                    raise
+    def begin(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TracedCall | None:
+        return guarded(beginning.begin, args, kwargs, guarded(_find_links, args, kwargs))
 
-    return traced_reply
+    return functools.wraps(function)(trace_function(function, begin, _forget_when_answered))
 
 
-def _find_links(subject: Any, request: Any) -> tuple[Link, ...] | None:
-    requests = own_attributes(subject).get(_REQUESTS)
-    found = requests.get(request) if requests is not None else None
+def _request_id(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    return args[1] if len(args) > 1 else kwargs.get("idx", kwargs.get("id", kwargs.get("req_id")))
+
+
+def _find_links(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Link, ...] | None:
+    requests = own_attributes(args[0]).get(_REQUESTS) if args else None
+    found = requests.get(_request_id(args, kwargs)) if requests is not None else None
     return (Link(found),) if found is not None else None
 
 
-def _forget(subject: Any, request: Any) -> None:
-    requests = own_attributes(subject).get(_REQUESTS)
-    if requests is not None:
-        requests.forget(request)
+def _forget_when_answered(
+    call: TracedCall, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], Callable[[Any], object]]:
+    def forget(result: Any) -> None:
+        requests = own_attributes(args[0]).get(_REQUESTS)
+        if requests is not None:
+            requests.pop(_request_id(args, kwargs), None)
+
+    return args, kwargs, forget

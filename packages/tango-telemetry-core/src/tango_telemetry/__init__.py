@@ -10,12 +10,10 @@ PYTEST_DONT_REWRITE: pytest marks what a plugin's distribution holds for rewriti
 
 from __future__ import annotations
 
+from tango_telemetry._version import VERSION as __version__
 from tango_telemetry.activation import configure
 from tango_telemetry.otel.api import Span, Tracer, TracerProvider
 from tango_telemetry.pipeline import pipeline_stats
-from tango_telemetry.providers.tracers import (
-    VERSION as __version__,
-)
 from tango_telemetry.providers.tracers import (
     TracerProviderFactory,
     create_tracer_provider,

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib
-import importlib.util
-import os
-import re
-import sys
 from typing import Any
 
-from tango_telemetry.base.guard import guarded, log_internal_error
+from tango_telemetry._native import load_native_calls, load_native_events, release_native
+from tango_telemetry.base.guard import guarded
 from tango_telemetry.base.warnings import warn
 from tango_telemetry.calls.failures import record_failure
 from tango_telemetry.calls.place import thread_attributes
@@ -20,11 +15,9 @@ from tango_telemetry.context.bridges import (
     NativeBridge,
     NoOpBridge,
     create_context_bridge,
-    release_native,
 )
 from tango_telemetry.context.current import make_current
 from tango_telemetry.otel import api as otel
-from tango_telemetry.providers.factory import load_native_calls, load_native_events
 from tango_telemetry.pytango.builtin_tracing import leave_builtin_tracing_out, silence_builtin_tracing
 from tango_telemetry.pytango.environment import (
     apply_cpptango_environment,
@@ -35,59 +28,17 @@ from tango_telemetry.pytango.environment import (
 )
 from tango_telemetry.pytango.executors import patch_executors
 from tango_telemetry.pytango.patching import Patches
+from tango_telemetry.pytango.version import import_tango, tango_version
 from tango_telemetry.settings import variables as env
 from tango_telemetry.settings.config import TelemetryConfig
+from tango_telemetry.settings.programs import is_chosen
 from tango_telemetry.settings.sources import read_environment
 from tango_telemetry.state import get_config, set_config, state, warn_once
 
-__all__ = ["activate", "configure", "deactivate", "stay_off", "tango_version"]
+__all__ = ["activate", "configure", "deactivate", "stay_off"]
 
 SUPPORTED = ((9, 3, 6), (11,))
 _patches = Patches()
-
-
-def tango_version() -> tuple[int, ...]:
-    """Give the version of the installed PyTango, empty if there is none.
-
-    Imports it only where its metadata is missing, as in programs that were frozen or stripped: that says nothing about
-    whether PyTango is there.
-    """
-    text = getattr(sys.modules.get("tango"), "__version__", None) or _version_beside_package()
-    if text is None:
-        # Imported only where it is needed: with what it imports itself it takes 15 ms.
-        metadata = importlib.import_module("importlib.metadata")
-        try:
-            text = metadata.version("pytango")
-        except metadata.PackageNotFoundError:
-            text = _version_of_package()
-    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
-
-
-def _version_of_package() -> str:
-    """Ask PyTango itself; empty if it cannot be imported."""
-    tango: Any = sys.modules.get("tango")
-    with log_internal_error("asking PyTango for its version", foreign=True), contextlib.suppress(ImportError):
-        if tango is None:
-            tango = importlib.import_module("tango")
-        # The last is cppTango's; the two are released together.
-        for place, name in (("", "__version__"), ("Release", "version"), ("constants", "TgLibVers")):
-            text = getattr(getattr(tango, place, None) if place else tango, name, None)
-            if isinstance(text, str) and text[:1].isdigit():
-                return text
-    return ""
-
-
-def _version_beside_package() -> str | None:
-    """Read the version off the name of the folder that pip writes beside the package; None unless there is just one."""
-    spec = importlib.util.find_spec("tango")
-    if spec is None or spec.origin is None:
-        return None
-    try:
-        beside = os.listdir(os.path.dirname(os.path.dirname(spec.origin)))
-    except OSError:
-        return None
-    found = [name for name in beside if name[:8].lower() == "pytango-" and name.endswith(".dist-info")]
-    return found[0][8 : -len(".dist-info")] if len(found) == 1 else None
 
 
 def configure(config: TelemetryConfig | None = None, **changes: Any) -> TelemetryConfig:
@@ -135,7 +86,7 @@ def activate(config: TelemetryConfig | None, tracer_provider: Any) -> bool:
     if tracer_provider is not None:
         state.tracer_provider = tracer_provider
     if tracer_provider is not None or not state.active:
-        state.reset_tracers()  # those asked for while nothing was traced may be no-ops
+        state.reset_tracers(retire=False)  # those asked for while nothing was traced may be no-ops
     if not state.active:
         _prepare_context(settings, version)
         if version:
@@ -194,7 +145,7 @@ def _switch_events_on(settings: TelemetryConfig) -> None:
     """Have events carry the span that sent them, where that can be done; the native package's status says where not."""
     events = load_native_events(settings)
     if events is not None:
-        importlib.import_module("tango")  # what is patched must be loaded
+        import_tango()  # what is patched must be loaded
         state.events = events if events.install() else None
 
 
@@ -215,12 +166,15 @@ def _set_native(native: Any) -> None:
 
 
 def _is_omni_thread() -> bool:
-    return bool(importlib.import_module("tango").is_omni_thread())
+    return bool(import_tango().is_omni_thread())
 
 
 def stay_off() -> None:
     """Keep what cppTango cannot parse away from it in a process whose telemetry is off."""
-    apply_cpptango_environment(environment_when_off(read_environment()))
+    given = environment_when_off(read_environment())
+    if not is_chosen(get_config().servers):
+        given[env.TANGO_TELEMETRY_ENABLE] = "off"  # the host's says `on`
+    apply_cpptango_environment(given)
 
 
 def deactivate() -> None:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tango_telemetry.base.bounded import BoundedDict
 from tango_telemetry.base.warnings import warn
 from tango_telemetry.context.bridges import ContextBridge, NoOpBridge
-from tango_telemetry.context.current import make_current
+from tango_telemetry.context.current import Owner, make_current
 from tango_telemetry.settings.config import TelemetryConfig
 from tango_telemetry.settings.exclusion import STATE_AND_STATUS, Exclusion, check_pattern, create_exclusion
+from tango_telemetry.settings.programs import is_chosen
 from tango_telemetry.settings.sources import read_environment
 
 if TYPE_CHECKING:
     from tango_telemetry.otel.api import Tracer, TracerProvider
-    from tango_telemetry.providers.tracers import Owner
 
 __all__ = ["State", "get_config", "get_context_bridge", "set_config", "state", "switch_tracer", "warn_once"]
+
+_MOST_TRACERS = 1024
+"""Tracers that users asked for by name; a program may make up names."""
 
 
 class State:
@@ -36,7 +41,8 @@ class State:
         self.make_current: Callable[..., Any] = make_current
         self.tracer_provider: TracerProvider | None = None
         self.client_tracer: Tracer | None = None
-        self.tracers: dict[tuple[str, str | None], Tracer] = {}
+        self.server_name = ""  # `Motor/test` in a device server, once Tango has made it
+        self.tracers: BoundedDict[tuple[str, str | None], Tracer] = BoundedDict(_MOST_TRACERS)
         self.owners: weakref.WeakSet[Owner] = weakref.WeakSet()  # devices, as long as they live
         self.generation = 0
         self.native: Any = None  # the module with calls in C++, while it is in use
@@ -59,16 +65,27 @@ class State:
         self.baggage = "baggage" in config.propagators
         self.changed()
 
-    def reset_tracers(self) -> None:
-        """Forget the tracers made so far: the next call of each service makes a new one."""
-        # Contexts of jobs and threads may still have them, and C++ asks nobody.
-        switch_tracer(self.client_tracer, False)
-        for owner in list(self.owners):
-            owner.retire()
+    def reset_tracers(self, *, retire: bool = True) -> None:
+        """Forget the tracers made so far: the next call of each service makes a new one.
+
+        :param retire: whether those that somebody still has make no more spans: contexts of jobs and threads may have
+            them, and C++ asks nobody
+        """
+        if retire:
+            switch_tracer(self.client_tracer, False)
+            for owner in list(self.owners):
+                owner.retire()
         self.client_tracer = None
-        self.tracers = {}
+        self.tracers = BoundedDict(_MOST_TRACERS)
         self.generation += 1
         self.changed()
+
+    def name_server(self, name: str) -> None:
+        """Note that this process is a device server: calls outside its devices' handlers are made in its name."""
+        if name != self.server_name:
+            self.server_name = name
+            self.client_tracer = None
+            self.changed()
 
     def __repr__(self) -> str:
         fields: dict[str, Any] = {"active": self.active, "bridge": self.bridge.name, "config": self.config}
@@ -88,7 +105,10 @@ state = State()
 def get_config() -> TelemetryConfig:
     """Give the settings in force; those of the environment if nothing has been switched on yet."""
     if not state.configured:
-        set_config(TelemetryConfig.from_env(read_environment()))
+        config = TelemetryConfig.from_env(read_environment())
+        if config.enabled and not is_chosen(config.servers):
+            config = dataclasses.replace(config, enabled=False)
+        set_config(config)
     return state.config
 
 

@@ -7,28 +7,24 @@ request.
 from __future__ import annotations
 
 import functools
-import importlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from types import TracebackType
 from typing import Any, TypeVar
 
-from tango_telemetry.activation import tango_version
 from tango_telemetry.base.guard import guarded
-from tango_telemetry.context.current import ContextChange
+from tango_telemetry.context.current import ContextChange, current_tracer, submitting
 from tango_telemetry.otel.api import get_current
-from tango_telemetry.providers.tracers import carried_owner, current_tracer, get_owner
 from tango_telemetry.pytango.patching import Patches
+from tango_telemetry.pytango.version import import_tango, tango_version
 
 __all__ = ["carry_context", "instrument_threads", "uninstrument_threads"]
 
 _T = TypeVar("_T")
 _CARRIED = "_tango_telemetry_carried"
 _patches = Patches()
-_submitting: ContextVar[bool] = ContextVar("tango_telemetry_submitting", default=False)
-"""Whether a pool is given a job. A thread that it starts then belongs to the pool, not to that job."""
 
 
 def carry_context(function: Callable[..., _T]) -> Callable[..., _T]:
@@ -60,7 +56,7 @@ def instrument_threads() -> None:
     _patches.wrap(ThreadPoolExecutor, "submit", _wrap_submit)
     _patches.wrap(threading.Thread, "start", _wrap_start)
     if tango_version():
-        omni_thread = importlib.import_module("tango").EnsureOmniThread
+        omni_thread = import_tango().EnsureOmniThread
         _patches.wrap(omni_thread, "__enter__", _wrap_enter)
         _patches.wrap(omni_thread, "__exit__", _wrap_exit)
 
@@ -75,12 +71,12 @@ def _wrap_submit(submit: Callable[..., Any]) -> Callable[..., Any]:
     def carrying_submit(self: Any, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         if not _patches:  # another tool has wrapped this wrapper, so that it could not be taken off
             return submit(self, fn, *args, **kwargs)
-        before = _submitting.get()
+        before = submitting.get()
         try:
-            _submitting.set(True)
+            submitting.set(True)
             return submit(self, copy_context().run, fn, *args, **kwargs)
         finally:
-            _submitting.set(before)
+            submitting.set(before)
 
     return carrying_submit
 
@@ -88,8 +84,8 @@ def _wrap_submit(submit: Callable[..., Any]) -> Callable[..., Any]:
 def _wrap_start(start: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(start)
     def noting_start(self: threading.Thread) -> None:
-        if _patches and not _submitting.get():
-            self.__dict__[_CARRIED] = (get_current(), current_tracer.get(), get_owner())
+        if _patches and not submitting.get():
+            self.__dict__[_CARRIED] = (get_current(), current_tracer.get())
         start(self)
 
     return noting_start
@@ -106,8 +102,8 @@ def _enter_block() -> None:
     if carried is None or get_current():
         stack.append(None)
     else:
-        context, tracer, owner = carried
-        stack.append(ContextChange(context, current_tracer, tracer, carried_owner, owner).do())
+        context, tracer = carried
+        stack.append(ContextChange(context, current_tracer, tracer).do())
 
 
 def _leave_block() -> None:

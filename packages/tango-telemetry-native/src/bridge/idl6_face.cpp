@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
+#include "giop.h"
 #include "identification.h"
 #include "idl6.h"
-#include "giop.h"
 #include "python_face.h"
 
 #include <string>

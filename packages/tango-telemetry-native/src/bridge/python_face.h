@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
 //
-// The Python face of the bridge, in three parts: GIOP service contexts, IDL version 6 and events.
+// The Python face of the bridge: GIOP service contexts, IDL version 6, events, and what cppTango reads from the environment.
 //
 // The functions that run on every call use CPython's vectorcall protocol directly: an empty pybind11 function costs
 // about as much as all of their work.
@@ -14,6 +14,7 @@
 
 namespace tango_telemetry {
 
+void add_environment(pybind11::module_ &module);
 void add_giop(pybind11::module_ &module);
 void add_idl6(pybind11::module_ &module);
 void add_events(pybind11::module_ &module);

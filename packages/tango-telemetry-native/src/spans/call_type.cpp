@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
-// Call: what tango_telemetry.instrumentation.TracedCall is in Python, for the usual call.
+// Call: what tango_telemetry.calls.traced_call.TracedCall is in Python, for the usual call.
 #include "arguments.h"
 #include "calls.h"
 #include "span_operations.h"

@@ -110,7 +110,7 @@ int init_handler(PyObject* self, PyObject* args, PyObject*) {
     if (!PyArg_ParseTuple(args, "OOOOO", &slow, &tracer_variable, &handler_variable, &known, &describe)) {
         return -1;
     }
-    if (known != Py_None && !PyDict_CheckExact(known)) {
+    if (known != Py_None && !PyDict_Check(known)) {
         PyErr_SetString(PyExc_TypeError, "the known clients are a dict or None");
         return -1;
     }

@@ -4,6 +4,7 @@ What is here are mechanisms. Which context a receiver believes, and when anythin
 by ``tango_telemetry`` (core).
 
 - `get_trace_context`, `TraceContextScope`: cppTango's own trace context, IDL version 6 (cppTango 10.0 and later).
+- `environment`: what cppTango reads there, answered in its place.
 - `identification`: the same two strings, written and read in cppTango's place: no span of cppTango's between.
 - `giop`: trace context in GIOP service contexts, for every PyTango from 9.3.6 on.
 - `events`: the span context of events, from the push to the callback.
@@ -22,7 +23,7 @@ if not getattr(sys, "_is_gil_enabled", lambda: True)():
     # (Python 3.13 and 3.14, free-threaded build), and with PYTHON_GIL=0 their lists of spare memory would race.
     raise ImportError("it needs the GIL, which is off in this process. PYTHON_GIL=1 switches that on")
 
-from tango_telemetry_native import _idl6, events, giop, identification
+from tango_telemetry_native import _idl6, environment, events, giop, identification
 from tango_telemetry_native._bridge import (
     ABI_VERSION,
     TraceContextScope,
@@ -40,6 +41,7 @@ __all__ = [
     "ABI_VERSION",
     "TraceContextScope",
     "__version__",
+    "environment",
     "events",
     "get_trace_context",
     "giop",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.resources import Resource
@@ -10,8 +10,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status
 
-if TYPE_CHECKING:
-    from tango_telemetry_native.spans import NativeSpan
+from tango_telemetry_native._spans import SpanBase
 
 
 def as_resource(resource: Any) -> Resource:
@@ -33,7 +32,7 @@ def _bounded_list(items: list[Any], dropped: int) -> Any:
     return bounded
 
 
-def read_events(span: NativeSpan) -> Any:
+def read_events(span: SpanBase) -> Any:
     """The span's events, with the number of those that found no room."""
     events, dropped = span._decode_events()
     return _bounded_list(
@@ -42,7 +41,7 @@ def read_events(span: NativeSpan) -> Any:
     )
 
 
-def read_links(span: NativeSpan) -> Any:
+def read_links(span: SpanBase) -> Any:
     """The span's links, with the number of those that found no room."""
     links, dropped = span._decode_links()
     return _bounded_list(
@@ -57,7 +56,7 @@ class NativeReadableSpan(ReadableSpan):
     through the public constructor when the first of it is needed.
     """
 
-    def __init__(self, span: NativeSpan) -> None:
+    def __init__(self, span: SpanBase) -> None:
         self._native = span
 
     def __getattr__(self, name: str) -> Any:

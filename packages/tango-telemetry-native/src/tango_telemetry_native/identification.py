@@ -22,12 +22,15 @@ from tango_telemetry_native._tango import get_extension_path
 
 __all__ = ["IdentificationStatus", "disable", "install", "status"]
 
-_reason = "it was not asked for"
+_NOT_ASKED_FOR = "it was not asked for"
+_reason = _NOT_ASKED_FOR
 
 
 class IdentificationStatus(TypedDict):
     """What is done in cppTango's place, and what was counted."""
 
+    tried: bool
+    """Whether `install` was called, and `disable` not since."""
     client: bool
     """Whether requests get this thread's context."""
     server: bool
@@ -61,12 +64,13 @@ def install(*, scopes: bool = False) -> bool:
 def disable() -> None:
     """Leave both to cppTango again. libtango goes on asking here and is given cppTango's own answer."""
     global _reason
-    _reason = "it was not asked for"
+    _reason = _NOT_ASKED_FOR
     _bridge.identification_disable()
 
 
 def status() -> IdentificationStatus:
     """Return what is done in cppTango's place, and what was counted."""
     result = cast(IdentificationStatus, _bridge.identification_status())
+    result["tried"] = _reason != _NOT_ASKED_FOR
     result["reason"] = _reason or result["reason"]
     return result

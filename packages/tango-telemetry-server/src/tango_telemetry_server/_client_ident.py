@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tango_telemetry import semantic_conventions as names
+from tango_telemetry.instrumentation import BoundedDict
 
 __all__ = ["POLLED", "client_ident_attributes", "describe_client", "known_clients", "tells_clients"]
 
@@ -16,8 +17,7 @@ _PID = r"\bPID=(\d{1,10})\b"
 POLLED: Mapping[str, Any] = {names.TANGO_POLLING: True}
 """The attributes of a call that cppTango's polling makes."""
 _FOREIGN: type = getattr(threading, "_DummyThread")  # noqa: B009 - what current_thread() gives for C++'s threads
-_LIMIT = 256
-known_clients: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+known_clients: BoundedDict[tuple[Any, ...], Mapping[str, Any]] = BoundedDict(256)
 """What :func:`describe_client` gave, by ``(address, process id)`` where there is one."""
 _tango: Any = None
 
@@ -55,8 +55,6 @@ def describe_client(ident: Any) -> Mapping[str, Any]:
     key = (ident.client_ip, pid) if pid else (ident.client_ip, ident.client_lang, ident.java_main_class)
     known = known_clients.get(key)
     if known is None:
-        if len(known_clients) >= _LIMIT:
-            known_clients.clear()
         known = known_clients[key] = _describe(ident)
     return known
 

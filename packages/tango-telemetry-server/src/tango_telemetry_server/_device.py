@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import weakref
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tango_telemetry import Endpoint
@@ -16,11 +17,10 @@ from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
     SERVER_SCOPE,
     VERSION,
-    CallSites,
+    BoundedDict,
     Context,
     call_tracer_provider_factory,
     guarded,
-    no_op_tracer,
     no_op_tracer_provider,
     pass_through_tracer,
     state,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["DeviceTelemetry", "TelemetryDevice", "get_device_telemetry", "switch"]
 
 _KEY = "_tango_telemetry_device"
+_MOST_HANDLERS = 512
 
 
 class _Switch:
@@ -59,7 +60,8 @@ class DeviceTelemetry:
         self.enabled = True
         self.kernel = bool(state.config.kernel)
         self.endpoints: tuple[Endpoint, ...] | None = None
-        self.sites = CallSites()
+        self.sites: BoundedDict[int, tuple[Mapping[str, Any], Any]] = BoundedDict(_MOST_HANDLERS)
+        """The span attributes of each handler, by the ``id`` of what begins its spans, which is kept alive here."""
         self.tracer: Tracer = pass_through_tracer()
         self.context = with_owner(Context(), self)
         """What the calls of this device's handlers are made in, wherever it is carried."""
@@ -179,9 +181,9 @@ class TelemetryDevice:
     def get_telemetry_tracer(self) -> Tracer:
         """Give the tracer of this device, for spans of your own; one that does nothing where telemetry is off."""
         if not switch.on:
-            return no_op_tracer()
+            return pass_through_tracer()
         telemetry = guarded(get_device_telemetry, self)
-        return telemetry.tracer if telemetry is not None else no_op_tracer()
+        return telemetry.tracer if telemetry is not None else pass_through_tracer()
 
     def is_telemetry_enabled(self) -> bool:
         """Whether this device emits spans."""

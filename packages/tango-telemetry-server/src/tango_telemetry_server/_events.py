@@ -1,14 +1,14 @@
 """Events that a device sends: a PRODUCER span for each, child of the handler that sends it, a root anywhere else.
 
-An event carries no context (cppTango 9.3 to 10.3: ZMQ messages have no place for it), so what receives it is not a child
-of this span: see docs/decisions/0012-events.md.
+Where it was asked for (``PYTANGO_TELEMETRY_EVENT_CONTEXT``) the event carries this span to whoever receives it; else
+nothing connects the two: see docs/decisions/0012-events.md.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from tango_telemetry import semantic_conventions as names
@@ -23,6 +23,7 @@ from tango_telemetry.instrumentation import (
     pass_through_tracer,
     state,
     thread_attributes,
+    trace_function,
 )
 from tango_telemetry.pytango.patching import Patches
 
@@ -51,34 +52,45 @@ def instrument_events(patches: Patches) -> None:
 
 
 def _wrap(method: str, event_type: str, push: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(push)
-    def traced_push(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = None
-        try:
-            call = guarded(_begin, self, method, event_type, args, kwargs)
-            return push(self, *args, **kwargs)
-        except BaseException as error:
-            if call is not None:
-                guarded(call.fail, error)
-            raise
-        finally:
-            if call is not None:
-                try:
-                    call.end()
-                except BaseException:  # from outside, in the middle of it
-                    call.leave()
-                    raise
+    begin = functools.partial(guarded, _begin, method, event_type)
+    return functools.wraps(push)(trace_function(push, begin))
 
-    return traced_push
+
+class PushCall(TracedCall):
+    """The span around a push; the events that its thread sends meanwhile name it."""
+
+    __slots__ = ("_events", "_previous")
+
+    def __init__(self, *args: Any) -> None:
+        self._events: Any = None
+        super().__init__(*args)
+        try:
+            guarded(self._carry)
+        except BaseException:  # from outside: nothing is pushed
+            self.leave()
+            raise
+
+    def _carry(self) -> None:
+        events, context = state.events, self.span.get_span_context()
+        if events is not None and context.is_valid:
+            self._previous = events.set_outgoing(context.trace_id, context.span_id, context.trace_flags)
+            self._events = events
+
+    def leave(self) -> None:
+        events, self._events = self._events, None
+        if events is not None:
+            events.restore_outgoing(self._previous)
+        super().leave()
 
 
 def _begin(
-    device: Any, method: str, event_type: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    method: str, event_type: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> TracedCall | None:
-    if not state.active:
+    if not (state.active and args):
         return None
+    device, *given = args
     telemetry = get_device_telemetry(device)
-    subject: Any = args[0] if args else kwargs.get("attr_name", kwargs.get("attr"))
+    subject: Any = given[0] if given else kwargs.get("attr_name", kwargs.get("attr"))
     name = subject if isinstance(subject, str) else str(subject.get_name())
     context = get_current()
     attributes: dict[str, Any] = {
@@ -98,7 +110,7 @@ def _begin(
     attributes.update(thread_attributes())
     tracer = pass_through_tracer() if not_traced(context, attributes) else telemetry.tracer
     title = f"{telemetry.class_name}.{method} {name}"
-    call = TracedCall(tracer, title, SpanKind.PRODUCER, attributes, context)
+    call = PushCall(tracer, title, SpanKind.PRODUCER, attributes, context)
     if hooks.wanted:
         call.call_hooks(hooks, device, method)
     return call

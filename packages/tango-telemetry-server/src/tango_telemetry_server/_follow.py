@@ -7,11 +7,11 @@ difference between what was handed on and what holds now is followed.
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tango_telemetry import Endpoint
+from tango_telemetry.instrumentation import told_cpptango
 from tango_telemetry.settings import variables as env
 
 __all__ = ["CppTangoState", "follow_endpoints", "note_late_start", "read_cpptango"]
@@ -49,15 +49,15 @@ def read_cpptango(device: Any, first: bool) -> CppTangoState | None:
     if not hasattr(device, "_is_telemetry_tracing_enabled"):
         return None
     on = bool(device._is_telemetry_enabled())
-    if not on and first and (_late or os.environ.get(env.TANGO_TELEMETRY_ENABLE, "").lower() != "on"):
+    if not on and first and (_late or told_cpptango(env.TANGO_TELEMETRY_ENABLE).lower() != "on"):
         return None
     return CppTangoState(
         bool(on and device._is_telemetry_tracing_enabled()),
-        _has_user_topic(os.environ.get(env.TANGO_TELEMETRY_TOPICS, "")),
+        _has_user_topic(told_cpptango(env.TANGO_TELEMETRY_TOPICS)),
         tuple(_endpoint(e.exporter.name, e.endpoint) for e in device._get_telemetry_tracing_endpoints()),
         _handed(
-            os.environ.get(env.TANGO_TELEMETRY_TRACING_EXPORTERS, ""),
-            os.environ.get(env.TANGO_TELEMETRY_TRACING_ENDPOINTS, ""),
+            told_cpptango(env.TANGO_TELEMETRY_TRACING_EXPORTERS),
+            told_cpptango(env.TANGO_TELEMETRY_TRACING_ENDPOINTS),
         ),
     )
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from types import CodeType, CoroutineType, GeneratorType
+from types import CodeType
 from typing import Any, NamedTuple
 
 from tango_telemetry import semantic_conventions as names
@@ -16,7 +15,6 @@ from tango_telemetry.instrumentation import (
     Hooks,
     QuickBeginning,
     SpanKind,
-    TracedCall,
     Tracer,
     active_client_span,
     code_attributes,
@@ -28,9 +26,9 @@ from tango_telemetry.instrumentation import (
     not_traced,
     pass_through_tracer,
     record_arguments,
-    record_failure,
     state,
     thread_attributes,
+    trace_handler,
     with_incoming_context,
     with_owner,
 )
@@ -43,7 +41,9 @@ from tango_telemetry_server._client_ident import (
     tells_clients,
 )
 from tango_telemetry_server._device import get_device_telemetry, switch
+from tango_telemetry_server._handler_call import HandlerCall
 from tango_telemetry_server._results import Check
+from tango_telemetry_server._waiting_hooks import UntracedHookCall, WaitingHookCall, get_waiting_hooks
 
 __all__ = ["Handler", "get_original", "hooks", "is_traced", "mark", "wrap_handler", "wrap_shared"]
 
@@ -55,8 +55,6 @@ _INTERNAL = SpanKind.INTERNAL
 _WITH_ARGUMENTS = ("command", "write_attribute", "write_pipe")
 _LAYERS = 64
 """Wrappers that are looked behind for the user's function."""
-_FIRST_HOOK = "always_executed_hook"
-"""What cppTango calls first for each request."""
 _LIFECYCLE = ("init_device", "delete_device", "server_init_hook", "initialize_dynamic_attributes")
 
 
@@ -104,40 +102,8 @@ def wrap_handler(function: Callable[..., Any], handler: Handler, original: Any =
 
     :param original: what the traced function stands for, whose name and marks it is given; None: ``function``
     """
-    begin = _Begin(function, handler).quick.begin
-    check = handler.check
-
-    # `self` is an argument of its own: pybind11 looks for it in the frame that calls a method of a C++ base class (10.3.1).
-    def traced(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        call = None
-        try:
-            call = begin(self, args)
-            result = function(self, *args, **kwargs) if args or kwargs else function(self)
-            if call is not None:
-                kind = type(result)
-                # An `async def` handler that another handler calls itself; PyTango before 10.0 makes a generator of it.
-                if kind is CoroutineType or (
-                    kind is GeneratorType and result.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE
-                ):
-                    guarded(call.leave)
-                    result = _in_span(call, result)
-                    call = None
-                elif check is not None:
-                    call.check(check, args, result)
-            return result
-        except BaseException as error:
-            if call is not None:
-                guarded(call.fail, error)
-            raise
-        finally:
-            if call is not None:
-                try:
-                    call.end()
-                except BaseException:  # from outside, in the middle of it
-                    call.leave()
-                    raise
-
-    made: Callable[..., Any] = traced
+    made: Callable[..., Any]
+    made = traced = trace_handler(function, _Begin(function, handler).quick.begin, handler.check)
     if inspect.iscoroutinefunction(function):
         # PyTango and users ask what a method is before they call it.
         async def traced_coroutine(self: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -179,33 +145,6 @@ def mark(made: Any, handler: Handler, original: Any) -> Callable[..., Any]:
     return made  # type: ignore[no-any-return]
 
 
-def _in_span(call: HandlerCall, coroutine: CoroutineType[Any, Any, Any]) -> CoroutineType[Any, Any, Any]:
-    """Give a coroutine that looks like ``coroutine`` (asyncio names it when nobody awaits it), inside its span."""
-    wrapped: Any = _finish(call, coroutine)
-    wrapped.__name__, wrapped.__qualname__ = coroutine.__name__, coroutine.__qualname__
-    return wrapped  # type: ignore[no-any-return]
-
-
-async def _finish(call: HandlerCall, coroutine: CoroutineType[Any, Any, Any]) -> Any:
-    """Await a handler inside its span, which is current in the task that awaits."""
-    try:
-        guarded(call.enter)
-        result = await coroutine
-    except GeneratorExit:  # thrown away while it waited, perhaps in another context
-        call.span.end()
-        if isinstance(
-            call, HandlerCall
-        ):  # one in C++ takes back what is still current here where it is dropped
-            call.leave()
-        raise
-    except BaseException as error:
-        guarded(call.fail, error)
-        call.end()
-        raise
-    call.end()
-    return result
-
-
 def _find_code(function: Any) -> Any:
     """Give the code object of the user's function, behind decorators, partials and methods; None if it has none."""
     for _ in range(_LAYERS):
@@ -217,137 +156,6 @@ def _find_code(function: Any) -> Any:
         function = inner
     code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
     return code if isinstance(code, CodeType) else None
-
-
-class HandlerCall(TracedCall):
-    """A server span; while it is current, the device's tracer makes the spans of client calls.
-
-    ``direct`` says that another handler of the device called this one in Python, so that no result goes to cppTango.
-    ``calls`` makes the spans of client calls; None: ``tracer``.
-    """
-
-    __slots__ = ("direct",)
-
-    def __init__(
-        self,
-        tracer: Any,
-        title: str,
-        kind: SpanKind,
-        attributes: Mapping[str, Any],
-        context: Context,
-        handler: tuple[Any, ...],
-        direct: bool,
-        calls: Any = None,
-    ) -> None:
-        variables = (current_tracer, calls or tracer, current_handler, handler)
-        super().__init__(tracer, title, kind, attributes, context, variables=variables)
-        self.direct = direct
-
-    def check(self, check: Check, args: tuple[Any, ...], result: Any) -> None:
-        """Look at a result before cppTango does. Never raises."""
-        if not self.direct:
-            guarded(self._check, check, args, result)
-
-    def _check(self, check: Check, args: tuple[Any, ...], result: Any) -> None:
-        if self.span.is_recording():
-            check(self.span, args, result)
-
-
-class WaitingHookCall(HandlerCall):
-    """A hook of a request of which nobody knows yet whether it is traced: its span is ended when that is known."""
-
-    __slots__ = ()
-
-    def fail(self, error: BaseException) -> None:
-        super().fail(error)
-        _get_waiting().end()  # no handler will follow
-
-    def _end(self) -> None:
-        self.leave()
-        if self._hooked is not None:
-            hooks, *told = self._hooked
-            hooks.after(self.span, *told)
-        _get_waiting().spans.append((self.span, time.time_ns()))
-
-
-class UntracedHookCall(HandlerCall):
-    """A hook of a request that begins no trace before its handler: it has no span.
-
-    Where an is-allowed method refuses, no handler follows. Then the request has its one span here.
-    """
-
-    __slots__ = ("_refused",)
-
-    def __init__(self, refused: Callable[[], Any] | None, *args: Any) -> None:
-        super().__init__(*args)
-        self._refused = refused
-
-    def fail(self, error: BaseException) -> None:
-        self._refuse(record_failure, error)
-
-    def _check(self, check: Check, args: tuple[Any, ...], result: Any) -> None:
-        if not result:
-            self._refuse(check, args, result)
-
-    def _refuse(self, record: Callable[..., Any], *told: Any) -> None:
-        if self._refused is not None:
-            span = self._refused()
-            record(span, *told)
-            span.end()
-
-
-class _Waiting:
-    """The hooks of the request that one thread serves, until its handler begins. cppTango calls them all on one thread."""
-
-    __slots__ = ("excluded", "spans", "telemetry", "titles")
-
-    def __init__(self) -> None:
-        self.telemetry: Any = None
-        self.titles: set[str] = set()
-        self.spans: list[tuple[Any, int]] = []
-        self.excluded = False
-
-    def begin(self, telemetry: Any, title: str) -> None:
-        """A hook begins: of the request that this thread serves, or of the next one."""
-        if self.spans and (telemetry is not self.telemetry or title in self.titles or title == _FIRST_HOOK):
-            self.end()
-        self.telemetry = telemetry
-        self.titles.add(title)
-
-    def decide(self, traced: bool) -> None:
-        """What the request is for is known: the hooks have their spans if it has one."""
-        if traced:
-            self.excluded = False
-            self.end()
-        else:
-            self.excluded = True
-
-    def end(self) -> None:
-        """End the spans of a request whose hooks have run; those of one that is not traced are dropped."""
-        spans, self.spans = self.spans, []
-        if not self.excluded:
-            for span, time_ns in spans:
-                span.end(time_ns)
-        self.excluded = False
-        self.titles.clear()
-
-
-_waiting: dict[int, _Waiting] = {}
-_MOST_THREADS = 1024
-
-
-def _get_waiting() -> _Waiting:
-    """The hooks that wait on this thread.
-
-    By its number: between two calls of cppTango Python forgets the thread, with its ``threading.local`` (PyTango 10.3.1).
-    """
-    number = threading.get_ident()
-    found = _waiting.get(number)
-    if found is None:
-        if len(_waiting) >= _MOST_THREADS:
-            _waiting.clear()
-        found = _waiting[number] = _Waiting()
-    return found
 
 
 class _Nobody:
@@ -413,10 +221,10 @@ class _Begin:
                 caller = client_ident_attributes(device, self.lifecycle)
                 if caller is POLLED and not state.config.polling:
                     tracer = pass_through_tracer()
-        attributes = telemetry.sites.get(self.key)
-        if attributes is None:
-            attributes = self._create_attributes(telemetry, handler)
-            telemetry.sites.put(self.key, attributes, self)
+        known = telemetry.sites.get(self.key)
+        if known is None:
+            known = telemetry.sites[self.key] = self._create_attributes(telemetry, handler), self
+        attributes: Mapping[str, Any] = known[0]
         excluded = (telemetry.follows_topics and not device._check_telemetry_topic("user")) or not_traced(
             context, attributes
         )
@@ -425,7 +233,7 @@ class _Begin:
         if waits:
             telemetry.waits = True  # from now on no handler of this device begins unnoticed, in C++
         if not direct and (waits or telemetry.waits):
-            waiting = _get_waiting()
+            waiting = get_waiting_hooks()
             if waits:
                 waiting.begin(telemetry, handler.title)
             elif waiting.spans:
@@ -440,9 +248,9 @@ class _Begin:
             and not state.config.capture_arguments
         ):
             own, place = device.__dict__, (None, 0, None)
-            known = (telemetry, title, telemetry.context)
+            owner = (telemetry, title, telemetry.context)
             checks_topic = telemetry.follows_topics
-            self.quick.keep(own, epoch, place, title, kind, attributes, tracer, known, checks_topic)
+            self.quick.keep(own, epoch, place, title, kind, attributes, tracer, owner, checks_topic)
         attributes = {**attributes, **thread_attributes(), **(caller or {})}
         if not direct:
             # Not for what another handler calls: the context says already whose calls they are.

@@ -71,6 +71,7 @@ class TangoServerInstrumentor(Instrumentor):
         @functools.wraps(add_class)
         def traced_add_class(util: Any, device_class: Any, device: Any, *args: Any, **kwargs: Any) -> Any:
             guarded(wait_for_start)
+            guarded(_name_server, util)
             guarded(state.bridge.prepare_server)  # classes are added after `Util` is initialised
             guarded(instrument_class, self._patches, device_class, device)
             return add_class(util, device_class, device, *args, **kwargs)
@@ -89,6 +90,10 @@ def _running_classes(tango: Any) -> list[Any]:
     except tango.DevFailed:
         return []
     return list(importlib.import_module("tango.globals").constructed_class)
+
+
+def _name_server(util: Any) -> None:
+    state.name_server(util.get_ds_name())
 
 
 def _skip(self: Any, *args: Any, **kwargs: Any) -> None:

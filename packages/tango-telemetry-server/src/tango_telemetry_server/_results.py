@@ -13,13 +13,14 @@ from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
-from tango_telemetry.instrumentation import record_error, record_failure
+from tango_telemetry.instrumentation import guarded, import_pytango, record_error, record_failure
 
 __all__ = ["Check", "create_allowed_check", "create_command_check", "create_read_check"]
 
 Check = Callable[[Any, tuple[Any, ...], Any], None]
 """Called with the span, the arguments of the handler after the device, and its result."""
 
+guarded(import_pytango)  # the first module of the package that needs it
 tango: Any = importlib.import_module("tango")
 _TYPES = tango.CmdArgType
 # By value: on 9.5.1 `CmdArgType(int)` has no name.

@@ -1,15 +1,8 @@
-"""The `tango-telemetry` command: a demo of one traced operation, and a viewer of trace files.
+"""The `tango-telemetry` command: a demo of one traced operation, a viewer and finder of traces, and a doctor.
 
-Never a dependency of a production server. The modules, from the input to the picture:
+Never a dependency of a production server. The rooms:
 
-    _model      what a span is here
-    _otlp       one line of OTLP JSON into spans
-    _reader     files and folders into lines, and what was wrong with them
-    _summary    one pass over all spans: which traces are there
-    _tree       the spans of one trace into a forest, with the holes in it
-    _layout     what both pictures share: rows, colours, the time axis
-    _waterfall  the picture in the terminal
-    _html       the same as one self-contained page
-    _show       `tango-telemetry show`
-    _demo       `tango-telemetry demo`; the programs it runs are in demo/
+    viewer/     from OTLP JSON files to pictures in the terminal and in the browser; `tango-telemetry show`
+    demo/       `tango-telemetry demo`; the programs it runs are in demo/programs/
+    doctor/     `tango-telemetry doctor`
 """

@@ -6,11 +6,15 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
-from . import _demo, _doctor, _show
+from .demo import command as demo
+from .doctor import command as doctor
+from .serve import command as serve
+from .viewer import compare, map, show, top
 
 # Each subcommand is a module with add_parser(subparsers), which sets `run`.
-SUBCOMMANDS = (_demo, _show, _doctor)
+SUBCOMMANDS = (demo, show, top, map, compare, serve, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="tango-telemetry", description="Traces of Tango Controls, seen and shown."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('tango-telemetry-tools')}")
     subparsers = parser.add_subparsers(title="subcommands", required=True, metavar="SUBCOMMAND")
     for subcommand in SUBCOMMANDS:
         subcommand.add_parser(subparsers)

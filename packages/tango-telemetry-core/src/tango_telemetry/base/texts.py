@@ -10,13 +10,14 @@ from __future__ import annotations
 import builtins
 import enum
 import itertools
+import re
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, FunctionType, MethodType, TracebackType
 from typing import Any
 
-__all__ = ["cut", "describe", "exception_message", "exception_stacktrace", "type_name"]
+__all__ = ["cut", "describe", "encodable", "exception_message", "exception_stacktrace", "type_name"]
 
 _ITEMS = 32
 _DEPTH = 4
@@ -24,6 +25,7 @@ _DIGITS = 1024
 _PARTS = 8
 _FRAMES = 64
 _CHAIN = 16
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _FAILED = "<exception str() failed>"
 """What :mod:`traceback` says too of an exception whose own code fails."""
 
@@ -195,13 +197,18 @@ def _is_small(value: Any) -> bool:
     return value is None or kind is bool or kind is float or (kind is int and value.bit_length() <= _DIGITS)
 
 
+def encodable(text: str) -> str:
+    """Return a text that has UTF-8: each lone surrogate, which a file name or a device may bring, becomes U+FFFD."""
+    return text if text.isascii() or _SURROGATES.search(text) is None else _SURROGATES.sub("\ufffd", text)
+
+
 def exception_message(error: BaseException, limit: int) -> str:
     """Give the text of an exception. Never raises, but for what ends a program.
 
     :param limit: characters; three dots more where the text goes on
     """
     try:
-        return _message(error, limit)
+        return encodable(_message(error, limit))
     except Exception:  # noqa: BLE001 - the user's own code: its failure is no defect of ours, and the text is an extra
         return _FAILED
 
@@ -244,8 +251,8 @@ def exception_stacktrace(error: BaseException, limit: int) -> str:
     try:
         found = list(itertools.islice(_related(error), _CHAIN + 1))
         if len(found) <= _CHAIN and all(_is_plain(each, limit) for each in found):
-            return "".join(traceback.format_exception(type(error), error, _traceback_of(error)))
-        return "".join(_format(error, limit))
+            return encodable("".join(traceback.format_exception(type(error), error, _traceback_of(error))))
+        return encodable("".join(_format(error, limit)))
     except Exception:  # noqa: BLE001 - as above
         return ""
 

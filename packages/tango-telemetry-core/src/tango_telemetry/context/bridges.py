@@ -7,18 +7,17 @@ forces one. Every implementation passes ``tests/native/test_bridge.py``.
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from tango_telemetry.base.warnings import quiet_warnings, warn
+from tango_telemetry._native import import_native, release_native
+from tango_telemetry.base.warnings import warn
 from tango_telemetry.context.current import Undoable
 from tango_telemetry.context.w3c import NO_TRACE_STATE, TRACE_FLAGS, extract, inject, is_sampled
 from tango_telemetry.otel.api import SpanContext
 
 __all__ = [
-    "NATIVE_ABI_VERSION",
     "CarrierParts",
     "ContextBridge",
     "GiopBridge",
@@ -28,13 +27,7 @@ __all__ = [
     "StackedBridge",
     "create_context_bridge",
     "create_scope",
-    "import_native",
-    "release_native",
-    "why_no_native",
 ]
-
-NATIVE_ABI_VERSION = 5
-"""The version of the native package's interface that this core works with."""
 
 
 class CarrierParts(NamedTuple):
@@ -116,7 +109,7 @@ class NoOpBridge(_Texts):
 
 
 class IdlBridge(_Texts):
-    """IDL v6: the client identification of cppTango >= 10.0, whose telemetry must be enabled.
+    """IDL v6: the client identification, through cppTango >= 10.0, whose telemetry must be enabled.
 
     :param module: PyTango's internal ``tango._tango._telemetry`` or ``tango_telemetry_native``, which offer the same
         ``get_trace_context`` and ``TraceContextScope``.
@@ -242,51 +235,6 @@ class NativeBridge(StackedBridge):
         self.enter = giop.enter  # type: ignore[method-assign]
         self.enter_span = giop.enter_span  # type: ignore[method-assign]
         self.exit = giop.exit  # type: ignore[method-assign]
-
-
-def release_native() -> None:
-    """Leave the client identification to cppTango again."""
-    native = sys.modules.get("tango_telemetry_native")
-    identification = getattr(native, "identification", None)
-    if identification is not None:
-        identification.disable()
-
-
-_native_reasons: list[str] = []
-
-
-def import_native() -> Any:
-    """Give the native package, or None. One that is installed and cannot be used here is refused, with one warning for each process."""
-    try:
-        with quiet_warnings():
-            native = importlib.import_module("tango_telemetry_native")
-    except ImportError as error:
-        if error.name != "tango_telemetry_native":
-            _refuse_native(str(error))
-        return None
-    found = getattr(native, "ABI_VERSION", None)
-    if found != NATIVE_ABI_VERSION:
-        _refuse_native(
-            f"it has interface version {found}, this core needs {NATIVE_ABI_VERSION}. "
-            'Type: pip install --upgrade "tango-telemetry[full]"'
-        )
-        return None
-    return native
-
-
-def why_no_native() -> str:
-    """Give why :func:`import_native` gave None."""
-    return (
-        f"tango-telemetry-native is not used: {_native_reasons[-1]}"
-        if _native_reasons
-        else "tango-telemetry-native is not installed"
-    )
-
-
-def _refuse_native(reason: str) -> None:
-    if reason not in _native_reasons:
-        _native_reasons.append(reason)
-        warn(f"tango-telemetry-native is not used: {reason}", 3)
 
 
 def _pytango_telemetry() -> Any:

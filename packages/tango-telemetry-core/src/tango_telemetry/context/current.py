@@ -1,4 +1,8 @@
-"""Making a span current, together with context variables of ours: the one place that enters and leaves.
+"""What is current: all context variables of ours, and the one place that makes a span current and takes it back.
+
+Whose call it is, is told twice, because two kinds of carriers exist. The ``Owner`` stands in OpenTelemetry's context, which
+OpenTelemetry's own tools carry to threads and tasks; :data:`current_tracer` and :data:`current_handler` stand in Python's
+context, where the hot path finds them and where a copy of the context has them too.
 
 An exception can come between any two instructions of Python: a ``KeyboardInterrupt``, the ``TimeoutError`` of a handler
 for ``SIGALRM``, pytest-timeout's, one that another thread sends. So what a call sets and what is needed to take it back
@@ -13,18 +17,96 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tango_telemetry.otel.api import Context, Span, attach, context_variable, detach, set_span_in_context
+from tango_telemetry.otel.api import (
+    Context,
+    Span,
+    Tracer,
+    attach,
+    context_variable,
+    detach,
+    get_current,
+    set_span_in_context,
+    set_value,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["ContextChange", "Undoable", "make_current"]
+__all__ = [
+    "ContextChange",
+    "Owner",
+    "Undoable",
+    "active_client_span",
+    "call_site",
+    "current_handler",
+    "current_tracer",
+    "delegated",
+    "get_carried_owner",
+    "get_owner",
+    "make_current",
+    "submitting",
+    "with_owner",
+]
+
+
+class Owner(Protocol):
+    """Whose spans they are: a device. What is kept for later remembers the owner, whose tracer may change or be none."""
+
+    def get_tracer(self) -> Tracer | None:
+        """Return the tracer that the owner has now, one that emits nothing while it is switched off; None: no owner any more."""
+
+    def retire(self) -> None:
+        """Let the tracer that was given make no more spans, whoever still has it: the settings are others now."""
+
+
+_OWNER = "tango-telemetry-owner"
+"""The key in OpenTelemetry's context of whoever the calls that are made in it belong to. The native package reads it too."""
+
+
+def with_owner(context: Context, owner: Owner) -> Context:
+    """Return a context in which calls belong to ``owner``, wherever a tool of OpenTelemetry's carries it.
+
+    :data:`current_tracer` does not travel with it: such tools carry OpenTelemetry's context, and no other variable.
+    """
+    return set_value(_OWNER, owner, context)
+
+
+def get_carried_owner(context: Context) -> Owner | None:
+    """Return whose calls are made in a context of OpenTelemetry's; None outside devices."""
+    return context.get(_OWNER) if context else None  # type: ignore[return-value]
+
+
+def get_owner() -> Owner | None:
+    """Return whose calls are made here: those of the device whose handler runs, else of whom the context names."""
+    running = current_handler.get()
+    return running[0] if running is not None else get_carried_owner(get_current())
+
 
 _set: Any = ContextVar.set
 _reset: Any = ContextVar.reset
 _CONTEXT = context_variable()
+
+active_client_span: ContextVar[Any] = ContextVar("tango_telemetry_active_client_span", default=None)
+"""The span of the client call that is being made in this context. A call made while it is current is part of it."""
+
+current_tracer: ContextVar[Tracer | None] = ContextVar("tango_telemetry_current_tracer", default=None)
+"""The tracer of the device whose handler is running in this context, None outside devices."""
+
+current_handler: ContextVar[tuple[Owner, str] | None] = ContextVar(
+    "tango_telemetry_current_handler", default=None
+)
+"""``(owner, span name)`` of the handler that runs in this context."""
+
+call_site: ContextVar[Any] = ContextVar("tango_telemetry_call_site", default=None)
+"""Where a call that runs in a pool thread was written (a ``Site``): the frame itself has moved on by then."""
+
+delegated: ContextVar[Any] = ContextVar("tango_telemetry_delegated", default=None)
+"""``(weak reference to the accessor, Site)`` of the last call that this context has delegated."""
+
+submitting: ContextVar[bool] = ContextVar("tango_telemetry_submitting", default=False)
+"""Whether a pool is given a job. A thread that it starts then belongs to the pool, not to that job."""
 
 
 class Undoable:

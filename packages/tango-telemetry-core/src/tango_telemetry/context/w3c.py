@@ -1,8 +1,8 @@
 """The trace context as text: W3C Trace Context, and our own ``tracestate`` entry.
 
-cppTango replaces the span id in ``traceparent`` by that of a span of its own, so the real parent travels beside it as
-``tango=<span id>-<flags>`` in ``tracestate``, which every cppTango >= 10.0 passes on untouched. Where cppTango's spans
-are recorded (``traceparent`` arrives sampled) they are the parent; where not, the entry is.
+Where cppTango answers for itself it replaces the span id in ``traceparent`` by that of a span of its own, so the real parent
+travels beside it as ``tango=<span id>-<flags>`` in ``tracestate``, which every cppTango >= 10.0 passes on untouched. A
+``traceparent`` that arrives sampled names a span that is recorded, and the parent; where it is not, the entry does.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -10,6 +11,7 @@ from tango_telemetry.otel import noop
 
 if TYPE_CHECKING:
     import opentelemetry.trace
+    from opentelemetry.baggage import get_all as get_baggage
     from opentelemetry.baggage.propagation import W3CBaggagePropagator
     from opentelemetry.context import (
         Context,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 else:
     try:
         with quiet_warnings():
+            from opentelemetry.baggage import get_all as get_baggage
             from opentelemetry.baggage.propagation import W3CBaggagePropagator
             from opentelemetry.context import (
                 Context,
@@ -118,6 +121,9 @@ else:
         def create_key(keyname):
             return keyname
 
+        def get_baggage(context=None):
+            return {}
+
         def get_value(key, context=None):
             return None
 
@@ -162,6 +168,21 @@ def context_variable() -> ContextVar[Context] | None:
     return variable if isinstance(variable, ContextVar) else None
 
 
+def is_launched() -> bool:
+    """Return whether ``opentelemetry-instrument`` has started this program (opentelemetry-instrumentation 0.66)."""
+    return "opentelemetry.instrumentation.auto_instrumentation" in sys.modules
+
+
+def configured_tracer_provider() -> TracerProvider | None:
+    """Return the provider that somebody set with ``opentelemetry.trace.set_tracer_provider``; None if nobody did."""
+    if not API_AVAILABLE:
+        return None
+    import opentelemetry.trace
+
+    provider = get_tracer_provider()
+    return None if isinstance(provider, opentelemetry.trace.ProxyTracerProvider) else provider
+
+
 def suppress_key() -> Any:
     """The context key under which OpenTelemetry's instrumentation packages look for ``suppress_instrumentation``.
 
@@ -193,9 +214,11 @@ __all__ = [
     "TracerProvider",
     "W3CBaggagePropagator",
     "attach",
+    "configured_tracer_provider",
     "context_variable",
     "create_key",
     "detach",
+    "get_baggage",
     "get_current",
     "get_current_span",
     "get_tracer_provider",

@@ -3,14 +3,16 @@
 One pipeline per endpoint and process, shared by all tracer providers. It never blocks the code that ends a span, holds
 a bounded number of spans and bytes, tries again while the collector is away, and knows where every span is.
 
-    _registry.py   the pipelines of this process
-    _pipeline.py   one pipeline: its ends, its threads, its last moments
-    _processor.py  the SDK's end: a span processor for each tracer provider
-    _queue.py      the middle: what waits, the bounds, the account
-    _worker.py     the thread that encodes
-    _sender.py     the thread that sends and tries again
-    _exporters.py  the far ends: _http.py, _grpc.py, _local.py (file, console); _delivery.py says what they answer
-    _exit.py       exit, SIGTERM, fork
+    registry        the pipelines of this process
+    pipeline        one pipeline: its ends, its threads, its last moments
+    span_processor  the SDK's end: a span processor for each tracer provider
+    queue           the middle: what waits, and the bounds
+    account         where every span is
+    worker          the thread that encodes
+    sender          the thread that sends and tries again
+    spool           what could not be delivered, on disk
+    exporters/      the far ends: http, grpc, file, console; `delivery` says what they answer
+    process/        the life of the process: exit, signals, forks, open spans, the watchdog
 
 Importing this package imports nothing of OpenTelemetry, starts no thread and reads no environment variable.
 """

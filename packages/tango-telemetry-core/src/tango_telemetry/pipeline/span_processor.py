@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Callable
 from functools import lru_cache
 from time import monotonic_ns, time_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tango_telemetry.otel import sdk as otel_sdk
 from tango_telemetry.pipeline.process import open_spans
 
 if TYPE_CHECKING:
     from tango_telemetry.otel.sdk import SpanProcessor
-    from tango_telemetry.pipeline.pipeline import Pipeline
 
 
 # What may lie between two readings of the clocks that belong together; where more does, the thread was interrupted.
@@ -22,6 +22,14 @@ _STEP = 2 * _TOGETHER
 # How many open spans are watched. Those that never end would else fill the memory: all are forgotten, and new ones watched.
 _MAX_OPEN = 65_536
 _UNKNOWN = (None, 0)
+
+
+class Target(Protocol):
+    """What a span processor feeds: a pipeline."""
+
+    def accept_span(self) -> Callable[[object], None]: ...
+    def hurry(self) -> None: ...
+    def flush(self, timeout: float) -> bool: ...
 
 
 @lru_cache(maxsize=1)
@@ -40,7 +48,7 @@ def _processor_class() -> type[SpanProcessor]:
 
         keeps_failed = False
 
-        def __init__(self, pipeline: Pipeline) -> None:
+        def __init__(self, pipeline: Target) -> None:
             self._pipeline = pipeline
             self._accept: Any = pipeline.accept_span()
             # Of each open span, weakly, and when it began by the steady clock; 0 where the user has given the start.
@@ -88,6 +96,6 @@ def _correct_end(span: Any, lasted: int) -> None:
         span._end_time = span.start_time + lasted
 
 
-def create_span_processor(pipeline: Pipeline) -> SpanProcessor:
+def create_span_processor(pipeline: Target) -> SpanProcessor:
     """A span processor that feeds `pipeline`."""
     return _processor_class()(pipeline)  # type: ignore[call-arg]

@@ -2,50 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, cast
 
 from tango_telemetry import pipeline
+from tango_telemetry._native import load_native_spans
 from tango_telemetry.base.originals import Lock
-from tango_telemetry.base.warnings import quiet_warnings
-from tango_telemetry.context.bridges import import_native
 from tango_telemetry.otel import sdk as otel_sdk
 from tango_telemetry.otel.api import TracerProvider
 from tango_telemetry.providers.resource import create_plain_resource, create_resource, renew_after_fork
 from tango_telemetry.providers.sampling import limit_new_traces
 from tango_telemetry.settings.config import Endpoint, TelemetryConfig
 
-__all__ = ["create_tracer_provider", "load_native_calls", "load_native_events", "load_native_spans"]
+__all__ = ["create_tracer_provider"]
 
 
 _queues: dict[pipeline.Pipeline, Any] = {}
-
-
-def load_native_spans(config: TelemetryConfig) -> Any:
-    """Give the module that records spans in C++, None where it is not installed or not wanted."""
-    return _load_native("spans") if config.native_spans else None
-
-
-def load_native_calls(config: TelemetryConfig) -> Any:
-    """Give the module that begins and ends calls in C++, whoever makes their spans; None where that is not wanted."""
-    return _load_native("calls") if config.native_calls else None
-
-
-def load_native_events(config: TelemetryConfig) -> Any:
-    """Give the module that has events carry contexts; None where it is not installed or not wanted."""
-    return _load_native("events") if config.event_context else None
-
-
-def _load_native(module: str) -> Any:
-    if import_native() is None:
-        return None
-    try:
-        with quiet_warnings():
-            return importlib.import_module(f"tango_telemetry_native.{module}")
-    except ImportError:
-        return None
 
 
 def _native_queue(native: Any, target: pipeline.Pipeline, processor: str, config: TelemetryConfig) -> Any:

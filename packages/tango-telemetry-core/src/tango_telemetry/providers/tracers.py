@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import os
 import socket
-import sys
-from contextvars import ContextVar
 from typing import Any, Protocol
 
 from tango_telemetry import semantic_conventions as names
+from tango_telemetry._version import VERSION
 from tango_telemetry.base.guard import log_internal_error
 from tango_telemetry.base.warnings import quiet_warnings
+from tango_telemetry.context.current import current_tracer, get_carried_owner, get_owner
 from tango_telemetry.otel import api as otel
 from tango_telemetry.otel.api import Context, NoOpTracerProvider, Tracer, TracerProvider
 from tango_telemetry.otel.sdk import MissingPackageError
@@ -20,65 +20,19 @@ from tango_telemetry.settings.config import Endpoint
 from tango_telemetry.state import get_config, state, switch_tracer, warn_once
 
 __all__ = [
-    "Owner",
     "TracerProviderFactory",
     "call_tracer_provider_factory",
-    "carried_owner",
     "create_tracer_provider",
-    "current_handler",
-    "current_tracer",
     "get_calling_tracer",
     "get_client_tracer",
-    "get_owner",
     "get_tracer",
     "get_tracer_provider_factory",
     "set_tracer_provider_factory",
 ]
 
-VERSION = "0.1.0"
 CLIENT_SCOPE = "tango_telemetry.client"
 SERVER_SCOPE = "tango_telemetry.server"
-_MOST_TRACERS = 1024
 _NO_OP = type(NoOpTracerProvider().get_tracer("tango_telemetry"))
-
-current_tracer: ContextVar[Tracer | None] = ContextVar("tango_telemetry_current_tracer", default=None)
-"""The tracer of the device whose handler is running in this context, None outside devices."""
-
-current_handler: ContextVar[tuple[Owner, str] | None] = ContextVar(
-    "tango_telemetry_current_handler", default=None
-)
-"""``(owner, span name)`` of the handler that runs in this context."""
-
-carried_owner: ContextVar[Owner | None] = ContextVar("tango_telemetry_carried_owner", default=None)
-"""Whose calls are made in this context, where it was handed over without the handler: a thread's, a callback's."""
-
-
-class Owner(Protocol):
-    """Whose spans they are: a device. What is kept for later remembers the owner, whose tracer may change or be none."""
-
-    def get_tracer(self) -> Tracer | None:
-        """Give the tracer that the owner has now, one that emits nothing while it is switched off; None: no owner any more."""
-
-    def retire(self) -> None:
-        """Let the tracer that was given make no more spans, whoever still has it: the settings are others now."""
-
-
-_OWNER = "tango-telemetry-owner"
-"""The key in OpenTelemetry's context of whoever the calls that are made in it belong to. The native package reads it too."""
-
-
-def with_owner(context: Context, owner: Owner) -> Context:
-    """Give a context in which calls belong to ``owner``, wherever a tool of OpenTelemetry's carries it.
-
-    :data:`current_tracer` does not travel with it: such tools carry OpenTelemetry's context, and no other variable.
-    """
-    return otel.set_value(_OWNER, owner, context)
-
-
-def get_owner() -> Owner | None:
-    """Give whose calls are made in this context; None outside devices."""
-    running = current_handler.get()
-    return running[0] if running is not None else carried_owner.get()
 
 
 class TracerProviderFactory(Protocol):
@@ -176,8 +130,8 @@ def call_tracer_provider_factory(
         return state.tracer_provider
     factory = _factory
     if factory is None:
-        configured = _global_tracer_provider()
-        if configured is not None:
+        configured = otel.configured_tracer_provider()
+        if configured is not None and not _stands_for_settings(configured):
             return configured
         return create_tracer_provider(service_name, service_instance_id, extra_resource_attributes, endpoints)
     parameters = inspect.signature(factory).parameters
@@ -187,13 +141,28 @@ def call_tracer_provider_factory(
     return factory(service_name, service_instance_id, extra_resource_attributes)
 
 
-def _global_tracer_provider() -> TracerProvider | None:
-    """The provider that somebody set with ``opentelemetry.trace.set_tracer_provider``, else None."""
-    trace = sys.modules.get("opentelemetry.trace")
-    if trace is None or not otel.API_AVAILABLE:
-        return None
-    provider = otel.get_tracer_provider()
-    return None if isinstance(provider, trace.ProxyTracerProvider) else provider
+_OF_SDK = frozenset(
+    {"", "console", "none", "otlp", "otlp_proto_grpc", "otlp_proto_http"}
+)  # exporters that are ours too
+_LAUNCHERS_OWN = (
+    *("OTEL_PYTHON_CONFIGURATOR", "OTEL_PYTHON_DISTRO", "OTEL_PYTHON_TRACER_PROVIDER", "OTEL_CONFIG_FILE"),
+    *("OTEL_EXPERIMENTAL_CONFIG_FILE", "OTEL_PYTHON_ID_GENERATOR"),
+)
+
+
+def _stands_for_settings(provider: TracerProvider) -> bool:
+    """Whether a global provider is nothing but the settings that ``opentelemetry-instrument`` has read.
+
+    One provider has one resource, so every device would be one service; and its exit waits for a collector that is away for
+    longer than ours. Providers of our own follow the same settings, and Tango's variables where they are set. Whatever only
+    the launcher can make stays in force: another distribution or configurator, an exporter that we have not, an id generator.
+    """
+    if not otel.is_launched() or type(provider).__module__ != "opentelemetry.sdk.trace":
+        return False
+    exporters = os.environ.get("OTEL_TRACES_EXPORTER", "").lower().split(",")
+    return (
+        not any(os.environ.get(name) for name in _LAUNCHERS_OWN) and {e.strip() for e in exporters} <= _OF_SDK
+    )
 
 
 def get_tracer(name: str, version: str | None = None) -> Tracer:
@@ -208,28 +177,24 @@ def get_tracer(name: str, version: str | None = None) -> Tracer:
     key = (name, version)
     tracer = state.tracers.get(key)
     if tracer is None:
-        tracer = _make_tracer(name, name, version)
-        # A program that makes up names has them all made anew now and then, and no more memory.
-        if len(state.tracers) >= _MOST_TRACERS:
-            state.tracers.clear()
-        state.tracers[key] = tracer
+        tracer = state.tracers[key] = _make_tracer(name, name, version)
     return tracer
 
 
 def get_calling_tracer(context: Context) -> Tracer:
-    """Give the tracer of a client call that is made here: that of the device whose handler runs, or the client's.
+    """Return the tracer of a client call that is made here: that of the device whose call it is, or the client's.
+
+    A context may be older than the last change of the settings (that of a job in a pool, a thread, a greenlet). So the
+    tracer in it is not used; the owner is asked for the one that it has now.
 
     :param context: OpenTelemetry's, which may have come here by a tool that carries nothing else
-    A context may be older than the last change of the settings (that of a job in a pool, a thread, a greenlet), so its
-    tracer only tells that there is an owner, or that nothing is to be traced.
     """
     tracer = current_tracer.get()
-    if tracer is None:
-        carried: Any = context.get(_OWNER) if context else None
-        return (carried.get_tracer() if carried is not None else None) or get_client_tracer()
-    owner = get_owner()
-    if owner is None or type(tracer) is _NO_OP:
+    if tracer is not None and type(tracer) is _NO_OP:
         return tracer
+    owner = get_carried_owner(context) if tracer is None else get_owner()
+    if owner is None:
+        return tracer or get_client_tracer()
     return owner.get_tracer() or get_client_tracer()
 
 
@@ -240,10 +205,16 @@ def _make_tracer(service_name: str, name: str, version: str | None) -> Tracer:
     return NoOpTracerProvider().get_tracer(name, version)
 
 
+def _client_service_name() -> str:
+    """Whose calls those outside devices are: as the user says, else the device server's, else PyTango's name for clients."""
+    launchers = os.environ.get("OTEL_SERVICE_NAME") if otel.is_launched() else ""
+    return get_config().client_service_name or launchers or state.server_name or "pytango.client"
+
+
 def get_client_tracer() -> Tracer:
-    """Give the tracer of client calls made outside devices, named by ``PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME``."""
+    """Give the tracer of client calls made outside devices, named by ``PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME`` or the server."""
     tracer = state.client_tracer
     if tracer is None:
-        tracer = state.client_tracer = _make_tracer(get_config().client_service_name, CLIENT_SCOPE, VERSION)
+        tracer = state.client_tracer = _make_tracer(_client_service_name(), CLIENT_SCOPE, VERSION)
         switch_tracer(tracer, True)  # a provider of the user's gives the same one again
     return tracer

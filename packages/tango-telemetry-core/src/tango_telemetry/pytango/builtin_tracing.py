@@ -11,21 +11,56 @@ import ctypes
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
+from tango_telemetry.base.warnings import quiet_warnings
 from tango_telemetry.otel import api as otel
 from tango_telemetry.otel.noop import NoOpTracer, NoOpTracerProvider
 from tango_telemetry.pytango.patching import Patches
 from tango_telemetry.settings.variables import PYTANGO_DISABLE_TELEMETRY_PATCHING
 
-__all__ = ["complete_pytango", "force_tracing_needed", "leave_builtin_tracing_out", "silence_builtin_tracing"]
+__all__ = [
+    "complete_pytango",
+    "force_tracing_needed",
+    "import_pytango",
+    "leave_builtin_tracing_out",
+    "silence_builtin_tracing",
+]
+
+# What PyTango says when it is imported of settings that we follow and it does not: the exporter `file` and 10.0's names
+# (10.3.1). What is wrong with them we say ourselves.
+_SAYS_OF_SETTINGS = (
+    r"(Unknown value '.*' for TANGO_TELEMETRY_|TANGO_TELEMETRY_\w+ is deprecated|"
+    r"Ignoring extra endpoint values from TANGO_TELEMETRY_)"
+)
+
+
+def import_pytango() -> ModuleType | None:
+    """Import ``tango`` without what it says of settings that are ours to follow; None where it is not installed.
+
+    :raises Exception: what the import of PyTango raises, apart from ``ImportError``
+    """
+    loaded = sys.modules.get("tango")
+    if loaded is not None:
+        return loaded
+    warnings.filterwarnings("ignore", _SAYS_OF_SETTINGS)
+    ours = warnings.filters[0]
+    try:
+        return _loaded("tango")
+    finally:
+        # Only ours: what the import, or another thread, has changed meanwhile stays.
+        with contextlib.suppress(ValueError):
+            warnings.filters.remove(ours)  # type: ignore[attr-defined]
 
 
 def _loaded(name: str) -> ModuleType | None:
+    # What PyTango warns of when it is loaded is no reason for its import by us to fail (10.3.1: a deprecated variable).
     try:
-        return importlib.import_module(name)
+        with quiet_warnings():
+            return importlib.import_module(name)
     except ImportError:
         return None
 
@@ -69,7 +104,7 @@ def leave_builtin_tracing_out() -> None:
     before = os.environ.get(PYTANGO_DISABLE_TELEMETRY_PATCHING)
     os.environ[PYTANGO_DISABLE_TELEMETRY_PATCHING] = "on"
     try:
-        _loaded("tango")
+        import_pytango()
     finally:
         if before is None:
             del os.environ[PYTANGO_DISABLE_TELEMETRY_PATCHING]

@@ -1,9 +1,10 @@
 """What cppTango is handed through the environment, which it reads when its first telemetry interface is created.
 
 A value that cppTango cannot parse ends the process (10.3.1: ``TANGO_TELEMETRY_LOGGING_EXPORTERS=none``, an empty
-``TANGO_TELEMETRY_TYPES``, an unknown exporter), so only validated values reach it. What the user had set is noted in
-``PYTANGO_TELEMETRY_HANDED_ON``, so that child processes, which inherit the environment, read the user's settings, and
-so that the last ``uninstrument()`` can put it back.
+``TANGO_TELEMETRY_TYPES``, an unknown exporter), so only validated values reach it. With the native package cppTango is
+answered where it asks, and ``os.environ`` stays the user's. Without, the values are set there, and what the user had set is
+noted in ``PYTANGO_TELEMETRY_HANDED_ON``: child processes, which inherit the environment, read the user's settings from it,
+and the last ``uninstrument()`` puts them back.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import re
 from collections.abc import Mapping, MutableMapping
 
+from tango_telemetry._native import import_native
 from tango_telemetry.settings import variables as env
 from tango_telemetry.settings.config import TelemetryConfig
 from tango_telemetry.settings.endpoints import LOGS, TRACES, choose_family, pair
@@ -24,6 +26,7 @@ __all__ = [
     "environment_afterwards",
     "environment_when_off",
     "restore_environment",
+    "told_cpptango",
 ]
 
 _KNOWN = ("console", "grpc", "http")
@@ -55,7 +58,7 @@ def cpptango_environment(
 
     :param user: the environment as the user set it, for the logging variables that are passed on
     :param tango_version: PyTango's version; the names changed with 10.3
-    :param idl: whether the context travels by IDL v6, for which cppTango's telemetry must be on
+    :param idl: whether cppTango's telemetry must be on, because it carries the context by IDL v6
     :param kernel: whether cppTango's own spans go into the trace
     """
     if tango_version < (10,):
@@ -169,10 +172,13 @@ def environment_afterwards(user: Mapping[str, str]) -> dict[str, str | None]:
 def apply_cpptango_environment(
     given: Mapping[str, str | None], environment: MutableMapping[str, str] | None = None
 ) -> None:
-    """Set ``given`` in the environment of the process and note what the user had there.
+    """Tell cppTango ``given``: through the native package, or through the environment with a note of what the user had.
 
-    :param environment: ``os.environ`` unless a test gives another mapping
+    :param environment: None: of this process, natively where that works; a mapping, for tests, is changed as
+        ``os.environ`` would be without the native package
     """
+    if not given or (environment is None and _answer(given)):
+        return
     target = os.environ if environment is None else environment
     user = as_the_user_set_it(target)
     note: dict[str, tuple[str, str | None]] = {}
@@ -188,12 +194,37 @@ def apply_cpptango_environment(
         target[env.PYTANGO_TELEMETRY_HANDED_ON] = json.dumps({**read_note(target), **note})
 
 
+_answers: dict[str, str | None] = {}
+"""What cppTango is told in this process in place of the environment's word."""
+
+
+def told_cpptango(name: str) -> str:
+    """Return what cppTango is told of one variable, ``""`` where it is not set."""
+    return (_answers[name] if name in _answers else os.environ.get(name)) or ""
+
+
+def _answer(given: Mapping[str, str | None]) -> bool:
+    """Have the native package tell cppTango ``given``, and return whether it does."""
+    native = import_native()
+    if native is None or not native.environment.answer({**_answers, **given}):
+        return False
+    _answers.update(given)
+    _restore(os.environ)  # of a parent that had no native package
+    return True
+
+
 def restore_environment(environment: MutableMapping[str, str] | None = None) -> None:
     """Put back what the user had, here or in the parent process; a variable set since then keeps its value.
 
     :param environment: ``os.environ`` unless a test gives another mapping
     """
-    target = os.environ if environment is None else environment
+    if environment is None and _answers:
+        import_native().environment.answer({})
+        _answers.clear()
+    _restore(os.environ if environment is None else environment)
+
+
+def _restore(target: MutableMapping[str, str]) -> None:
     user = as_the_user_set_it(target)
     for name in read_note(target):
         if name in user:

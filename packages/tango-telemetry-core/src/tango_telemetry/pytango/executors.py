@@ -12,79 +12,16 @@ import importlib
 import sys
 import weakref
 from collections.abc import Callable
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context, copy_context
 from typing import Any
 
 from tango_telemetry.base.guard import guarded
+from tango_telemetry.calls.caller import Site, caller_of_tango
+from tango_telemetry.context.current import call_site, current_tracer, delegated
 from tango_telemetry.otel.api import attach, get_current
-from tango_telemetry.providers.tracers import carried_owner, current_tracer, get_owner
 from tango_telemetry.pytango.patching import Patches
 
-__all__ = ["Site", "call_site", "caller_of_tango", "judged_modules", "patch_executors"]
-
-call_site: ContextVar[Any] = ContextVar("tango_telemetry_call_site", default=None)
-"""Where a call that runs in a pool thread was written (a :class:`Site`): the frame itself has moved on by then."""
-
-_delegated: ContextVar[Any] = ContextVar("tango_telemetry_delegated", default=None)
-"""``(weak reference to the accessor, Site)`` of the last call that this context has delegated."""
-
-# PyTango, this product, and what lies between a thread's or a greenlet's start and the code that it runs.
-_NOT_CALLERS = frozenset(
-    (
-        "tango",
-        "tango_telemetry",
-        "tango_telemetry_client",
-        "tango_telemetry_server",
-        "asyncio",
-        "concurrent",
-        "gevent",
-        "threading",
-    )
-)
-_MAX_MODULES = 4096
-judged_modules: dict[str, bool] = {}
-"""Whether a module is none of the callers that a span can name, for those seen so far."""
-
-
-def _is_skipped(module: str) -> bool:
-    if len(judged_modules) >= _MAX_MODULES:
-        judged_modules.clear()
-    skipped = judged_modules[module] = module.partition(".")[0] in _NOT_CALLERS
-    return skipped
-
-
-def caller_of_tango(depth: int) -> Any:
-    """Give the first frame outside PyTango and this product, counted from ``depth`` frames up; None if there is none."""
-    frame: Any = sys._getframe(depth)
-    while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        skipped = judged_modules.get(module)
-        if not (_is_skipped(module) if skipped is None else skipped):
-            return frame
-        frame = frame.f_back
-    return None
-
-
-class Site:
-    """A delegated call: the place in the source, with the three attributes of a frame that a span needs, and its fate.
-
-    ``f_code`` is None where the caller is no Python code (``gevent.spawn(proxy.ping)``).
-    """
-
-    __slots__ = ("accessor", "error", "f_code", "f_lasti", "f_lineno")
-
-    def __init__(self, frame: Any) -> None:
-        self.f_code: Any = None if frame is None else frame.f_code
-        self.f_lasti: int = 0 if frame is None else frame.f_lasti
-        self.f_lineno: int = 0 if frame is None else frame.f_lineno
-        self.accessor: Any = None
-        self.error: BaseException | None = None
-
-    def get_abandoned(self) -> BaseException | None:
-        """Give why nobody waits for this call any more: a cancelled task, a timeout of the waiting side; else None."""
-        if self.error is None and self.accessor is not None and self.accessor.cancelled():
-            self.error = importlib.import_module("asyncio").CancelledError()
-        return self.error
+__all__ = ["patch_executors"]
 
 
 def _prepare(executor: Any) -> tuple[Context, Site] | None:
@@ -103,7 +40,7 @@ def _delegation_made(site: Site, accessor: Any) -> None:
     if asyncio is not None and asyncio.isfuture(accessor):
         site.accessor = accessor
     else:  # held weakly: the result in it must not live longer than the user wants it
-        _delegated.set((weakref.ref(accessor), site))
+        delegated.set((weakref.ref(accessor), site))
 
 
 def _run(context: Context, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -138,7 +75,7 @@ def _wrap_access(access: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _access_failed(accessor: Any, error: BaseException) -> None:
-    found = _delegated.get()
+    found = delegated.get()
     if found is not None and found[0]() is accessor:
         finished = accessor.ready() if hasattr(accessor, "ready") else accessor.done()
         if not finished:
@@ -162,13 +99,11 @@ def _carry_into_greenlet(greenlet: Any) -> None:
 
 def _set_greenlet_context(greenlet: Any) -> None:
     tracer, current = current_tracer.get(), get_current()
-    owner = get_owner()
     if (tracer is None and not current) or greenlet.gr_context is not None:
         return
     context = Context()
     context.run(attach, current)
     context.run(current_tracer.set, tracer)
-    context.run(carried_owner.set, owner)
     greenlet.gr_context = context
 
 

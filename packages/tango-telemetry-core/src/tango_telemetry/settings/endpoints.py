@@ -19,6 +19,15 @@ __all__ = ["EXPORTERS", "LOGS", "TRACES", "Family", "choose_family", "pair", "re
 EXPORTERS: Final = ("console", "grpc", "http", "file", "none")
 _OTLP_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _OTLP_PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_OTLP_EXPORTERS: Final = "OTEL_TRACES_EXPORTER"
+# The exporters of the Python SDK that are ours too, by its names (1.45).
+_OF_SDK: Final = {
+    "otlp": "otlp",
+    "otlp_proto_grpc": "grpc",
+    "otlp_proto_http": "http",
+    "console": "console",
+    "none": "none",
+}
 # Where the built-in tracing of PyTango 10.3.1 sends to if an exporter has no endpoint.
 _LOCAL: Final = {"grpc": "grpc://localhost:4317", "http": "http://localhost:4318/v1/traces"}
 _WITHOUT: Final = "No spans are sent there; the program runs on."
@@ -124,14 +133,22 @@ def _check_url(reader: Reader, name: str, exporter: str, target: str) -> Endpoin
 
 
 def _opentelemetrys_exporter(reader: Reader) -> str:
-    """Return the exporter that OpenTelemetry's own variables ask for, ``console`` where they name no endpoint.
+    """Return the exporters that OpenTelemetry's own variables ask for, ``console`` where they name none and no endpoint.
 
     Source: OTLP exporter specification 1.45. Where no protocol is named the port tells: 4317 is that of gRPC, and the
     specification's default is ``http/protobuf``.
     """
+    listed = [_OF_SDK[item] for item in reader.listed(_OTLP_EXPORTERS) if item in _OF_SDK]
     name, target = _opentelemetrys_endpoint(reader, "http", "")
-    if not name:
+    if not name and not listed:
         return "console"
+    if listed:
+        return ",".join(_otlp_exporter(reader, target) if item == "otlp" else item for item in listed)
+    return _otlp_exporter(reader, target)
+
+
+def _otlp_exporter(reader: Reader, target: str) -> str:
+    """Return whether OTLP goes over gRPC or HTTP."""
     protocol = next((value for value in map(reader.text, _OTLP_PROTOCOLS) if value), "")
     grpc = protocol.lower() == "grpc" if protocol else ":4317" in target
     return "grpc" if grpc else "http"

@@ -8,6 +8,7 @@ from fnmatch import translate
 from typing import Any
 
 from tango_telemetry import semantic_conventions as names
+from tango_telemetry.base.bounded import BoundedDict
 
 __all__ = ["STATE_AND_STATUS", "Exclusion", "check_pattern", "create_exclusion"]
 
@@ -43,7 +44,7 @@ class Exclusion:
             with_device = kind in ("command", "attribute") and "/" in text
             by_kind.setdefault((kind, with_device), []).append(translate(text))
         self._patterns = {key: re.compile("|".join(found)) for key, found in by_kind.items()}
-        self._known: dict[tuple[Any, ...], bool] = {}
+        self._known: BoundedDict[tuple[Any, ...], bool] = BoundedDict(_MAX_REMEMBERED)
 
     def matches(self, attributes: Mapping[str, Any], class_name: str = "") -> bool:
         """Whether one call is not traced.
@@ -60,8 +61,6 @@ class Exclusion:
         )
         known = self._known.get(key)
         if known is None:
-            if len(self._known) >= _MAX_REMEMBERED:
-                self._known.clear()
             known = self._known[key] = self._decide(*key)
         return known
 

@@ -115,6 +115,11 @@ class Reader:
                 found.append(item)
         return tuple(found) or default
 
+    def names(self, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+        """Return patterns of names in lower case, whatever they say; bounded."""
+        listed = (self.text(name) or "")[:_LONGEST_PATTERNS].lower().split(",")
+        return tuple(item.strip() for item in listed if item.strip()) or default
+
     def propagators(self, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
         """Return what travels with a call. The names and the default are OpenTelemetry's; ``none`` is alone."""
         listed = tuple(dict.fromkeys(self.listed(name)))

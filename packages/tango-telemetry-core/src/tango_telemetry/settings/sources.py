@@ -55,10 +55,10 @@ def read_tangorc(path: Path) -> dict[str, str]:
         return values
     for line in text.splitlines():
         name, separator, value = line.partition("=")
-        if separator and not name.lstrip().startswith("#") and "TELEMETRY" in name.upper():
-            values[name.strip().upper()] = (
-                value.split("#", 1)[0].strip() if "://" not in value else value.strip()
-            )
+        if separator and not name.lstrip().startswith("#") and "TEL" in name.upper():
+            # In a URL it is a part of it, unless it stands apart: cppTango would take the comment for an endpoint.
+            end = "#" if "://" not in value else " #"
+            values[name.strip().upper()] = value.replace("\t", " ").split(end, 1)[0].strip()
     return values
 
 

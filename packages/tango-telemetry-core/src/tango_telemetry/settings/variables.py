@@ -105,7 +105,8 @@ TANGO_TELEMETRY_LOGGING_ENDPOINTS: Final = _declare(
 )
 PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME: Final = _declare(
     "PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME",
-    "The service name of client calls made outside a device. Source: PyTango 10.0.",
+    "The service name of client calls made outside a device's handlers. Unset: the server's name (``Motor/test``) in a "
+    "device server, else ``pytango.client``. Source: PyTango 10.0.",
     "client_service_name",
     Reader.short_text,
 )
@@ -147,7 +148,7 @@ PYTANGO_TELEMETRY_NATIVE_CALLS: Final = _declare(
 )
 PYTANGO_TELEMETRY_EVENT_CONTEXT: Final = _declare(
     "PYTANGO_TELEMETRY_EVENT_CONTEXT",
-    "``off``: events do not carry the span that sent them, and libtango's calls of ZeroMQ are left alone.",
+    "``on``: events carry the span that sent them, in 30 bytes that other subscribers do not look at (native package).",
     "event_context",
     Reader.switch,
 )
@@ -169,6 +170,17 @@ PYTANGO_TELEMETRY_EXCLUDE: Final = _declare(
     "What is not traced: comma-separated patterns, see ``docs/reference/environment-variables.md``.",
     "exclude",
     Reader.patterns,
+)
+PYTANGO_TELEMETRY_SERVERS: Final = _declare(
+    "PYTANGO_TELEMETRY_SERVERS",
+    "Which programs are traced: patterns of ``Server/instance``, comma-separated; ``!`` before those that are not. "
+    "Unset: all.",
+    "servers",
+    Reader.names,
+)
+PYTANGO_TELEMETRY_AUTO: Final = _declare(
+    "PYTANGO_TELEMETRY_AUTO",
+    "``off``: a program that nobody edited is not traced, even where ``tango-telemetry-auto`` is installed.",
 )
 PYTANGO_TELEMETRY_POLLING: Final = _declare(
     "PYTANGO_TELEMETRY_POLLING",

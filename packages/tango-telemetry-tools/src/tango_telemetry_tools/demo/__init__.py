@@ -1,1 +1,1 @@
-"""The programs of `tango-telemetry demo`: an ordinary client script and two ordinary device servers, to be copied."""
+"""`tango-telemetry demo`: runs a small control system and checks the trace of one operation."""

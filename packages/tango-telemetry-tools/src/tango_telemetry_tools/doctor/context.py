@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tango_telemetry import Endpoint, TelemetryConfig, create_tracer_provider, get_context_bridge
+from tango_telemetry._native import import_native, load_native_spans, why_no_native
 from tango_telemetry.activation import activate, deactivate
-from tango_telemetry.context.bridges import import_native, why_no_native
-from tango_telemetry.providers.factory import load_native_spans
 from tango_telemetry.settings import variables as env
 
 from .model import Context, Diagnosis
@@ -44,6 +43,7 @@ def look(diagnosis: Diagnosis, config: TelemetryConfig) -> None:
         warnings.simplefilter("always")
         active = activate(asked, None)
         bridge = get_context_bridge().name
+        refused_import = _why_cpptango_answers(bridge)
         provider = create_tracer_provider("tango-telemetry doctor", endpoints=_stand_ins(config))
         if active:
             deactivate()
@@ -60,7 +60,7 @@ def look(diagnosis: Diagnosis, config: TelemetryConfig) -> None:
         note(text, command or diagnosis.unset(env.PYTANGO_TELEMETRY_CONTEXT_BRIDGE))
     if not active:
         diagnosis.error(f"PyTango {installed.pytango} cannot be traced", "pip install --upgrade pytango")
-    diagnosis.context = Context(bridge, _bridge_reason(bridge, config), name, reason)
+    diagnosis.context = Context(bridge, _bridge_reason(bridge, config) + refused_import, name, reason)
     if bridge == "noop":
         diagnosis.warn("no bridge: each process makes traces of its own", _get_a_bridge(diagnosis, config))
 
@@ -121,6 +121,14 @@ def _bridge_reason(bridge: str, config: TelemetryConfig) -> str:
     if "giop" in bridge.split("+"):
         return carriers + forced
     return f"{carriers}{forced}; no GIOP: {_why_no_giop(config)}"
+
+
+def _why_cpptango_answers(bridge: str) -> str:
+    """Say why cppTango names spans of its own in the client identification, where the native package should name ours."""
+    native = import_native() if bridge == "pytango+giop" else None
+    status = native.identification.status() if native is not None else {}
+    # Without a failed check it was not tried: cppTango's own spans are wanted.
+    return f"; not through the native package: {status['reason']}" if status.get("tried") else ""
 
 
 def _why_no_giop(config: TelemetryConfig) -> str:

@@ -23,6 +23,7 @@ PACKAGES: Final = {
     "tango-telemetry-server": "tango_telemetry_server",
     "tango-telemetry-native": "tango_telemetry_native",
     "tango-telemetry-tools": "tango_telemetry_tools",
+    "tango-telemetry-auto": "tango_telemetry_auto",
     "opentelemetry-api": "opentelemetry.trace",
     "opentelemetry-sdk": "opentelemetry.sdk.trace",
     "opentelemetry-exporter-otlp-proto-grpc": "opentelemetry.exporter.otlp.proto.grpc",

@@ -7,16 +7,17 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from .._glyphs import Glyphs
+from ..viewer.glyphs import Glyphs
 from .model import Diagnosis
 
 _COMPACT = ("default",)
 
 
 class Picture:
-    """Draws on `console` with `glyphs`."""
+    """Draws on `console` with `glyphs`; `verbose` shows the settings left at their default too."""
 
-    def __init__(self, console: Console, glyphs: Glyphs) -> None:
+    def __init__(self, console: Console, glyphs: Glyphs, verbose: bool = False) -> None:
+        self._verbose = verbose
         self._console = console
         self._glyphs = glyphs
 
@@ -67,7 +68,8 @@ class Picture:
         given = [(s.name, f"{s.value}  ({s.source})") for s in diagnosis.settings if s.source not in _COMPACT]
         defaults = [(s.name, s.value) for s in diagnosis.settings if s.source in _COMPACT]
         self._section("settings that are set", given or [("none", "all defaults")])
-        self._section("settings left at their default", defaults)
+        if self._verbose:
+            self._section("settings left at their default", defaults)
 
     def _draw_endpoints(self, diagnosis: Diagnosis) -> None:
         rows = []

@@ -47,7 +47,11 @@ def read_sources(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     relevant = {
         name: value
         for name, value in as_the_user_set_it(environ).items()
-        if "TELEMETRY" in name or name.startswith("OTEL_") or name == "TANGO_HOST"
+        # Slips too: TANGO_TELEMTRY_ENABLE.
+        if ("TANGO" in name and "TEL" in name)
+        or "TELEMETRY" in name
+        or name.startswith("OTEL_")
+        or name == "TANGO_HOST"
     }
     found.update({name: (value, "environment") for name, value in relevant.items()})
     return found
@@ -125,7 +129,12 @@ def _judge(
     _judge_names(diagnosis, values)
     for problem in dict.fromkeys((*config.problems, *wanted.problems)):
         name = re.split(r"[= :]", problem, maxsplit=1)[0]
-        if _NOT_SENT in problem:
+        if _names_no_exporter(name, values):
+            diagnosis.error(
+                f"{name}={redact(name, values[name])} has no exporter: spans go to the console",
+                f"export {_exporters_of(name)}={_exporter_for(values[name])}",
+            )
+        elif _NOT_SENT in problem:
             diagnosis.error(problem, _fix_exporter(name, values))
         elif name == env.TANGO_TELEMETRY_ENABLE:
             diagnosis.warn(problem, f"export {name}=on")
@@ -137,11 +146,28 @@ def _judge(
         )
 
 
+def _exporters_of(endpoints: str) -> str:
+    return next((family.exporters for family in TRACES if family.endpoints == endpoints), "")
+
+
+def _names_no_exporter(name: str, values: Mapping[str, str]) -> bool:
+    """Whether this is a list of endpoints whose exporters nobody has named: they are the console's then."""
+    exporters = _exporters_of(name)
+    return bool(exporters) and not values.get(exporters, "").strip() and "://" in values.get(name, "")
+
+
+def _exporter_for(endpoints: str) -> str:
+    return ",".join(
+        "http" if item.strip().startswith("http") and ":4317" not in item else "grpc"
+        for item in endpoints.split(",")
+    )
+
+
 def _judge_names(diagnosis: Diagnosis, values: Mapping[str, str]) -> None:
     """A slip in a name is read by nobody, and nobody says so."""
     known = set(known_names()) | NOT_FOR_USERS | _OTHERS
     for name in sorted(set(values) - known):
-        if "TANGO" not in name or "TELEMETRY" not in name:
+        if "TANGO" not in name or "TEL" not in name:
             continue
         # Nearest to TANGO_TELEMETRY_EXPORTER is TANGO_TELEMETRY_LOGS_EXPORTER, which is cppTango's own affair.
         candidates = [other for other in known - NOT_FOR_USERS if ("LOG" in other) == ("LOG" in name)]

@@ -24,8 +24,10 @@ def create_exporter(endpoint: Endpoint, settings: PipelineSettings) -> Exporter:
         from tango_telemetry.pipeline.exporters.grpc import GrpcExporter
 
         return GrpcExporter(target, settings.wire)
-    from tango_telemetry.pipeline.exporters.local import ConsoleExporter, FileExporter
-
     if endpoint.exporter == "file":
+        from tango_telemetry.pipeline.exporters.file import FileExporter
+
         return FileExporter(target, settings.file_max_bytes, settings.file_max_count)
+    from tango_telemetry.pipeline.exporters.console import ConsoleExporter
+
     return ConsoleExporter(target)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import base64
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tango_telemetry.base.guard import guarded
+from tango_telemetry.base.texts import encodable
 from tango_telemetry.otel import sdk as otel_sdk
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
 _REPLACEMENT = "\ufffd"
-_SURROGATES = re.compile("[\ud800-\udfff]")
 # Protobuf's parsers refuse a message that is nested deeper than 100, and an AnyValue in a list takes three levels.
 _DEEPEST = 24
 _MAX_REMEMBERED = 4096
@@ -77,7 +76,7 @@ def _say(place: str, span: Any) -> None:
 
 def is_encodable(text: str) -> bool:
     """Whether `text` has UTF-8, that is no lone surrogate."""
-    return text.isascii() or _SURROGATES.search(text) is None
+    return encodable(text) is text
 
 
 def mend_text(value: Any) -> str:
@@ -86,7 +85,7 @@ def mend_text(value: Any) -> str:
         value = guarded(str, value)
         if not isinstance(value, str):
             return _REPLACEMENT
-    return value if is_encodable(value) else _SURROGATES.sub(_REPLACEMENT, value)
+    return encodable(value)
 
 
 def _mend_time(value: Any) -> int | None:

@@ -19,15 +19,13 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from tango_telemetry.base.guard import log_internal_error
 from tango_telemetry.base.originals import sleep
 from tango_telemetry.pipeline.process.open_spans import end_open_spans
 from tango_telemetry.pipeline.process.watchdog import Watchdog
-
-if TYPE_CHECKING:
-    from tango_telemetry.pipeline.registry import Registry
+from tango_telemetry.pipeline.settings import PipelineSettings
 
 FORK_PAUSE = 0.05
 """Seconds that a fork may wait for the pipelines' threads to be between two pieces of work."""
@@ -42,11 +40,24 @@ _REST_OF_DEATH_PER_LOAD = 0.03
 _LEAST_SHARE = 0.3
 
 
-class ExitHooks:
-    """Flush at exit and on SIGTERM, start afresh in forked children."""
+class Pipelines(Protocol):
+    """What the life of the process is told to: the pipelines of the process."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    settings: PipelineSettings
+
+    def pause_for_fork(self, timeout: float) -> None: ...
+    def resume_after_fork(self) -> None: ...
+    def reset_after_fork(self) -> None: ...
+    def send_before_end(self, timeout: float) -> None: ...
+    def resume(self) -> None: ...
+    def shutdown(self, timeout: float) -> bool: ...
+
+
+class ExitHooks:
+    """Deliver at exit and when a signal ends the process, and start afresh in forked children."""
+
+    def __init__(self, pipelines: Pipelines) -> None:
+        self._pipelines = pipelines
         self._installed = False
         self._ran_early = False
         self._exit_now: Callable[[int], None] = os._exit
@@ -59,8 +70,8 @@ class ExitHooks:
         self._installed = True
         self.register_at_exit()
         os.register_at_fork(
-            before=lambda: self._registry.pause_for_fork(FORK_PAUSE),
-            after_in_parent=self._registry.resume_after_fork,
+            before=lambda: self._pipelines.pause_for_fork(FORK_PAUSE),
+            after_in_parent=self._pipelines.resume_after_fork,
             after_in_child=self._after_in_child,
         )
         self._install_signal_handlers()
@@ -80,21 +91,21 @@ class ExitHooks:
 
     def _deliver(self) -> None:
         """The last sending; after it the interpreter comes to its end, unless somebody else has run the exit handlers."""
-        timeout = time_to_deliver(self._registry.settings.shutdown_timeout, _load())
+        timeout = time_to_deliver(self._pipelines.settings.shutdown_timeout, _load())
         # Before it runs exit handlers the interpreter says so by this (3.10 to 3.13); test runners and others call them too.
         if threading.main_thread().is_alive():
             self._ran_early = True
-            self._registry.send_before_end(timeout)
-            self._registry.resume()
+            self._pipelines.send_before_end(timeout)
+            self._pipelines.resume()
         else:
             end_open_spans("exit")
-            self._registry.shutdown(timeout)
+            self._pipelines.shutdown(timeout)
 
     def _deliver_before_death(self, asked: float | None = None) -> None:
         """The last sending; after it the process dies at once. asked: since when it should be dead (`time.monotonic`)."""
         now = time.monotonic()
-        timeout = time_to_deliver(self._registry.settings.shutdown_timeout, _load(), dies=True)
-        self._registry.send_before_end(max((asked or now) + timeout - now, 0.0))
+        timeout = time_to_deliver(self._pipelines.settings.shutdown_timeout, _load(), dies=True)
+        self._pipelines.send_before_end(max((asked or now) + timeout - now, 0.0))
 
     # --- signals
 
@@ -127,12 +138,12 @@ class ExitHooks:
             # Every thread holds the signal back: the program lives, and with it its telemetry.
             signal.signal(number, self._on_signal)
             self.watchdog.handled = False
-            self._registry.resume()
+            self._pipelines.resume()
 
     # --- fork
 
     def _after_in_child(self) -> None:
-        self._registry.reset_after_fork()
+        self._pipelines.reset_after_fork()
         self.watchdog.reset_after_fork()
         self._deliver_before_os_exit()
 
@@ -145,7 +156,7 @@ class ExitHooks:
             end_open_spans("os._exit")
             self._deliver_before_death()
         self._exit_now(status)
-        self._registry.resume()  # a test's stand-in for os._exit returns
+        self._pipelines.resume()  # a test's stand-in for os._exit returns
 
 
 def time_to_deliver(timeout: float, load: float, *, dies: bool = False) -> float:

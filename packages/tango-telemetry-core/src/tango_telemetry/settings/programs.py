@@ -1,0 +1,50 @@
+"""Which programs are traced: the patterns of ``PYTANGO_TELEMETRY_SERVERS``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+__all__ = ["is_chosen", "name_of_program"]
+
+
+def name_of_program(arguments: Sequence[str], original: Sequence[str] = ()) -> str:
+    """Return ``Server/instance`` for the command line of a device server, as Tango makes it; any other program's likewise.
+
+    The server is the file without ``.py``, or the module of ``python -m``. The instance is the first argument, if that is no
+    option. A server that gives ``server_run`` another name is known here by its file: this is asked before it runs.
+
+    :param arguments: ``sys.argv``; its first is ``-m`` while Python looks for the module
+    :param original: ``sys.orig_argv``
+    """
+    words = list(arguments) or [""]
+    if words[0] == "-m" and "-m" in original:
+        words[:1] = list(original[list(original).index("-m") + 1 :])[:1]
+        words[0] = words[0].removesuffix(".__main__").rpartition(".")[2]
+    server = os.path.basename(words[0])
+    if server == "__main__.py":  # a package that `python -m` runs
+        server = os.path.basename(os.path.dirname(words[0]))
+    server = server.removesuffix(".py")
+    instance = words[1] if len(words) > 1 and not words[1].startswith("-") else ""
+    return f"{server}/{instance}" if instance else server
+
+
+def is_chosen(patterns: Sequence[str], name: str = "") -> bool:
+    """Return whether a program is traced: one of the patterns fits, or there are only excluding ones, and none excludes it.
+
+    :param patterns: of ``Server/instance``, or of the server alone; ``!`` before one that excludes. Letter case does not matter.
+    :param name: as :func:`name_of_program` gives it; ``""``: this program's
+    """
+    if not patterns:
+        return True
+    name = (name or name_of_program(getattr(sys, "argv", []), sys.orig_argv)).lower()
+    server = name.partition("/")[0]
+
+    def fits(pattern: str) -> bool:
+        return fnmatchcase(name if "/" in pattern else server, pattern)
+
+    wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
+    unwanted = [pattern[1:].strip() for pattern in patterns if pattern.startswith("!")]
+    return (not wanted or any(map(fits, wanted))) and not any(map(fits, unwanted))

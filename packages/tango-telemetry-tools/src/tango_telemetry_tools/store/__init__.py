@@ -1,0 +1,7 @@
+"""Spans of many traces in an embedded database (DuckDB): fed from files and by OTLP, asked by the finder, `top`, `map` and `serve`.
+
+database    the store itself: spans in, one trace out, bounds, damage
+feed        folders of the `file` exporter into a store, each line once
+criteria    which spans and traces somebody wants to see
+queries     the questions: which traces, which operations, who calls whom, what changed
+"""

@@ -1,0 +1,657 @@
+"""The store: spans go in by batches, are kept in columns, and are bounded in age and size.
+
+DuckDB locks its file for one process. Whoever finds it locked takes a store in memory, which differs in nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import numpy
+
+from ..viewer.model import Attributes, Event, Link, Resource, Span
+
+# Of the tables below. A store of another version is set aside like a damaged one: it is a copy, never the only place.
+VERSION = 1
+
+BATCH_SPANS = 20_000
+MEMORY_LIMIT = "512MB"
+DEFAULT_MAX_BYTES = 4 << 30
+_MAX_BIGINT = (1 << 63) - 1
+# Of the spans in the store, this share goes when it is too big: one delete for a while, not one for each batch.
+_SHARE_TO_DROP = 0.1
+
+_SCHEMA = f"""
+create table meta(version integer);
+insert into meta values ({VERSION});
+create table operations(id integer, service varchar, instance varchar, class varchar, device varchar, name varchar,
+    kind varchar, folded boolean);
+create table resources(id integer, text varchar);
+create table spans(hi ubigint, lo ubigint, span ubigint, parent ubigint, start bigint, duration bigint,
+    operation integer, resource integer, error boolean, folded boolean, arrived integer, detail varchar);
+create table files(fingerprint varchar, path varchar, size bigint, changed bigint, position bigint, line bigint,
+    tail blob);
+create table problems(path varchar, line bigint, message varchar);
+"""
+
+_COLUMNS: tuple[tuple[str, Any], ...] = (
+    ("hi", numpy.uint64),
+    ("lo", numpy.uint64),
+    ("span", numpy.uint64),
+    ("parent", numpy.uint64),
+    ("start", numpy.int64),
+    ("duration", numpy.int64),
+    ("operation", numpy.int32),
+    ("resource", numpy.int32),
+    ("error", numpy.bool_),
+    ("folded", numpy.bool_),
+    ("arrived", numpy.int32),
+    ("detail", object),
+)
+
+# What every client does around the work: roots of these are folded away unless somebody asks for them.
+_FOLDED_WORDS = frozenset(
+    {
+        "DeviceProxy",
+        "AttributeProxy",
+        "Database",
+        "Group",
+        "command_list_query",
+        "attribute_list_query",
+        "attribute_list_query_ex",
+        "get_command_config",
+        "get_attribute_config",
+        "get_attribute_config_ex",
+    }
+)
+_FOLDED_ENDS = (".init_device", ".delete_device", ".init_class", ".initialize_dynamic_attributes")
+
+
+class StoreError(Exception):
+    """The store cannot be used. The message is for the user."""
+
+
+class StoreBusyError(StoreError):
+    """Another process has the store."""
+
+
+class StoreDamagedError(StoreError):
+    """The store could not be read any more and has been set aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What spans have in common that do the same for the same device, told apart by who emitted them.
+
+    `instance` is the device that emitted the spans, where it was one; `device` the one that they are about.
+    """
+
+    service: str
+    instance: str
+    device_class: str
+    device: str
+    name: str
+    kind: str
+    folded: bool
+
+    @property
+    def caller(self) -> str:
+        """Who did it: a device, or a program by its service name."""
+        return self.instance or self.service
+
+
+class FileState(NamedTuple):
+    """How far a file has been read. `tail` is what stands just before `position`, to notice that it was rewritten."""
+
+    path: str
+    size: int
+    changed: int
+    position: int
+    line: int
+    tail: bytes
+
+
+def describe(span: Span) -> Operation:
+    """Give the operation that a span belongs to."""
+    device = device_class = ""
+    polled = False
+    for key, value in span.attributes:
+        if key == "tango.device.name":
+            device = str(value).lower()
+        elif key == "tango.device.class":
+            device_class = str(value)
+        elif key == "tango.polling":
+            polled = bool(value)
+    instance = span.resource.instance.lower() if span.resource.instance.count("/") == 2 else ""
+    if span.kind == "server":
+        device, device_class = device or instance, device_class or (span.service if instance else "")
+    folded = polled or span.name in _FOLDED_WORDS or span.name.endswith(_FOLDED_ENDS)
+    return Operation(span.service, instance, device_class, device, span.name, span.kind, folded)
+
+
+class Store:
+    """Spans in a file, or in memory where `path` is None. Safe to use from several threads."""
+
+    _closed: bool
+    _changes: int
+    _since_check: int
+    _said_full: bool
+    _rows: list[tuple[Any, ...]]
+    _seen: set[tuple[int, int]]
+    _resource_ids: dict[int, tuple[Resource, int]]
+    _resource_numbers: dict[str, int]
+    _new_resources: list[tuple[int, str]]
+    _operations: list[Operation]
+    _operation_ids: dict[Operation, int]
+    _written_operations: int
+    _files: dict[str, FileState]
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        report: Callable[[str], None] = lambda message: None,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        max_age: float = 0.0,
+    ) -> None:
+        """Open, or make, the store. `max_age` is in seconds since a span arrived, 0 for ever.
+
+        Raises StoreBusyError where another process has it, StoreError where the file cannot be made.
+        """
+        self.path = path
+        self._report = report
+        self._max_bytes = max_bytes
+        self._max_age = max_age
+        self._lock = threading.RLock()
+        self._connection = self._open()
+        self._load()
+
+    # -- spans in --
+
+    def add(self, spans: Iterable[Span]) -> None:
+        """Take spans. They are seen by queries after `flush`."""
+        with self._lock:
+            for span in spans:
+                self._append(span)
+                if len(self._seen) >= BATCH_SPANS:
+                    self.flush()
+
+    def flush(self, files: Iterable[tuple[str, FileState]] = ()) -> None:
+        """Write what was added, and how far files were read, in one transaction."""
+        with self._lock, self._guarded() as connection:
+            batch = self._take_batch()
+            written = 0
+            with _transaction(connection):
+                self._write_dimensions(connection)
+                if batch is not None:
+                    written = self._write_spans(connection, batch)
+                self._write_files(connection, files)
+            self._changes += written
+            self._since_check += written
+            if self._since_check >= BATCH_SPANS * 10:
+                self._since_check = 0
+                self.trim()
+
+    @property
+    def changes(self) -> int:
+        """How many new spans were written since the store was opened."""
+        return self._changes
+
+    @property
+    def operations(self) -> Sequence[Operation]:
+        """All operations that the store has met; the place in the sequence is their id."""
+        return self._operations
+
+    @property
+    def files(self) -> dict[str, FileState]:
+        """How far each file has been read, by its fingerprint."""
+        return self._files
+
+    def note_problem(self, path: str, line: int, message: str) -> None:
+        """Remember what was wrong with a file, for whoever asks when it is no longer read."""
+        with self._lock, self._guarded() as connection:
+            connection.execute("insert into problems values (?, ?, ?)", [_utf8(path), line, _utf8(message)])
+
+    def problems(self) -> list[tuple[str, int, str]]:
+        """Give what was noted: path, line (0 for the whole file), message."""
+        return self.query("select path, line, message from problems")
+
+    def _append(self, span: Span) -> None:
+        trace, number = int(span.trace_id, 16), int(span.span_id, 16)
+        if (trace, number) in self._seen:
+            return
+        self._seen.add((trace, number))
+        operation = describe(span)
+        known = self._operation_ids.get(operation)
+        if known is None:
+            known = self._intern(operation)
+        start = min(span.start, _MAX_BIGINT)
+        self._rows.append(
+            (
+                trace >> 64,
+                trace & 0xFFFFFFFFFFFFFFFF,
+                number,
+                int(span.parent_id, 16) if span.parent_id else 0,
+                start,
+                max(0, min(span.end, _MAX_BIGINT) - start),
+                known,
+                self._intern_resource(span.resource),
+                span.is_error,
+                operation.folded,
+                self._now(),
+                _encode(span),
+            )
+        )
+
+    def _now(self) -> int:
+        return int(time.time())
+
+    def _intern(self, operation: Operation) -> int:
+        o = operation
+        safe = Operation(
+            _utf8(o.service),
+            _utf8(o.instance),
+            _utf8(o.device_class),
+            _utf8(o.device),
+            _utf8(o.name),
+            o.kind,
+            o.folded,
+        )
+        number = self._operation_ids.get(safe)
+        if number is None:
+            number = self._operation_ids[safe] = len(self._operations)
+            self._operations.append(safe)
+        self._operation_ids[operation] = number
+        return number
+
+    def _intern_resource(self, resource: Resource) -> int:
+        found = self._resource_ids.get(id(resource))
+        if found is not None:
+            return found[1]
+        text = json.dumps([resource.service, resource.instance, resource.attributes], separators=(",", ":"))
+        number = self._resource_numbers.get(text)
+        if number is None:
+            number = self._resource_numbers[text] = len(self._resource_numbers)
+            self._new_resources.append((number, text))
+        # The object goes with its number: an id without it could become that of another object.
+        self._resource_ids[id(resource)] = (resource, number)
+        return number
+
+    def _take_batch(self) -> dict[str, Any] | None:
+        rows, self._rows = self._rows, []
+        self._seen.clear()
+        self._resource_ids.clear()
+        if not rows:
+            return None
+        columns = zip(*rows, strict=True)
+        return {
+            name: numpy.array(column, dtype=kind)
+            for (name, kind), column in zip(_COLUMNS, columns, strict=True)
+        }
+
+    def _write_dimensions(self, connection: duckdb.DuckDBPyConnection) -> None:
+        new = self._operations[self._written_operations :]
+        if new:
+            first = self._written_operations
+            rows = [
+                (first + index, o.service, o.instance, o.device_class, o.device, o.name, o.kind, o.folded)
+                for index, o in enumerate(new)
+            ]
+            _insert(connection, "operations", rows, (numpy.int32, *[object] * 6, numpy.bool_))
+            self._written_operations = len(self._operations)
+        if self._new_resources:
+            _insert(connection, "resources", self._new_resources, (numpy.int32, object))
+            self._new_resources = []
+
+    def _write_spans(self, connection: duckdb.DuckDBPyConnection, batch: dict[str, Any]) -> int:
+        # A span may come twice: by OTLP and in a file, or in a copy of a file. The same one has the same start, and
+        # DuckDB passes over blocks of other times, so that this costs little in a store of any size.
+        connection.register("batch", batch)
+        try:
+            known = connection.execute(
+                "select s.hi, s.lo, s.span from spans s semi join batch b on s.span = b.span and s.lo = b.lo"
+                " and s.hi = b.hi where s.start between ? and ?",
+                [int(batch["start"].min()), int(batch["start"].max())],
+            ).fetchall()
+            if known:
+                twice = set(known)
+                ids = zip(batch["hi"].tolist(), batch["lo"].tolist(), batch["span"].tolist(), strict=True)
+                keep = numpy.array([key not in twice for key in ids])
+                connection.unregister("batch")
+                batch = {name: column[keep] for name, column in batch.items()}
+                connection.register("batch", batch)
+            connection.execute("insert into spans select * from batch")
+        finally:
+            connection.unregister("batch")
+        return len(batch["span"])
+
+    def _write_files(
+        self, connection: duckdb.DuckDBPyConnection, files: Iterable[tuple[str, FileState]]
+    ) -> None:
+        for fingerprint, state in files:
+            connection.execute("delete from files where fingerprint = ?", [fingerprint])
+            connection.execute(
+                "insert into files values (?, ?, ?, ?, ?, ?, ?)",
+                [fingerprint, _utf8(state.path), *state[1:]],
+            )
+            self._files[fingerprint] = state
+
+    # -- bounds --
+
+    def trim(self) -> None:
+        """Drop what is too old, and the oldest where the store is too big."""
+        with self._lock, self._guarded() as connection:
+            if self._max_age:
+                oldest = self._now() - int(self._max_age)
+                connection.execute("delete from spans where arrived < ?", [oldest])
+            if self.size() > self._max_bytes:
+                first, last = connection.execute("select min(rowid), max(rowid) from spans").fetchall()[0]
+                if last is not None:
+                    # Rows stand in the order in which they arrived.
+                    limit = first + int((last - first) * _SHARE_TO_DROP)
+                    connection.execute("delete from spans where rowid <= ?", [limit])
+                    self._dropped()
+            # Without it the file keeps the room of what was deleted.
+            connection.execute("checkpoint")
+
+    def _dropped(self) -> None:
+        if not self._said_full:
+            self._said_full = True
+            self._report(
+                f"the store has reached its bound of {self._max_bytes >> 20} MB: the oldest spans are dropped"
+            )
+
+    def size(self) -> int:
+        """Give the bytes that are in use."""
+        row = self.query("select used_blocks * block_size from pragma_database_size()")
+        in_file = int(row[0][0] or 0) if row else 0
+        if self.path is not None:
+            return in_file
+        # Of a store in memory only an estimate can be had.
+        return int(self.query("select count(*) * 120 from spans")[0][0])
+
+    # -- queries --
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Give the rows of one query. Raises StoreDamagedError."""
+        with self._lock, self._guarded() as connection:
+            return connection.execute(sql, list(parameters)).fetchall()
+
+    @contextmanager
+    def session(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Hold the store for several queries that belong together."""
+        with self._lock, self._guarded() as connection:
+            yield connection
+
+    def find(self, prefix: str, limit: int = 20) -> list[str]:
+        """Give the ids of traces that begin with `prefix`, at most `limit`."""
+        first, last = int(prefix.ljust(32, "0"), 16), int(prefix.ljust(32, "f"), 16)
+        rows = self.query(
+            "select distinct hi, lo from spans where hi between ? and ? order by hi, lo limit ?",
+            [first >> 64, last >> 64, 10 * limit],
+        )
+        ids = [trace_id(hi, lo) for hi, lo in rows]
+        return [text for text in ids if text.startswith(prefix)][:limit]
+
+    def trace(self, wanted: str) -> list[Span]:
+        """Give all spans of one trace; `wanted` is its whole id."""
+        number = int(wanted, 16)
+        rows = self.query(
+            "select span, parent, start, duration, operation, resource, error, detail from spans where lo = ? and hi = ?",
+            [number & 0xFFFFFFFFFFFFFFFF, number >> 64],
+        )
+        resources = self._resources({row[5] for row in rows})
+        return [self._decode(wanted, row, resources) for row in rows]
+
+    def _resources(self, ids: Collection[int]) -> dict[int, Resource]:
+        if not ids:
+            return {}
+        rows = self.query("select id, text from resources where id in (select unnest(?))", [list(ids)])
+        resources = {}
+        for number, text in rows:
+            service, instance, attributes = json.loads(text)
+            resources[number] = Resource(service, instance, _attributes(attributes))
+        return resources
+
+    def _decode(self, wanted: str, row: tuple[Any, ...], resources: dict[int, Resource]) -> Span:
+        span, parent, start, duration, operation, resource, error, detail = row
+        op = self._operations[operation]
+        name, scope, status, state, attributes, events, links = json.loads(detail)
+        return Span(
+            trace_id=wanted,
+            span_id=f"{span:016x}",
+            parent_id=f"{parent:016x}" if parent else "",
+            name=op.name if name is None else name,
+            kind=op.kind,
+            start=start,
+            end=start + duration,
+            resource=resources[resource],
+            scope=scope,
+            is_error=error,
+            status_message=status,
+            trace_state=state,
+            attributes=_attributes(attributes),
+            events=tuple(Event(when, event, _attributes(pairs)) for when, event, pairs in events),
+            links=tuple(Link(trace, linked, _attributes(pairs)) for trace, linked, pairs in links),
+        )
+
+    # -- life --
+
+    def close(self) -> None:
+        """Write what is left and close the file. A second time does nothing."""
+        with self._lock:
+            if self._closed:
+                return
+            try:
+                self.flush()
+            finally:
+                self._closed = True
+                self._connection.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        if self.path is None:
+            return self._prepare(_connect(":memory:"))
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the store's folder cannot be made: {error}") from error
+        for attempt in range(2):
+            try:
+                return self._prepare(_connect(str(self.path)))
+            except duckdb.Error as error:
+                if _is_busy(error):
+                    raise StoreBusyError(f"{self.path} is in use by another process") from error
+                if attempt or not self._set_aside(_first_line(error)):
+                    raise StoreError(f"the store cannot be opened: {_first_line(error)}") from error
+        raise AssertionError("unreachable")
+
+    def _prepare(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+        try:
+            tables = {
+                name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()
+            }
+            if not tables:
+                with _transaction(connection):
+                    connection.execute(_SCHEMA)
+            else:
+                versions = connection.execute("select version from meta").fetchall()
+                if versions != [(VERSION,)]:
+                    raise duckdb.IOException(f"made by another version of tango-telemetry: {versions}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _set_aside(self, reason: str) -> bool:
+        if self.path is None or not self.path.is_file():
+            return False
+        aside = self.path.with_name(f"{self.path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
+        try:
+            os.replace(self.path, aside)
+            # The log of what was not yet in the file proper belongs to the damaged one.
+            wal = self.path.with_name(f"{self.path.name}.wal")
+            if wal.exists():
+                os.replace(wal, f"{aside}.wal")
+        except OSError:
+            return False
+        self._report(
+            f"the store could not be read ({reason}); it is set aside as {aside}, and a new one begun"
+        )
+        return True
+
+    def _load(self) -> None:
+        self._closed = False
+        self._changes = 0
+        self._since_check = 0
+        self._said_full = False
+        self._rows = []
+        self._seen = set()
+        self._resource_ids = {}
+        self._new_resources = []
+        rows = self.query("select * exclude (id) from operations order by id")
+        self._operations = [Operation(*row) for row in rows]
+        self._operation_ids = {operation: number for number, operation in enumerate(self._operations)}
+        self._written_operations = len(self._operations)
+        self._resource_numbers = {
+            text: number for number, text in self.query("select id, text from resources")
+        }
+        self._files = {row[0]: FileState(*row[1:]) for row in self.query("select * from files")}
+
+    @contextmanager
+    def _guarded(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give the connection. A store that turns out to be damaged is set aside, and a new one takes its place."""
+        if self._closed:
+            raise StoreError("the store is closed")
+        try:
+            yield self._connection
+        except duckdb.Error as error:
+            if not _is_damage(error):
+                raise
+            self._connection.close()
+            self._set_aside(_first_line(error))
+            self._connection = self._open()
+            self._load()
+            raise StoreDamagedError(f"the store was damaged: {_first_line(error)}") from error
+
+
+def trace_id(hi: int, lo: int) -> str:
+    """Give a trace's id in hexadecimal, from the two numbers that the store keeps."""
+    return f"{hi:016x}{lo:016x}"
+
+
+def _connect(path: str) -> duckdb.DuckDBPyConnection:
+    threads = min(4, os.cpu_count() or 1)
+    return duckdb.connect(
+        path,
+        config={
+            "memory_limit": MEMORY_LIMIT,
+            "threads": threads,
+            "preserve_insertion_order": False,
+            # Nothing is ever loaded from the network, and no file but the store is read.
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        },
+    )
+
+
+@contextmanager
+def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    connection.begin()
+    try:
+        yield
+    except BaseException:
+        # After damage there is nothing to roll back, and saying so would hide what happened.
+        try:
+            connection.rollback()
+        except duckdb.Error:
+            pass
+        raise
+    connection.commit()
+
+
+def _encode(span: Span) -> str:
+    """Give what a span has besides its columns. Lone surrogates stay escapes, so the text is ASCII."""
+    # The operation's name has lost what is no Unicode; the span's own is kept where it differs.
+    return json.dumps(
+        (
+            None if span.name.isascii() or _utf8(span.name) == span.name else span.name,
+            span.scope,
+            span.status_message,
+            span.trace_state,
+            span.attributes,
+            [(event.time, event.name, event.attributes) for event in span.events] if span.events else (),
+            [(link.trace_id, link.span_id, link.attributes) for link in span.links] if span.links else (),
+        ),
+        separators=(",", ":"),
+    )
+
+
+def _attributes(pairs: Iterable[Sequence[Any]]) -> Attributes:
+    return tuple((key, _tuples(value) if isinstance(value, list | dict) else value) for key, value in pairs)
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(map(_tuples, value))
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return value
+
+
+def _utf8(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _insert(
+    connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[tuple[Any, ...]], kinds: Sequence[Any]
+) -> None:
+    """Insert many rows at once: `executemany` of DuckDB 2.0 takes milliseconds for each."""
+    columns = zip(*rows, strict=True)
+    batch = {
+        f"c{number:02}": numpy.array(column, dtype=kind)
+        for number, (column, kind) in enumerate(zip(columns, kinds, strict=True))
+    }
+    connection.register("rows", batch)
+    try:
+        connection.execute(f"insert into {table} select * from rows")
+    finally:
+        connection.unregister("rows")
+
+
+def _is_busy(error: duckdb.Error) -> bool:
+    return "Could not set lock" in str(error) or "Conflicting lock" in str(error)
+
+
+def _is_damage(error: duckdb.Error) -> bool:
+    text = str(error)
+    return isinstance(error, duckdb.FatalException | duckdb.InternalException) or "orrupt" in text
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def open_near(path: Path | None, report: Callable[[str], None]) -> Store:
+    """Open the store at `path`, or one in memory where there is none, or where another process has it."""
+    if path is not None:
+        try:
+            return Store(path, report)
+        except StoreBusyError:
+            pass
+        except StoreError as error:
+            report(str(error))
+    return Store(None, report)

@@ -1,0 +1,1 @@
+"""Traces of files in the terminal and in the browser."""

@@ -1,0 +1,78 @@
+"""The characters that a terminal can show, and text made to fit them and its columns."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+
+from .layout import clean
+
+
+@dataclass(frozen=True)
+class Glyphs:
+    """What lines, bars and marks are drawn with. `encoding` is that of the terminal."""
+
+    encoding: str
+    line: str
+    last: str
+    tee: str
+    cross: str
+    tick: str
+    square: str
+    dot: str
+    ellipsis: str
+    full: str
+    right_half: str
+    left_half: str
+    track: str
+    times: str
+
+    def text(self, text: str) -> str:
+        """Give `text` without anything that this terminal cannot show or should not get."""
+        text = clean(text)
+        if text.isascii() or self.encoding == "utf-8":
+            return text
+        return text.replace("µ", "u").encode("ascii", "replace").decode("ascii")
+
+    def fit(self, text: str, width: int, pad: bool = True) -> str:
+        """Cut `text` to `width` columns, with a mark where it was cut; else fill it up, if `pad`."""
+        if width <= 0:
+            return ""
+        length = cell_len(text)
+        if length > width:
+            return set_cell_size(text, width - 1) + self.ellipsis
+        return text + " " * (width - length) if pad else text
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Break `text` into lines of at most `width` columns, at spaces where there are any; at least one line."""
+    lines: list[str] = []
+    current = ""
+    for word in text.split(" "):
+        joined = f"{current} {word}" if current else word
+        if cell_len(joined) <= width:
+            current = joined
+            continue
+        if current:
+            lines.append(current)
+        while cell_len(word) > width:
+            head = set_cell_size(word, width).rstrip()
+            # A wide character does not fit half.
+            head = head or word[0]
+            lines.append(head)
+            word = word[len(head) :]
+        current = word
+    return [*lines, current] if current or not lines else lines
+
+
+UNICODE = Glyphs("utf-8", "│ ", "╰╴", "├╴", "✗", "✓", "■", "·", "…", "█", "▐", "▌", "·", "×")  # noqa: RUF001  the sign for "times"
+ASCII = Glyphs("ascii", "| ", "`-", "|-", "x", "*", "#", "-", "~", "=", "=", "=", ".", "x")
+
+
+def choose_glyphs(console: Console) -> Glyphs:
+    """Plain ASCII for a terminal that says it can do no better."""
+    dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+    return ASCII if dumb or console.options.ascii_only else UNICODE

@@ -1,0 +1,219 @@
+"""`tango-telemetry show`: merge trace files, find traces, draw one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Collection
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from . import layout, selection
+from .details import Details
+from .glyphs import choose_glyphs
+from .list import as_json, print_list
+from .model import Span
+from .page import write_page
+from .reader import Problem, Problems, read_spans
+from .tree import Forest, build_forest
+from .waterfall import Waterfall
+
+if TYPE_CHECKING:
+    from ..store.database import Store
+
+SHOWN, NOTHING_TO_SHOW = 0, 1
+_DEFAULT_LENGTH = 50
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "show",
+        help="find and draw traces of OTLP JSON files",
+        description="Read OTLP JSON lines (what TANGO_TELEMETRY_TRACES_EXPORTER=file writes) of any number of processes, "
+        "and draw one trace in the terminal: the newest, or the first that the filters leave.",
+        epilog="Exit status: 0 something was shown, 1 there was nothing to show, 2 wrong usage.",
+    )
+    selection.add_arguments(parser)
+    parser.add_argument(
+        "--trace",
+        type=_trace_id,
+        metavar="ID",
+        help="the trace to draw; its first digits do (default: the newest)",
+    )
+    parser.add_argument("--list", action="store_true", help="list the traces and draw none")
+    parser.add_argument(
+        "-n",
+        type=selection.count_argument,
+        default=_DEFAULT_LENGTH,
+        metavar="20",
+        dest="length",
+        help="how many (0: all)",
+    )
+    parser.add_argument(
+        "--sort",
+        choices=("start", "duration", "spans", "errors"),
+        default="start",
+        help="what comes first: most, or newest",
+    )
+    parser.add_argument(
+        "--slowest", action="store_const", const="duration", dest="sort", help="the same as --sort duration"
+    )
+    parser.add_argument("--json", action="store_true", help="the list, or all spans of the trace, as JSON")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="also attributes, events, links and whole error texts"
+    )
+    parser.add_argument(
+        "--depth", type=selection.count_argument, default=0, metavar="N", help="draw N levels only"
+    )
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="also write the trace as one self-contained HTML page"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the arguments say; give the exit status."""
+    places = selection.places(arguments)
+    return selection.run_on_store("show", places, lambda store, problems: _show(arguments, store))
+
+
+def _show(arguments: argparse.Namespace, store: Store) -> int:
+    if not store.query("select 1 from spans limit 1"):
+        some = bool(store.files)
+        print("tango-telemetry show: no spans found" + (" in these files" if some else ""), file=sys.stderr)
+        return NOTHING_TO_SHOW
+    if arguments.list:
+        return _list(arguments, store)
+    chosen, total = _choose(arguments, store)
+    if chosen is None:
+        return NOTHING_TO_SHOW
+    forest = build_forest(store.trace(chosen))
+    if arguments.json:
+        json.dump([span_as_json(span) for span in forest.spans], sys.stdout, indent=1)
+        print()
+        return SHOWN
+    console = Console(highlight=False)
+    draw(console, forest, arguments.depth, not arguments.all, arguments.verbose, time.time())
+    if total > 1:
+        text = f"\n1 of {layout.count(total, 'trace')}; --list shows all, --trace ID draws another"
+        console.print(text, style="dim")
+    return write_html(arguments.html, forest) if arguments.html else SHOWN
+
+
+def _list(arguments: argparse.Namespace, store: Store) -> int:
+    from ..store.queries import find_traces
+
+    found = find_traces(store, selection.criteria(arguments), arguments.sort, arguments.length)
+    if arguments.json:
+        json.dump([as_json(trace) for trace in found.traces], sys.stdout, indent=1)
+        print()
+        return SHOWN
+    if not found.traces:
+        print(
+            f"tango-telemetry show: no trace is left by these filters{_more(0, found.folded)}",
+            file=sys.stderr,
+        )
+        return NOTHING_TO_SHOW
+    console = Console(highlight=False)
+    print_list(console, choose_glyphs(console), found)
+    text = ""
+    if found.total > len(found.traces):
+        text = f"{len(found.traces)} of {layout.count(found.total, 'trace')}; -n 0 lists all"
+    text += _more(bool(text), found.folded)
+    if text and console.is_terminal:
+        console.print(f"\n{text.strip('; ')}", style="dim")
+    elif text:
+        # Not among the lines that another program reads.
+        print(f"tango-telemetry show: {text.strip('; ')}", file=sys.stderr)
+    return SHOWN
+
+
+def _more(joined: int, folded: int) -> str:
+    if not folded:
+        return ""
+    return f"; {layout.count(folded, 'trace')} of connects, inits and polled reads: --all lists them too"
+
+
+def _choose(arguments: argparse.Namespace, store: Store) -> tuple[str | None, int]:
+    from ..store.criteria import Criteria
+    from ..store.queries import find_traces
+
+    if arguments.trace is not None:
+        found = store.find(arguments.trace)
+        total = find_traces(store, Criteria(everything=True), limit=1).total
+        if len(found) == 1:
+            return found[0], total
+        number = f"{len(found)}" + (" or more" if len(found) == 20 else "")
+        what = "no trace starts with" if not found else f"{number} traces start with"
+        print(f"tango-telemetry show: {what} {arguments.trace}; --list shows all {total}", file=sys.stderr)
+        return None, total
+    wanted = selection.criteria(arguments)
+    traces = find_traces(store, wanted, arguments.sort, 1)
+    if not traces.traces and traces.folded:
+        # Better a connect than nothing.
+        traces = find_traces(store, replace(wanted, everything=True), arguments.sort, 1)
+    if not traces.traces:
+        print("tango-telemetry show: no trace is left by these filters", file=sys.stderr)
+        return None, 0
+    return traces.traces[0].trace_id, traces.total + traces.folded
+
+
+def load_trace(files: Collection[Path], trace_id: str, problems: Problems) -> Forest:
+    """Read the spans of one trace. Holds only these, however much the files have."""
+    return build_forest(span for span in read_spans(files, problems) if span.trace_id == trace_id)
+
+
+def draw(
+    console: Console,
+    forest: Forest,
+    depth: int = 0,
+    groups: bool = True,
+    verbose: bool = False,
+    now: float = 0.0,
+) -> None:
+    """Draw the waterfall, with the characters that the terminal can show, and what the spans carry if `verbose`."""
+    glyphs = choose_glyphs(console)
+    waterfall = Waterfall(forest, glyphs, depth, groups, now)
+    console.print(waterfall, soft_wrap=True)
+    if verbose:
+        console.print(Details(forest, waterfall.lines, glyphs), soft_wrap=True)
+
+
+def write_html(path: Path, forest: Forest) -> int:
+    """Write the page and say where; give the exit status."""
+    try:
+        write_page(path, forest)
+    except OSError as error:
+        print(f"tango-telemetry: the page could not be written: {error}", file=sys.stderr)
+        return NOTHING_TO_SHOW
+    print(f"page: {path}")
+    return SHOWN
+
+
+def span_as_json(span: Span) -> dict[str, Any]:
+    """Give all of a span, attributes as an object."""
+    values = asdict(span)
+    values["attributes"] = dict(span.attributes)
+    values["resource"] = dict(span.resource.attributes)
+    values["service"] = span.service
+    for name in ("events", "links"):
+        values[name] = [{**item, "attributes": dict(item["attributes"])} for item in values[name]]
+    return values
+
+
+def report_problem(problem: Problem) -> None:
+    """Say on stderr what could not be read."""
+    selection.reporter("show")(problem)
+
+
+def _trace_id(text: str) -> str:
+    lowered = text.lower()
+    if not lowered or len(lowered) > 32 or lowered.strip("0123456789abcdef"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a trace id: up to 32 hexadecimal digits")
+    return lowered

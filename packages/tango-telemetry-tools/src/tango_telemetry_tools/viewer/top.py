@@ -1,0 +1,105 @@
+"""`tango-telemetry top`: where the time goes and what fails, per device and operation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from . import selection
+from .glyphs import choose_glyphs
+from .table import Column, milliseconds, print_table
+
+if TYPE_CHECKING:
+    from ..store.database import Store
+
+_KEYS = {"total": "total", "count": "count", "errors": "errors", "p95": "p95", "longest": "longest"}
+_WATCH_SECONDS = 2.0
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "top",
+        help="per device and operation: how often, how often in vain, how long",
+        description="Count, errors, median, 95th percentile, longest, and the share of all time, over all traces. A call counts "
+        "once: in the server, where that is traced; by caller in the client.",
+        epilog="Exit status: 0 something was shown, 1 there was nothing to show, 2 wrong usage.",
+    )
+    selection.add_arguments(parser)
+    parser.add_argument(
+        "--by",
+        choices=("class", "device", "operation", "caller"),
+        default="",
+        help="one line for each of these",
+    )
+    parser.add_argument(
+        "--sort", choices=tuple(_KEYS), default="total", help="what comes first (default: total, the time)"
+    )
+    parser.add_argument(
+        "-n", type=selection.count_argument, default=0, metavar="20", dest="length", help="how many lines"
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON, durations in nanoseconds")
+    parser.add_argument(
+        "--watch", action="store_true", help="read what is new and draw again, every two seconds"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the arguments say; give the exit status."""
+    places = selection.places(arguments)
+
+    def once() -> int:
+        return selection.run_on_store("top", places, lambda store, problems: _top(arguments, store))
+
+    return selection.watch(_WATCH_SECONDS, once) if arguments.watch else once()
+
+
+def _top(arguments: argparse.Namespace, store: Store) -> int:
+    from ..store.queries import GROUPS, top
+
+    rows = top(store, selection.criteria(arguments), arguments.by)
+    rows.sort(key=lambda row: getattr(row, _KEYS[arguments.sort]), reverse=True)
+    rows = rows[: arguments.length or None]
+    names = GROUPS[arguments.by]
+    if arguments.json:
+        values = [
+            {
+                **dict(zip(names, row.key, strict=True)),
+                "count": row.count,
+                "errors": row.errors,
+                "p50_ns": row.p50,
+                "p95_ns": row.p95,
+                "longest_ns": row.longest,
+                "total_ns": row.total,
+                "share": round(row.share, 6),
+            }
+            for row in rows
+        ]
+        json.dump(values, sys.stdout, indent=1)
+        print()
+        return 0
+    if not rows:
+        print("tango-telemetry top: no span is left by these filters", file=sys.stderr)
+        return 1
+    console = Console(highlight=False)
+    columns = [*(Column(name, 2) for name in names)]
+    columns += [Column(title) for title in ("count", "errors", "p50 ms", "p95 ms", "longest ms", "share %")]
+    lines = [
+        [
+            *row.key,
+            str(row.count),
+            str(row.errors),
+            milliseconds(row.p50),
+            milliseconds(row.p95),
+            milliseconds(row.longest),
+            f"{100 * row.share:.1f}",
+        ]
+        for row in rows
+    ]
+    print_table(console, choose_glyphs(console), columns, lines)
+    return 0

@@ -1,0 +1,298 @@
+"""Servers and scripts that nobody edited are traced by the settings alone, however they are started."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from environments import Environment
+from integration.support import Server, find_free_port
+from receiver import Receiver
+
+HERE = Path(__file__).parent
+DEVICE = "test/motor/1"
+WAYS = ("file", "module", "package", "console script", "isolated")
+
+
+def command_of(environment: Environment, way: str) -> list[str]:
+    python = str(environment.python)
+    return {
+        "file": [python, "Motor.py"],
+        "module": [python, "-m", "lab_motor.Motor"],
+        "package": [python, "-m", "lab_motor"],
+        "console script": [str(environment.python.parent / "Motor")],
+        "isolated": [python, "-u", "-I", "Motor.py"],
+    }[way]
+
+
+@contextlib.contextmanager
+def running(environment: Environment, folder: Path, way: str, variables: dict[str, str]) -> Iterator[Server]:
+    """The plain server, started in one of the ways."""
+    shutil.copy(HERE / "plain_server.py", folder / "Motor.py")
+    port = find_free_port()
+    options = ["test", "-nodb", "-dlist", DEVICE, "-ORBendPoint", f"giop:tcp:127.0.0.1:{port}"]
+    server = Server([*command_of(environment, way), *options], variables, folder)
+    server.port = port
+    try:
+        server.wait_for("Ready to accept request")
+        yield server
+    finally:
+        server.kill(15)
+
+
+def run(environment: Environment, folder: Path, script: str, *arguments: str, **variables: str) -> str:
+    """Run a script to its end and return all that it printed."""
+    done = subprocess.run(
+        [str(environment.python), "-c", script, *arguments],
+        cwd=folder,
+        env=environment.variables(HOME=str(folder), **variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def settings(endpoint: str) -> dict[str, str]:
+    return {
+        "TANGO_TELEMETRY_ENABLE": "on",
+        "TANGO_TELEMETRY_TRACING_EXPORTERS": "http",
+        "TANGO_TELEMETRY_TRACING_ENDPOINTS": endpoint,
+    }
+
+
+CALL = "import sys, tango\nprint(tango.DeviceProxy(sys.argv[1]).position)"
+PLAIN_CHILD = """
+import tango
+from tango.server import Device
+from tango.test_context import DeviceTestContext
+class Empty(Device):
+    pass
+with DeviceTestContext(Empty, process=False) as proxy:
+    proxy.ping()
+print("child done")
+"""
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("place", ["environment", "tangorc"])
+def test_traced_as_if_each_had_our_import(
+    environment: Environment, tmp_path: Path, way: str, place: str
+) -> None:
+    with Receiver("http") as receiver:
+        given = settings(receiver.endpoint)
+        if place == "tangorc":
+            (tmp_path / ".tangorc").write_text("".join(f"{name}={value}\n" for name, value in given.items()))
+            given = {}
+        variables = environment.variables(HOME=str(tmp_path), **given)
+        with running(environment, tmp_path, way, variables) as server:
+            name = server.proxy_name(DEVICE)
+            assert run(environment, tmp_path, CALL, name, **given).strip() == "1.5"
+        (served,) = (span for span in receiver.spans if span.name == "Motor.read position")
+        (called,) = (span for span in receiver.spans if span.name == "read_attribute position")
+        assert served.parent_span_id == called.span_id
+        assert (served.service, served.resource["service.instance.id"]) == ("Motor", DEVICE)
+        assert called.service == "pytango.client"
+        assert "Warning" not in server.output
+
+
+FIRST = {
+    "a submodule": "import tango.server",
+    "from the package": "from tango import DeviceProxy",
+    "our own package": "import tango_telemetry_server",
+    "in a thread": "import threading\nt = threading.Thread(target=__import__, args=('tango',))\nt.start(); t.join()",
+    "in many threads": (
+        "import threading\nb = threading.Barrier(4)\n"
+        "def load(name):\n    b.wait(); __import__(name)\n"
+        "ts = [threading.Thread(target=load, args=(n,)) for n in 4 * ['tango']]\n"
+        "[t.start() for t in ts]; [t.join() for t in ts]"
+    ),
+    "by importlib": "import importlib\nimportlib.import_module('tango.asyncio')",
+    "reloaded": "import importlib, tango\nassert importlib.reload(tango) is tango",
+    "looked for before": (
+        "import copy, importlib.resources, importlib.util, pickle\n"
+        "spec = importlib.util.find_spec('tango')\n"
+        "pickle.loads(pickle.dumps(spec.loader)); copy.copy(spec.loader)\n"
+        "import tango\nassert importlib.resources.files('tango').joinpath('server.py').is_file()"
+    ),
+    "through a module of somebody's": "import runpy\nrunpy.run_module('tango.release')",
+}
+STATE = """
+import json, sys, tango
+ours = sys.modules.get("tango_telemetry_client")
+print(json.dumps({
+    "client": ours is not None and ours.TangoClientInstrumentor().is_instrumented_by_opentelemetry,
+    "spec": type(tango.__spec__.loader).__name__, "loader": type(tango.__loader__).__name__,
+    "waits": any(type(f).__name__ == "TangoFinder" for f in sys.meta_path),
+    "ours": sorted(m for m in sys.modules if m.startswith("tango_telemetry") and not m.startswith("tango_telemetry_auto")),
+    "classes": [c.__name__ for c in tango.DeviceImpl.__bases__]}))
+"""
+
+
+def state(environment: Environment, folder: Path, first: str, **variables: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run(environment, folder, first + STATE, **variables).splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("first", FIRST)
+def test_whatever_imports_tango_first(environment: Environment, tmp_path: Path, first: str) -> None:
+    found = state(
+        environment,
+        tmp_path,
+        FIRST[first],
+        TANGO_TELEMETRY_ENABLE="on",
+        TANGO_TELEMETRY_TRACES_EXPORTER="none",
+    )
+    assert found["client"]
+    assert (found["spec"], found["loader"]) == ("SourceFileLoader", "SourceFileLoader")
+    assert not found["waits"]
+
+
+def test_tango_imported_by_another_start_file(environment: Environment, tmp_path: Path) -> None:
+    (site,) = environment.python.parent.parent.glob("lib/python*/site-packages")
+    early = site / "a_first.pth"
+    early.write_text("import tango\n")
+    try:
+        assert state(
+            environment, tmp_path, "", TANGO_TELEMETRY_ENABLE="on", TANGO_TELEMETRY_TRACES_EXPORTER="none"
+        )["client"]
+    finally:
+        early.unlink()
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"TANGO_TELEMETRY_ENABLE": "off"},
+        {"TANGO_TELEMETRY_ENABLE": ""},
+        {"TANGO_TELEMETRY_ENABLE": "on", "PYTANGO_TELEMETRY_AUTO": "off"},
+    ],
+)
+def test_off_touches_and_loads_nothing(
+    environment: Environment, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    (tmp_path / ".tangorc").write_text("TANGO_HOST=localhost:10000\n")
+    found = state(environment, tmp_path, "import tango.server", **variables)
+    assert found == {
+        "client": False,
+        "spec": "SourceFileLoader",
+        "loader": "SourceFileLoader",
+        "waits": False,
+        "ours": [],
+        "classes": found["classes"],
+    }
+    assert "TelemetryDevice" not in found["classes"]
+
+
+def test_a_python_without_tango_loads_one_small_module(environment: Environment, tmp_path: Path) -> None:
+    script = "import sys; print(sorted(m for m in sys.modules if 'telemetry' in m))"
+    for variables in ({}, {"TANGO_TELEMETRY_ENABLE": "on"}):
+        assert run(environment, tmp_path, script, **variables) == "['tango_telemetry_auto']\n"
+
+
+@pytest.mark.parametrize("broken", ["tango_telemetry_server", "tango_telemetry", "tango_telemetry_client"])
+def test_a_broken_installation_is_said_once_and_stops_nothing(
+    environment: Environment, tmp_path: Path, broken: str
+) -> None:
+    (tmp_path / f"{broken}.py").write_text("raise RuntimeError('half of a package')\n")
+    output = run(
+        environment, tmp_path, "import tango, tango.server\nprint('goes on')", TANGO_TELEMETRY_ENABLE="on"
+    )
+    assert output.count("half of a package") == 1
+    assert output.endswith("goes on\n")
+    assert "pip check" in output
+
+
+@pytest.mark.parametrize(
+    ("patterns", "traced"),
+    [
+        ("Motor/*", True),
+        ("motor", True),
+        ("!Motor", False),
+        ("Other/*", False),
+        ("*/test,!Motor/test", False),
+        ("!*/1", True),
+    ],
+)
+def test_servers_chosen_by_name(
+    environment: Environment, tmp_path: Path, patterns: str, traced: bool
+) -> None:
+    with Receiver("http") as receiver:
+        given = {**settings(receiver.endpoint), "PYTANGO_TELEMETRY_SERVERS": patterns}
+        variables = environment.variables(HOME=str(tmp_path), **given)
+        with running(environment, tmp_path, "file", variables) as server:
+            run(environment, tmp_path, CALL, server.proxy_name(DEVICE), TANGO_TELEMETRY_ENABLE="off")
+        # One that is left out is not traced by PyTango's own tracing either.
+        assert ("Motor" in {span.service for span in receiver.spans}) is traced
+        assert ("position" in " ".join(span.name for span in receiver.spans)) is traced
+
+
+def test_children_see_what_the_user_has_set(environment: Environment, tmp_path: Path) -> None:
+    """Also one without our packages, which prints and sends what it would when nothing traces its parent."""
+    bare = "import sys\nsys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != 'TangoFinder']\n"
+    with Receiver("http") as receiver:
+        given = settings(receiver.endpoint)
+        alone = run(environment, tmp_path, bare + PLAIN_CHILD, **given)
+        sent_alone = sorted((span.service, span.name) for span in receiver.spans)
+        assert sent_alone
+        count = len(receiver.spans)
+        variables = environment.variables(HOME=str(tmp_path), **given)
+        with running(environment, tmp_path, "file", variables) as server:
+            name = server.proxy_name(DEVICE)
+            ask = "import sys, tango\np = tango.DeviceProxy(sys.argv[1])\nprint(p.Environment()); print(p.RunChild(sys.argv[2]))"
+            seen, _, printed = run(
+                environment, tmp_path, ask, name, bare + PLAIN_CHILD, TANGO_TELEMETRY_ENABLE="off"
+            ).partition("\n")
+        assert dict(ast.literal_eval(seen)) == {**given, "PYTANGO_TELEMETRY_RAISE_INTERNAL_ERRORS": "on"}
+        assert printed.strip() == alone.strip()
+        ours = {span.span_id for span in receiver.spans if span.resource.get("service.instance.id") == DEVICE}
+        sent = sorted(
+            (span.service, span.name) for span in receiver.spans[count:] if span.span_id not in ours
+        )
+        assert sent == sent_alone
+
+
+def test_start_costs_a_python_next_to_nothing(environment: Environment, tmp_path: Path) -> None:
+    """Less than 1 ms, in processor time, which other programs of the machine do not lengthen much. Paired runs."""
+    (site,) = environment.python.parent.parent.glob("lib/python*/site-packages")
+    start_files = [path for path in site.iterdir() if path.suffix in (".pth", ".start")]
+    assert {path.name for path in start_files} >= {"tango_telemetry_auto.pth", "tango_telemetry_auto.start"}
+    measure = (
+        "import os, subprocess, sys\n"
+        "def cost(*options):\n"
+        "    pid = os.posix_spawn(sys.argv[1], [sys.argv[1], *options, '-c', 'pass'], {})\n"
+        "    used = os.wait4(pid, 0)[2]\n"
+        "    return used.ru_utime + used.ru_stime\n"
+        "pth, away = sys.argv[2:4]\n"
+        "cost()\n"
+        "differences = []\n"
+        "for _ in range(40):\n"
+        "    with_it = cost()\n"
+        "    os.rename(pth, away)\n"
+        "    try:\n        without = cost()\n"
+        "    finally:\n        os.rename(away, pth)\n"
+        "    differences.append(with_it - without)\n"
+        "print(sorted(differences)[20] * 1000)\n"
+    )
+    pth = site / "tango_telemetry_auto.pth"
+    done = subprocess.run(
+        [sys.executable, "-c", measure, str(environment.python), str(pth), str(tmp_path / "away")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 1.0

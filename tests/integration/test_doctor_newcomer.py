@@ -1,0 +1,59 @@
+"""What a newcomer's settings were, and what the doctor says of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def diagnose(folder: Path, tangorc: str = "", **settings: str) -> tuple[dict[str, str], dict[str, Any]]:
+    (folder / ".tangorc").write_text(tangorc)
+    kept = {
+        name: value for name, value in os.environ.items() if "TELEMETRY" not in name and "OTEL" not in name
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tango_telemetry_tools", "doctor", "--json"],
+        env={**kept, "HOME": str(folder), **settings},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    found = json.loads(done.stdout)
+    return {problem["what"]: problem["fix"] for problem in found["problems"]}, found
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "exporter"),
+    [("http://localhost:4318/v1/traces", "http"), ("grpc://localhost:4317", "grpc")],
+)
+@pytest.mark.parametrize("family", ["TRACING_{}S", "TRACES_{}"])
+def test_an_endpoint_without_an_exporter(tmp_path: Path, endpoint: str, exporter: str, family: str) -> None:
+    exporters, endpoints = (f"TANGO_TELEMETRY_{family.format(part)}" for part in ("EXPORTER", "ENDPOINT"))
+    problems, found = diagnose(tmp_path, TANGO_TELEMETRY_ENABLE="on", **{endpoints: endpoint})
+    assert f"export {exporters}={exporter}" in problems.values()
+    assert not found["traces_arrive"]
+
+
+@pytest.mark.parametrize("place", ["environment", "tangorc"])
+@pytest.mark.parametrize("slip", ["TANGO_TELEMTRY_ENABLE", "TANGO_TELEMETRY_ENABEL", "TANGO_TELMETRY_ENABLE"])
+def test_a_slip_in_a_name(tmp_path: Path, slip: str, place: str) -> None:
+    given = {slip: "on"} if place == "environment" else {}
+    problems, _ = diagnose(tmp_path, f"{slip}=on\n" if place == "tangorc" else "", **given)
+    assert f"{slip} is not a variable that anything reads; TANGO_TELEMETRY_ENABLE is" in problems
+
+
+def test_a_comment_behind_an_endpoint_in_tangorc(tmp_path: Path) -> None:
+    _, found = diagnose(
+        tmp_path,
+        "TANGO_TELEMETRY_ENABLE=on # for all\n"
+        "TANGO_TELEMETRY_TRACING_EXPORTERS=grpc\n"
+        "TANGO_TELEMETRY_TRACING_ENDPOINTS=grpc://127.0.0.1:1 # the collector\n",
+    )
+    assert [endpoint["target"] for endpoint in found["endpoints"]] == ["grpc://127.0.0.1:1"]

@@ -1,0 +1,95 @@
+"""Which room reaches which library: imports by name, which the import checker (``make layers``) cannot see."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2] / "packages"
+LIBRARIES = ("opentelemetry", "tango", "tango_telemetry_native")
+BY_NAME = ("import_module", "find_spec", "__import__")
+
+# Where a library may be named, and why there. A path that ends in a slash is a room.
+ROOMS = {
+    "opentelemetry": (
+        "core/otel/",
+        "core/pipeline/process/open_spans.py",  # asks for the status of a span, which is there only if the API is
+    ),
+    "tango": (
+        "core/pytango/",
+        "core/context/bridges.py",  # cppTango's own way for the context is a submodule of PyTango's
+        "core/pipeline/process/exit.py",  # asks whether it is loaded
+        "client/",
+        "server/",
+    ),
+    "tango_telemetry_native": (
+        "core/_native.py",
+        "core/pipeline/process/open_spans.py",  # asks whether spans in C++ are in use
+    ),
+}
+
+
+def find_names(source: str) -> Iterator[tuple[str, int]]:
+    """Yield each library that is imported by name or looked up in ``sys.modules``, with the line."""
+    for node in ast.walk(ast.parse(source)):
+        found: list[ast.expr] = []
+        if isinstance(node, ast.Call):
+            function = node.func
+            called = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+            of_modules = isinstance(function, ast.Attribute) and _is_modules(function.value)
+            found = node.args[:1] if called in BY_NAME or of_modules else []
+        elif isinstance(node, ast.Subscript) and _is_modules(node.value):
+            found = [node.slice]
+        elif isinstance(node, ast.Compare) and any(map(_is_modules, node.comparators)):
+            found = [node.left]
+        for each in found:
+            text = each.values[0] if isinstance(each, ast.JoinedStr) else each
+            if isinstance(text, ast.Constant) and str(text.value).partition(".")[0] in LIBRARIES:
+                yield str(text.value).partition(".")[0], each.lineno
+
+
+def _is_modules(node: ast.expr) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr == "modules"
+
+
+@pytest.mark.parametrize(
+    ("source", "library"),
+    [
+        ('importlib.import_module("tango.server")', "tango"),
+        ('import_module("opentelemetry.trace")', "opentelemetry"),
+        ('__import__("tango")', "tango"),
+        ('importlib.util.find_spec("opentelemetry")', "opentelemetry"),
+        ('sys.modules["tango"]', "tango"),
+        ('sys.modules.get("tango_telemetry_native.spans")', "tango_telemetry_native"),
+        ('"tango" in sys.modules', "tango"),
+        ('import_module(f"tango_telemetry_native.{name}")', "tango_telemetry_native"),
+    ],
+)
+def test_each_way_to_name_a_library_is_seen(source: str, library: str) -> None:
+    assert [name for name, _ in find_names(f"import sys\n{source}")] == [library]
+
+
+@pytest.mark.parametrize(
+    "source", ['import_module("tango_telemetry.state")', 'found["tango"]', '"tango" in names']
+)
+def test_what_names_no_library_is_passed_over(source: str) -> None:
+    assert list(find_names(source)) == []
+
+
+def test_a_library_is_named_in_its_room_only() -> None:
+    outside, used = [], set()
+    for package in ("core", "client", "server"):
+        module = "tango_telemetry" if package == "core" else f"tango_telemetry_{package}"
+        folder = ROOT / f"tango-telemetry-{package}" / "src" / module
+        for path in sorted(folder.rglob("*.py")):
+            place = f"{package}/{path.relative_to(folder).as_posix()}"
+            for library, line in find_names(path.read_text()):
+                room = next((each for each in ROOMS[library] if place.startswith(each)), None)
+                used.add((library, room))
+                if room is None:
+                    outside.append(f"{place}:{line} names {library}")
+    assert outside == []
+    assert {(library, room) for library, rooms in ROOMS.items() for room in rooms} == used
