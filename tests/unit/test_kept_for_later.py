@@ -34,7 +34,9 @@ def test_a_device_has_one_name_however_it_is_written(written: str) -> None:
 
 @pytest.mark.parametrize(("flags", "linked"), [(0, False), (2, False), (1, True), (3, True)])
 def test_a_link_names_a_subscription_that_was_sampled(flags: int, linked: bool) -> None:
-    proxy = SimpleNamespace(dev_name=lambda: "sys/x/1")
+    proxy = SimpleNamespace(
+        get_green_mode=lambda: SimpleNamespace(name="Synchronous"), dev_name=lambda: "sys/x/1"
+    )
     subscription = Subscription(proxy, "x", "CHANGE_EVENT", SpanContext(1, 2, False, TraceFlags(flags)))
     assert bool(subscription.links) is linked
 

@@ -81,9 +81,9 @@ class Origin:
             failures.add(reason)
         return known
 
-    def find_origin(self, event: Any) -> tuple[Context, Sequence[Link] | None] | None:
-        """Return the context of the span of one call and what it is linked to; None: those of every call."""
-        return None
+    def find_origin(self, event: Any) -> tuple[Context, Sequence[Link] | None]:
+        """Return the context of the span of one call, and what it is linked to."""
+        return self.context, self.links
 
     def begin(self, event: Any) -> TracedCall | None:
         """Start the span of one call of the callback; None while client calls are not traced."""

@@ -47,17 +47,18 @@ class EventOrigin(Origin):
     """Where the callbacks of one subscription come from: each event may name the span that sent it."""
 
     __slots__ = ("elsewhere",)
+    elsewhere: bool
 
-    def find_origin(self, event: Any) -> tuple[Context, Sequence[Link] | None] | None:
-        """Return the context and the links of the span of one event; None where it names no span."""
+    def find_origin(self, event: Any) -> tuple[Context, Sequence[Link] | None]:
+        """Return the context and the links of the span of one event."""
         producer = find_producer(event, self.elsewhere)
         if producer is None:
-            return None
+            return self.context, self.links
         if state.config.event_parent == "producer":
             return set_span_in_context(NonRecordingSpan(producer), self.context), self.links
         # A link to a span that was not sampled would lead nowhere.
         if not producer.trace_flags & 1:
-            return None
+            return self.context, self.links
         return self.context, (Link(producer, {names.TANGO_LINK: "producer"}), *(self.links or ()))
 
 
