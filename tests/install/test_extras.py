@@ -112,9 +112,17 @@ def _check_warnings(run: Run, environment: Environment) -> None:
         if not expected:
             assert warnings == [], program
             continue
-        (warning,) = warnings
-        assert expected in warning
-        assert 'pip install "tango-telemetry[full]"' in warning
+        # On PyTango 9 a context that could travel stays at home without the native package, which is said too.
+        stays = environment.extra == "api-only" and environment.pytango.startswith("9.")
+        assert len(warnings) == 1 + stays, warnings
+        assert sum("each process makes traces of its own" in warning for warning in warnings) == stays
+        assert (
+            sum(
+                expected in warning and 'pip install "tango-telemetry[full]"' in warning
+                for warning in warnings
+            )
+            == 1
+        )
 
 
 def _check_spans(run: Run) -> None:
