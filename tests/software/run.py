@@ -213,6 +213,8 @@ def main() -> int:
     )
     options = parser.parse_args()
     modes = [mode for mode in MODES if mode in (options.mode or MODES)]
+    # The programs of a run are in a session of their own: they end with this one where it is told to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     HOME.mkdir(parents=True, exist_ok=True)
     constraints = write_constraints()
     print("our wheels", flush=True)
