@@ -78,8 +78,6 @@ class Sender:
                 return
             if outcome.result is Result.RETRY:
                 self._failed(outcome)
-            elif outcome.result is Result.DELIVERED:
-                self._worked()
 
     def _send_file(self) -> Outcome | None:
         """Send the oldest file of the spool; None if there is none."""
@@ -141,6 +139,8 @@ class Sender:
                     # The next attempt starts from nothing: the connection may be dead without a word, the name may mean
                     # another machine by now, and a certificate or a proxy may be a new one.
                     self._exporter.close()
+        if outcome.result is Result.DELIVERED:
+            self._worked()
         return outcome
 
     def _has_doubts(self, outcome: Outcome) -> bool:
