@@ -14,7 +14,9 @@ PACKAGE = "lab_motor"
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
-    """With tango-telemetry-auto, and with a facility's package that has a console script; nothing in it is edited."""
+    """With tango-telemetry-auto, and with a facility's package that has a console script; nothing in it is
+    edited.
+    """
     wheels = tmp_path_factory.mktemp("wheelhouse")
     build_wheels(wheels)
     folder = tmp_path_factory.mktemp("auto")
