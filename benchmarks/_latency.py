@@ -14,7 +14,8 @@ from _stacks import Warm
 BOTH_SIDES = ("command_inout", "read_attribute", "write_attribute")
 """The calls that have a span on both sides; what a stack adds is the sum over them.
 
-Not the chain: with three busy processes it waits for the scheduler of a small machine more than for anything else.
+Not the chain: with three busy processes it waits for the scheduler of a small machine more than for anything
+else.
 """
 CALLS = (*BOTH_SIDES, "chain", "ping")
 SPANS_PER_CALL = {"command_inout": 2}
@@ -28,8 +29,8 @@ Blocks = dict[str, dict[str, list[list[float]]]]
 def measure_blocks(warm: Sequence[Warm], blocks: Blocks, *, rounds: int, count: int, settle: int = 6) -> None:
     """Time each call on each stack of one farm: ``rounds`` blocks of ``count`` calls, stacks taking turns.
 
-    The order is turned round at every other round, so that nobody always comes after the same neighbour. What is found goes
-    to the end of ``blocks``.
+    The order is turned round at every other round, so that nobody always comes after the same neighbour. What
+    is found goes to the end of ``blocks``.
     """
     for one in warm:
         for call in CALLS:
@@ -48,7 +49,9 @@ def flatten(farms: Sequence[Sequence[float]]) -> list[float]:
 
 
 def added_by_farm(blocks: Blocks, stack: str, calls: Sequence[str] = BOTH_SIDES) -> list[float]:
-    """Microseconds that a stack adds to PyTango untouched in each farm: the median over the blocks, each against its neighbour."""
+    """Microseconds that a stack adds to PyTango untouched in each farm: the median over the blocks, each
+    against its neighbour.
+    """
     pairs = ((blocks[stack][call], blocks["untouched"][call]) for call in calls)
     medians = (
         [
@@ -63,8 +66,8 @@ def added_by_farm(blocks: Blocks, stack: str, calls: Sequence[str] = BOTH_SIDES)
 def added(blocks: Blocks, stack: str, calls: Sequence[str] = BOTH_SIDES) -> float:
     """Microseconds that a stack adds to PyTango untouched: the mean over the farms.
 
-    Two processes of one and the same stack differ by some microseconds a call, each for as long as it lives: where its memory
-    came to lie. Blocks do not average that out, processes started anew do.
+    Two processes of one and the same stack differ by some microseconds a call, each for as long as it lives:
+    where its memory came to lie. Blocks do not average that out, processes started anew do.
     """
     return statistics.fmean(added_by_farm(blocks, stack, calls))
 
@@ -79,7 +82,9 @@ def _counts(receiver: Receiver, stack: str) -> dict[str, int]:
 
 
 def _made_in_python(counts: dict[str, int]) -> int:
-    """Spans of Python's scopes: ours, or the built-in's ``tango.…`` (cppTango's own are of the scope ``cppTango``)."""
+    """Spans of Python's scopes: ours, or the built-in's ``tango.…`` (cppTango's own are of the scope
+    ``cppTango``).
+    """
     return sum(number for scope, number in counts.items() if "cpp" not in scope.lower())
 
 
@@ -88,8 +93,8 @@ def measure_paced(
 ) -> dict[str, Any]:
     """Make calls at a fixed rate, stacks taking turns by slices of ``count`` calls.
 
-    CPU time is what the operating system accounts to each process from the first slice until everything was exported, so
-    export and idling are in it. Spans are counted where they were made and at the receiver.
+    CPU time is what the operating system accounts to each process from the first slice until everything was
+    exported, so export and idling are in it. Spans are counted where they were made and at the receiver.
     """
     for one in warm:
         for process in one.processes.values():

@@ -1,7 +1,8 @@
-"""An OTLP HTTP receiver that costs next to nothing while a benchmark runs: it keeps the bodies and decodes them when asked.
+"""An OTLP HTTP receiver that costs next to nothing while a benchmark runs: it keeps the bodies and decodes
+them when asked.
 
-The first part of a request's path is the name of the stack that sent it. ``GET /counts`` gives, as JSON, the spans
-received so far by stack and instrumentation scope.
+The first part of a request's path is the name of the stack that sent it. ``GET /counts`` gives, as JSON, the
+spans received so far by stack and instrumentation scope.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ def print_blocks(stacks: Sequence[Stack], blocks: Blocks) -> None:
     """Microseconds of each call, and what each stack adds against what the built-in tracing adds."""
     farms = blocks["untouched"]["ping"]
     _heading(
-        f"One call after the other: microseconds, median (minimum) of {len(flatten(farms))} interleaved blocks; "
+        f"One call after the other: microseconds, median (minimum) of {len(flatten(farms))} interleaved "
+        "blocks; "
         f"processes started {len(farms)} times"
     )
     print(f"{'':26}" + "".join(f"{call:>18}" for call in CALLS) + f"{'added':>8}{'ratio':>8}{'±':>7}")
@@ -50,7 +51,8 @@ def print_paced(stacks: Sequence[Stack], paced: dict[str, Any]) -> None:
         own = _added_cpu(paced, stack.name)
         print(
             f"{stack.label:26}{row['cpu_us']['client']:10.0f}{row['cpu_us']['follower']:10.0f}{own:10.0f}"
-            f"{own / _added_cpu(paced, 'builtin'):10.2f}{row['p50']:10.0f}{row['p99']:10.0f}{row['maximum']:10.0f}"
+            f"{own / _added_cpu(paced, 'builtin'):10.2f}{row['p50']:10.0f}"
+            f"{row['p99']:10.0f}{row['maximum']:10.0f}"
             f"{row['made']:10d}{row['received']:10d}"
         )
     print(f"{paced['untouched']['calls']} calls of each; spans made and received are those of Python.")
@@ -71,13 +73,15 @@ def print_scale(scale: dict[str, Any]) -> None:
         base = found["untouched"]
         for name, row in found.items():
             print(
-                f"{number:>6} devices  {_label(name):26}{row['seconds']:8.2f} s ({row['seconds'] / base['seconds'] - 1:+7.1%})"
+                f"{number:>6} devices  {_label(name):26}{row['seconds']:8.2f} s "
+                f"({row['seconds'] / base['seconds'] - 1:+7.1%})"
                 f"{row['threads']:6d} threads ({row['threads'] - base['threads']:+d})"
                 f"{row['rss_kib'] / 1024:8.1f} MiB ({(row['rss_kib'] - base['rss_kib']) / 1024:+.1f})"
             )
     if "database" in scale:
         _heading(
-            "The same with 1,000 devices from a Tango database: seconds until it serves, and of its CPU (minima)"
+            "The same with 1,000 devices from a Tango database: seconds until it serves, and of its CPU "
+            "(minima)"
         )
         base = scale["database"]["untouched"]
         for name, row in scale["database"].items():
@@ -93,7 +97,8 @@ def print_scale(scale: dict[str, Any]) -> None:
     show = scale["show"]
     _heading("A large trace")
     print(
-        f"tango-telemetry show, {show['spans']} spans: {show['seconds']:.1f} s, {show['peak_mib']:.0f} MiB at most"
+        f"tango-telemetry show, {show['spans']} spans: {show['seconds']:.1f} s, {show['peak_mib']:.0f} MiB "
+        "at most"
     )
     _heading("Import of tango_telemetry_client over tango and the OpenTelemetry SDK, milliseconds")
     for title in ("on", "off"):

@@ -1,4 +1,6 @@
-"""How the cost grows: many devices, many threads, a large trace; and what importing the client package takes."""
+"""How the cost grows: many devices, many threads, a large trace; and what importing the client
+package takes.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ _BUILTIN_LIMIT = 100  # its 1,000 devices would take some 2,000 threads
 def measure_devices(
     receiver: Receiver, *, numbers: Sequence[int], rounds: int, names: Sequence[str]
 ) -> dict[str, Any]:
-    """Start one server with many devices: seconds until it serves, threads and resident KiB then, stacks taking turns.
+    """Start one server with many devices: seconds until it serves, threads and resident KiB then, stacks
+    taking turns.
 
     The kernel's own noise only adds, so the quickest start of each stack is compared.
     """
@@ -56,7 +59,8 @@ def measure_devices(
 def measure_database_start(
     receiver: Receiver, *, devices: int, rounds: int, names: Sequence[str]
 ) -> dict[str, Any]:
-    """Start one server with many devices from a Tango database, as facilities do: seconds until it serves, and of its CPU.
+    """Start one server with many devices from a Tango database, as facilities do: seconds until it serves,
+    and of its CPU.
 
     Most of the time goes into the calls to PyTango's database server (SQLite), which is on the same machine.
     """
@@ -115,7 +119,9 @@ def _span(index: int, trace_id: str) -> dict[str, Any]:
 
 
 def measure_show(spans: int) -> dict[str, float]:
-    """Draw one trace of many spans with ``tango-telemetry show``: seconds and the peak of resident memory in MiB."""
+    """Draw one trace of many spans with ``tango-telemetry show``: seconds and the peak of resident memory in
+    MiB.
+    """
     trace_id = f"{1:032x}"
     with TemporaryDirectory(prefix="tango-telemetry-bench-") as folder:
         with (Path(folder) / "trace.jsonl").open("w") as file:
@@ -153,10 +159,11 @@ print(time.perf_counter() - start)
 
 
 def measure_import(receiver: Receiver, *, rounds: int) -> dict[str, float]:
-    """Milliseconds that importing the client package adds to importing tango and the SDK, telemetry on and off.
+    """Milliseconds that importing the client package adds to importing tango and the SDK, telemetry on and
+    off.
 
-    By the clock of fresh processes, taking turns with processes that import the other two only; and, with less noise, by
-    the clock of one process around the one import.
+    By the clock of fresh processes, taking turns with processes that import the other two only; and, with
+    less noise, by the clock of one process around the one import.
     """
     result: dict[str, float] = {}
     with TemporaryDirectory() as home:

@@ -18,13 +18,17 @@ from typing import Any
 from _receiver import Receiver
 
 WORKER = Path(__file__).with_name("_worker.py")
-# The last one would have packages installed in place compiled at each start, and those that pip has compiled not.
+# The last one would have packages installed in place compiled at each start, and those that pip has compiled
+# not.
 _NOT_INHERITED = ("TANGO_", "PYTANGO_", "OTEL_", "BENCH_", "PYTHONDONTWRITEBYTECODE")
 
 
 @dataclass(frozen=True)
 class Stack:
-    """One column: what is switched on, and how the context travels. ``exports`` says that spans are made and sent."""
+    """One column: what is switched on, and how the context travels.
+
+    ``exports`` says that spans are made and sent.
+    """
 
     name: str
     label: str
@@ -106,7 +110,8 @@ class Process:
             start_new_session=True,
         )
         self.pid = self._process.pid
-        # CLOCK_PROCESS_CPUTIME_ID of another process (linux/posix-timers: MAKE_PROCESS_CPUCLOCK, CPUCLOCK_SCHED).
+        # CLOCK_PROCESS_CPUTIME_ID of another process (linux/posix-timers: MAKE_PROCESS_CPUCLOCK,
+        # CPUCLOCK_SCHED).
         self._cpu_clock = (~self.pid << 3) | 2
 
     def _read_line(self) -> str:
@@ -195,7 +200,8 @@ class Farm:
         return self.start(stack, role, "bench", *options, **environment), port
 
     def start_database(self, devices: int) -> str:
-        """Start PyTango's database server with SQLite, which knows ``Follower/bench``; give its ``TANGO_HOST``.
+        """Start PyTango's database server with SQLite, which knows ``Follower/bench``; give its
+        ``TANGO_HOST``.
 
         :param devices: how many devices that server has
         """
@@ -227,7 +233,10 @@ class Farm:
 
 
 class Warm:
-    """One stack at work: a follower, a leader and a client, each in a process of its own. :func:`warm_up` starts them."""
+    """One stack at work: a follower, a leader and a client, each in a process of its own.
+
+    :func:`warm_up` starts them.
+    """
 
     def __init__(self, farm: Farm, stack: Stack) -> None:
         self._farm = farm

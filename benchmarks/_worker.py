@@ -1,5 +1,5 @@
-"""The processes that are measured: ``client``, ``follower`` and ``leader``. They take one JSON object per line on standard
-input and answer with one on standard output.
+"""The processes that are measured: ``client``, ``follower`` and ``leader``. They take one JSON object per
+line on standard input and answer with one on standard output.
 
 What a process imports of telemetry is all that tells one stack from another; the rest its environment says.
 """
@@ -50,7 +50,7 @@ def _answer(handlers: dict[str, Callable[[dict[str, Any]], Any]]) -> None:
         print(json.dumps({"answer": handlers[request["do"]](request)}), flush=True)
 
 
-# ---- servers ------------------------------------------------------------------------------------------------
+# ---- servers -----------------------------------------------------------------------------------------------
 
 
 class Follower(Device):  # type: ignore[misc]
@@ -90,7 +90,7 @@ def serve(device: type, arguments: list[str]) -> None:
     run([device], args=[device.__name__, *arguments])
 
 
-# ---- the database -------------------------------------------------------------------------------------------
+# ---- the database ------------------------------------------------------------------------------------------
 
 
 def be_database(port: str) -> None:
@@ -114,7 +114,7 @@ def register(number: int) -> None:
     print("Ready to accept request", flush=True)
 
 
-# ---- the client ---------------------------------------------------------------------------------------------
+# ---- the client --------------------------------------------------------------------------------------------
 
 
 def _create_calls(follower: Any, leader: Any) -> dict[str, Callable[[], object]]:
@@ -133,7 +133,9 @@ def be_client(follower_name: str, leader_name: str) -> None:
     calls = _create_calls(follower, leader)
 
     def block(request: dict[str, Any]) -> list[float]:
-        """Latencies of calls made one after the other, in microseconds; the first few warm the caches again."""
+        """Latencies of calls made one after the other, in microseconds; the first few warm the caches
+        again.
+        """
         call = calls[request["call"]]
         for _ in range(request["warm"]):
             call()

@@ -1,10 +1,12 @@
-"""What carrying a trace context costs: native GIOP, native IDL v6, PyTango's own binding, and nothing, in one run.
+"""What carrying a trace context costs: native GIOP, native IDL v6, PyTango's own binding, and nothing, in one
+run.
 
 Usage: python benchmarks/bridge.py [--rounds N] [--calls N]
 
-Servers and clients run at once, with cppTango's telemetry off and on (topic ``user`` where it is known, so that
-cppTango exports nothing itself), and take turns every few milliseconds: what else the machine does then falls on all
-alike. Trust the ratios, not the microseconds. No span is made; this is the price of the carrier alone.
+Servers and clients run at once, with cppTango's telemetry off and on (topic ``user`` where it is known, so
+that cppTango exports nothing itself), and take turns every few milliseconds: what else the machine does then
+falls on all alike. Trust the ratios, not the microseconds. No span is made; this is the price of the carrier
+alone.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ MODES = (
 )
 
 
-# ---- the server ---------------------------------------------------------------------------------------------
+# ---- the server --------------------------------------------------------------------------------------------
 
 
 def serve(arguments: list[str]) -> None:
@@ -85,7 +87,7 @@ def serve(arguments: list[str]) -> None:
     run([Bench], args=["bench", "test", *arguments], post_init_callback=giop.install)
 
 
-# ---- the client ---------------------------------------------------------------------------------------------
+# ---- the client --------------------------------------------------------------------------------------------
 
 
 def create_calls(proxy: object) -> dict[str, Callable[[str], Call]]:
@@ -208,7 +210,7 @@ def measure_functions() -> None:
     os._exit(0)
 
 
-# ---- the run ------------------------------------------------------------------------------------------------
+# ---- the run -----------------------------------------------------------------------------------------------
 
 
 def create_environment(telemetry: bool) -> dict[str, str]:
@@ -266,7 +268,8 @@ def compare(rounds: int, calls: int) -> None:
     has_telemetry = hasattr(tango._tango, "_telemetry")
     modes = [mode for mode in MODES if has_telemetry or not mode.telemetry]
     servers = {telemetry: start_server(telemetry) for telemetry in (False, True)}
-    # A client for each: what one way leaves behind in cppTango (a telemetry interface) must not slow the next.
+    # A client for each: what one way leaves behind in cppTango (a telemetry interface) must not slow the
+    # next.
     clients = {mode: start(mode.telemetry, "--client", servers[mode.telemetry][1]) for mode in modes}
     try:
         for mode in modes:

@@ -2,9 +2,9 @@
 
 Usage: python benchmarks/calls.py [--quick] [--only NAME,…] [--parts latency,paced,scale,spans] [--json FILE]
 
-Trust the ratios, not the microseconds: every stack has client and server processes of its own, and they take turns
-every few milliseconds, so what else the machine does falls on all alike. All processes are started several times,
-because two of the same stack differ by some microseconds a call for as long as they live.
+Trust the ratios, not the microseconds: every stack has client and server processes of its own, and they take
+turns every few milliseconds, so what else the machine does falls on all alike. All processes are started
+several times, because two of the same stack differ by some microseconds a call for as long as they live.
 """
 
 from __future__ import annotations

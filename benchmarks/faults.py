@@ -1,10 +1,11 @@
-"""What a collector in trouble does to programs: PyTango untouched, its built-in tracing, and ours, with all defaults.
+"""What a collector in trouble does to programs: PyTango untouched, its built-in tracing, and ours, with all
+defaults.
 
 Usage: python benchmarks/faults.py [--rounds N] [--protocol http|grpc] [--parts exit,loss,burst]
 
-Prints three tables: how long a client and servers take to exit, by the outside clock; how many spans of 100 calls arrive
-from a client that ends in different ways; how many of a burst of 20,000 arrive at a collector that takes 50 ms a request.
-The built-in needs up to a minute for each exit, so one round takes about five.
+Prints three tables: how long a client and servers take to exit, by the outside clock; how many spans of 100
+calls arrive from a client that ends in different ways; how many of a burst of 20,000 arrive at a collector
+that takes 50 ms a request. The built-in needs up to a minute for each exit, so one round takes about five.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Where each microsecond of a traced call goes: the pieces of the client's and the server's wrapper, one by one.
+"""Where each microsecond of a traced call goes: the pieces of the client's and the server's wrapper, one by
+one.
 
 Usage: python benchmarks/hot_path.py [--rounds N]
 
-The wrappers are the real ones, around a method that does nothing, in one process without a network; each piece is timed
-in a loop of its own, pieces taking turns, and the minimum over the rounds is shown. Between real calls, with cold
-caches, expect three times these figures.
+The wrappers are the real ones, around a method that does nothing, in one process without a network; each
+piece is timed in a loop of its own, pieces taking turns, and the minimum over the rounds is shown. Between
+real calls, with cold caches, expect three times these figures.
 """
 
 from __future__ import annotations

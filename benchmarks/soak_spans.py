@@ -30,7 +30,9 @@ THREADS = 4
 
 
 def resident() -> int:
-    """Bytes in use: what the C library keeps for later goes up and down with the queue, and is given back first."""
+    """Bytes in use: what the C library keeps for later goes up and down with the queue, and is given back
+    first.
+    """
     ctypes.CDLL(None).malloc_trim(0)
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 

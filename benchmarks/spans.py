@@ -1,9 +1,11 @@
-"""What a span costs: the tracer provider in C++ beside the SDK's, in one run, so that the ratios hold on any machine.
+"""What a span costs: the tracer provider in C++ beside the SDK's, in one run, so that the ratios hold on any
+machine.
 
 Usage: python benchmarks/spans.py [--rounds N] [--sustained SECONDS]
 
-Rounds of either alternate, and the median of each counts. "Exported" is the CPU of the whole process for a span that is made, ended,
-encoded as OTLP in batches and thrown away: the SDK's by the official encoder, ours by `drain`.
+Rounds of either alternate, and the median of each counts. "Exported" is the CPU of the whole process for a
+span that is made, ended, encoded as OTLP in batches and thrown away: the SDK's by the official encoder, ours
+by `drain`.
 """
 
 from __future__ import annotations
@@ -175,7 +177,8 @@ def sustained(seconds: float, rate: int) -> None:
     drained += sum(iter(lambda: queue.drain(1 << 20)[1], 0))
     share = (time.process_time() - cpu) / (time.monotonic() - start)
     print(
-        f"{rate} spans/s for {seconds:g} s: {share:.1%} of one core (with this loop's own), {made - drained} lost"
+        f"{rate} spans/s for {seconds:g} s: {share:.1%} of one core (with this loop's own), {made - drained} "
+        "lost"
     )
 
 

@@ -2,8 +2,9 @@
 
     python benchmarks/store.py [--spans 10000000] [--files 200000]
 
-`--files` spans are written as OTLP JSON lines and read by one process on one core. Copies of them with other ids and
-other times fill the store up to `--spans`; the questions are asked by a process of its own, whose memory is printed.
+`--files` spans are written as OTLP JSON lines and read by one process on one core. Copies of them with other
+ids and other times fill the store up to `--spans`; the questions are asked by a process of its own, whose
+memory is printed.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def attributes(**values: str | int) -> list[dict[str, Any]]:
 
 
 def write_spans(path: Path, number: int) -> None:
-    """Write calls as the client and server packages do: a client's span and the server's below it, five in a trace."""
+    """Write calls as the client and server packages do: a client's span and the server's below it, five in a
+    trace.
+    """
     draw = random.Random(1)
     trace = root = ""
     with path.open("w") as stream:
@@ -107,7 +110,8 @@ def ingest(folder: Path, store_path: Path) -> None:
         found = Feeder(store, [folder], Problems(print)).poll()
         wall, cpu = time.perf_counter() - begin, time.process_time() - cpu
     print(
-        f"ingest            {found:>10,} spans  {found / wall:>9,.0f} spans/s  ({found / cpu:,.0f} a second of CPU)"
+        f"ingest            {found:>10,} spans  {found / wall:>9,.0f} spans/s  ({found / cpu:,.0f} a second "
+        "of CPU)"
     )
 
 
@@ -120,7 +124,8 @@ def fill(store_path: Path, spans: int) -> None:
         for copy in range(1, spans // count):
             connection.execute(
                 "insert into spans select hash(hi + $1), hash(lo + $1), hash(span + $1),"
-                " case when parent = 0 then 0 else hash(parent + $1) end, start + $1 * $2, duration, operation, resource,"
+                " case when parent = 0 then 0 else hash(parent + $1) end, start + $1 * $2, duration, "
+                "operation, resource,"
                 " error, folded, arrived, detail from spans where start <= $3",
                 # A hash of hi + copy is the same for all spans of a trace, and another for each copy.
                 {"1": copy, "2": last - first + 10**6, "3": last},

@@ -1,4 +1,6 @@
-"""A real browser for tests: Debian's Chromium, driven by its own chromedriver over HTTP, without a library between."""
+"""A real browser for tests: Debian's Chromium, driven by its own chromedriver over HTTP, without a library
+between.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,8 @@ class Browser:
     def drag(self, selector: str, begin: float, end: float) -> None:
         """Drag over an element, from one share of its width to another."""
         box = self.run(
-            "const b = document.querySelector(arguments[0]).getBoundingClientRect(); return [b.left, b.top, b.width, b.height]",
+            "const b = document.querySelector(arguments[0]).getBoundingClientRect(); return [b.left, b.top, "
+            "b.width, b.height]",
             selector,
         )
         left, top, width, height = box
@@ -131,7 +134,9 @@ class Browser:
         path.write_bytes(base64.b64decode(self._call("GET", "/screenshot")))
 
     def errors(self) -> list[str]:
-        """Give what the page complained of: scripts that failed or were refused, things that could not be loaded."""
+        """Give what the page complained of: scripts that failed or were refused, things that could not be
+        loaded.
+        """
         entries = self._call("POST", "/se/log", {"type": "browser"})
         return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
 

@@ -24,9 +24,11 @@ settings.load_profile("shared-machine")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of the fault tests keep, for each test, only as many combinations as show every value of every parameter once.
+    """Of the fault tests keep, for each test, only as many combinations as show every value of every
+    parameter once.
 
-    ``make test-faults`` (``TANGO_TELEMETRY_TEST_FULL=on``) runs all combinations: every fault with every way to end.
+    ``make test-faults`` (``TANGO_TELEMETRY_TEST_FULL=on``) runs all combinations: every fault with every way
+    to end.
     """
     if os.environ.get("TANGO_TELEMETRY_TEST_FULL", "").lower() == "on":
         return

@@ -1,13 +1,15 @@
-"""The integration tests on every PyTango and Python, each in an environment of its own, and a table of what came out.
+"""The integration tests on every PyTango and Python, each in an environment of its own, and a table of what
+came out.
 
 Usage: python tests/matrix.py [--python 3.11 ...] [--pytango 10.3.1 ...] [--processes N] [--directory DIR]
            [-- PYTEST_ARGUMENT ...]
 
-Cells run one after the other, each with N processes of tests. Our wheels are built first: the pure ones once, the native
-one once for each Python; it fits every PyTango. Environments are made in DIR (default .venv-matrix) and used again; what
-they need besides is installed again only when the lists of it change. Interpreters are found as python3.X on PATH or
-among pyenv's; a PyTango without a wheel for one is left out. Each cell's results stay in DIR as ``3.11-10.3.1.xml``.
-Exits with 1 if a test failed anywhere, or if nothing could run.
+Cells run one after the other, each with N processes of tests. Our wheels are built first: the pure ones once,
+the native one once for each Python; it fits every PyTango. Environments are made in DIR (default
+.venv-matrix) and used again; what they need besides is installed again only when the lists of it change.
+Interpreters are found as python3.X on PATH or among pyenv's; a PyTango without a wheel for one is left out.
+Each cell's results stay in DIR as ``3.11-10.3.1.xml``. Exits with 1 if a test failed anywhere, or if nothing
+could run.
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
-"""One trace between any two PyTangos: the Leader and its Followers with client and server in environments of their own.
+"""One trace between any two PyTangos: the Leader and its Followers with client and server in environments of
+their own.
 
-    python tests/pairs.py [VERSION ...]      # default 9.5.1 10.1.5 10.3.1; also a Python with python3-tango 9.3.6
+    python tests/pairs.py [VERSION ...]      # default 9.5.1 10.1.5 10.3.1; also a Python with python3-tango
+    9.3.6
 
-Makes a virtual environment for each version below ``.venv-pairs`` (kept for the next run), and prints a table. In every
-pair the script runs with one version, the Leader and its Follower with the other; the forest must be exactly that of a
-single version. Debian's python3-tango is tried where it is installed. Not part of ``make test``: ``make test-pairs``.
+Makes a virtual environment for each version below ``.venv-pairs`` (kept for the next run), and prints a
+table. In every pair the script runs with one version, the Leader and its Follower with the other; the forest
+must be exactly that of a single version. Debian's python3-tango is tried where it is installed. Not part of
+``make test``: ``make test-pairs``.
 """
 
 from __future__ import annotations

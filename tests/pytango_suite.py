@@ -1,11 +1,14 @@
-"""PyTango's own test-suite, without us and with both packages on: what fails only with us is a defect of ours.
+"""PyTango's own test-suite, without us and with both packages on: what fails only with us is a defect of
+ours.
 
-Usage: python tests/pytango_suite.py [--keep DIRECTORY] [--only with|without] [pytest arguments, such as -k EXPRESSION]
+Usage: python tests/pytango_suite.py [--keep DIRECTORY] [--only with|without] [pytest arguments, such as -k
+EXPRESSION]
 
-Run by ``make test-pytango``. The sources of the installed PyTango come from the package registry that pip is configured
-for; nothing of them is kept unless ``--keep`` says where. Each test runs in a process of its own, as upstream runs them.
-Its telemetry tests are left out: they look into PyTango's own tracing, which ours replaces. Those that need the C++ server
-TangoTest fail both ways where it is not installed (186 tests of 10.3.1).
+Run by ``make test-pytango``. The sources of the installed PyTango come from the package registry that pip is
+configured for; nothing of them is kept unless ``--keep`` says where. Each test runs in a process of its own,
+as upstream runs them. Its telemetry tests are left out: they look into PyTango's own tracing, which ours
+replaces. Those that need the C++ server TangoTest fail both ways where it is not installed (186 tests of
+10.3.1).
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ NEEDED = (
     "psutil",
 )
 LEFT_OUT = ("tests/test_telemetry.py",)
-# Two servers in one process, which its own comment advises against: failed 8 times in 25 without us, 4 in 25 with us.
+# Two servers in one process, which its own comment advises against: failed 8 times in 25 without us, 4 in 25
+# with us.
 FLAKY = ("tests/test_test_context.py::test_nested_single_device_in_same_process_failure",)
 TEST_TIMEOUT = 60
 RUN_TIMEOUT = 3 * 3600
@@ -40,7 +44,9 @@ PLUGIN = "import tango_telemetry_client, tango_telemetry_server\n"
 
 
 def prepare(folder: Path) -> Path:
-    """Give the folder of PyTango's sources, which is the one to run its tests in; the tests' needs stand beside it."""
+    """Give the folder of PyTango's sources, which is the one to run its tests in; the tests' needs stand
+    beside it.
+    """
     source = download_source("pytango", version("pytango"), folder)
     # Imported as `tango` from the current folder, the sources would hide the installed package.
     for package in ("tango", "PyTango"):

@@ -199,7 +199,8 @@ def decode(request: Any) -> list[ReceivedSpan]:
 
 
 class Receiver:
-    """Stores what it gets. `fault` may be set at any time; `spans`, `requests` and `headers` are read at any time.
+    """Stores what it gets. `fault` may be set at any time; `spans`, `requests` and `headers` are read at any
+    time.
 
     protocol: "http" or "grpc". port: 0 for a free one. tls: with the self-signed CERTIFICATE.
     on_spans: called with each request's spans, on a thread of the receiver.
@@ -343,7 +344,8 @@ class _Server(ThreadingHTTPServer):
         return connection, address
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        # The handshake belongs into the connection's own thread: a client that hangs there must not stop the others.
+        # The handshake belongs into the connection's own thread: a client that hangs there must not stop the
+        # others.
         if self._tls is not None:
             request = self._tls.wrap_socket(request, server_side=True)
         super().finish_request(request, client_address)
@@ -361,7 +363,8 @@ class _HttpEnd:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            # Headers and body leave in one packet; else Nagle and delayed acknowledgement add 40 ms to each answer.
+            # Headers and body leave in one packet; else Nagle and delayed acknowledgement add 40 ms to each
+            # answer.
             wbufsize = -1
             disable_nagle_algorithm = True
 

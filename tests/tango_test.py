@@ -2,10 +2,11 @@
 
     python tests/tango_test.py ROOT [ROOT ...] [--python PYTHON ...]
 
-ROOT is a Debian of its own with the package ``tango-test``, made by ``debootstrap --include=tango-test trixie ROOT`` (13:
-cppTango 10.0.2; sid: 10.3); TangoTest runs in it by ``chroot``, for which this has to be root. PYTHON has PyTango and our
-packages; by default the one that runs this. Prints a line for each pair and exits with 1 if any span of the server's has
-another parent than the span of ours that made the call. Not part of ``make test``.
+ROOT is a Debian of its own with the package ``tango-test``, made by ``debootstrap --include=tango-test trixie
+ROOT`` (13: cppTango 10.0.2; sid: 10.3); TangoTest runs in it by ``chroot``, for which this has to be root.
+PYTHON has PyTango and our packages; by default the one that runs this. Prints a line for each pair and exits
+with 1 if any span of the server's has another parent than the span of ours that made the call. Not part of
+``make test``.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ REQUESTS = 2 * 15
 
 
 def try_pair(root: str, python: str) -> tuple[str, bool]:
-    """Call a TangoTest from a script of ours; give what became of the server's spans, and whether all is right."""
+    """Call a TangoTest from a script of ours; give what became of the server's spans, and whether all is
+    right.
+    """
     with System() as system:
         port = find_free_port()
         settings = {

@@ -1,4 +1,6 @@
-"""Trace files for tests of the tools: spans as Tango programs make them, in the lines of the `file` exporter."""
+"""Trace files for tests of the tools: spans as Tango programs make them, in the lines of the `file`
+exporter.
+"""
 
 from __future__ import annotations
 

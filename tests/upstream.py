@@ -1,4 +1,6 @@
-"""Other people's distributions: their sources from the package index, and what a JUnit report says of each of their tests."""
+"""Other people's distributions: their sources from the package index, and what a JUnit report says of each of
+their tests.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,10 @@ def download_source(distribution: str, version: str, folder: Path) -> Path:
     """Return the unpacked source distribution below ``folder``, downloaded where it is not there yet."""
     source = folder / f"{distribution.replace('-', '_')}-{version}"
     if not source.exists():
-        # The metadata of a source distribution is built to read it; its build requirements may come as wheels.
+        # The metadata of a source distribution is built to read it; its build requirements may come as
+        # wheels.
         run_own_pip(
-            "download", "--no-deps", "--no-binary", distribution, "-d", str(folder), f"{distribution}=={version}"
+            "download", "--no-deps", "--no-binary", distribution, "-d", str(folder), f"{distribution}=={version}"  # noqa: E501
         )  # fmt: skip
         with tarfile.open(folder / f"{source.name}.tar.gz") as archive:
             archive.extractall(folder, filter="data")

@@ -1,7 +1,9 @@
-"""What PyTango's built-in tracing does with each variable, and what we do: the table of docs/reference/built-in.md.
+"""What PyTango's built-in tracing does with each variable, and what we do: the table of
+docs/reference/built-in.md.
 
-`tests/docs/test_reference.py` looks the names up in what is installed, so that none is forgotten; the cells about exporters,
-endpoints and logs are those that tests/unit/test_config.py, tests/unit/test_cpptango.py and tests/integration assert.
+`tests/docs/test_reference.py` looks the names up in what is installed, so that none is forgotten; the cells
+about exporters, endpoints and logs are those that tests/unit/test_config.py, tests/unit/test_cpptango.py and
+tests/integration assert.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ BUILT_IN = {
     ),
     "TANGO_TELEMETRY_KERNEL_ENABLE": (
         "10.0's name, not known: kernel spans are left to topics",
-        "`on`: cppTango's own spans are in the trace; else they are not where the context travels without them",
+        "`on`: cppTango's own spans are in the trace; else they are not where the context travels without "
+        "them",
     ),
     "TANGO_TELEMETRY_TYPES": (
         "unset: traces and logs",
@@ -53,7 +56,8 @@ BUILT_IN = {
     ),
     "PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME": (
         "service of all client calls, a device's too; unset: `pytango.client`",
-        "service of those outside devices' handlers; unset: the server in a device server, else `pytango.client`",
+        "service of those outside devices' handlers; unset: the server in a device server, else "
+        "`pytango.client`",
     ),
     "PYTANGO_TELEMETRY_SPAN_PROCESSOR_TYPE": (
         "`simple` or `batch`; unset: batch, but simple for `console`",
@@ -75,7 +79,8 @@ def built_in_page(note: str) -> str:
     rows = "\n".join(f"| `{name}` | {theirs} | {ours} |" for name, (theirs, ours) in BUILT_IN.items())
     return (
         "# Beside the built-in tracing\n\n"
-        f"{note}\nEach variable that Tango or PyTango knows, what PyTango 10.3.1 does with it by itself, and what happens with "
+        f"{note}\nEach variable that Tango or PyTango knows, what PyTango 10.3.1 does with it by itself, and "
+        "what happens with "
         "tango-telemetry.\n\n| variable | built-in, PyTango 10.3.1 | with tango-telemetry |\n|---|---|---|\n"
         f"{rows}\n"
     )

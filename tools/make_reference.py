@@ -3,8 +3,9 @@
 Usage: python tools/make_reference.py            write them
        python tools/make_reference.py --check    say which are not up to date, exit status 1 if one is not
 
-The variables come from the table in `tango_telemetry.settings.variables`, their defaults from the settings themselves, the
-functions from the `__all__` of the public modules. Run it with the packages installed (`make setup`).
+The variables come from the table in `tango_telemetry.settings.variables`, their defaults from the settings
+themselves, the functions from the `__all__` of the public modules. Run it with the packages installed (`make
+setup`).
 """
 
 from __future__ import annotations
@@ -83,7 +84,9 @@ def variables_table(variables: Mapping[str, Variable]) -> str:
 
 
 def variables_page() -> str:
-    """Give docs/reference/environment-variables.md: what stands before and after the tables is written by hand."""
+    """Give docs/reference/environment-variables.md: what stands before and after the tables is written by
+    hand.
+    """
     text = (REFERENCE / "_environment-notes.md").read_text()
     text = text.replace("OPENTELEMETRYS_TABLE", variables_table(OPENTELEMETRYS).rstrip())
     return f"# Environment variables\n\n{NOTE}\n{text.replace('TABLE', variables_table(VARIABLES).rstrip())}"
@@ -94,7 +97,8 @@ def decisions_page() -> str:
     lines = [
         "# Decisions\n",
         NOTE.replace("docstrings", "records"),
-        "One record for each decision that somebody might wonder about, with its reason. A record is changed when the decision is.\n",
+        "One record for each decision that somebody might wonder about, with its reason. A record is "
+        "changed when the decision is.\n",
         "| | |",
         "|---|---|",
     ]

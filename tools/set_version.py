@@ -1,7 +1,8 @@
 """Write or check the version of all packages: ``python tools/set_version.py [VERSION]``.
 
-The version stands in ``tango_telemetry/_version.py``. Each ``pyproject.toml`` repeats it, as its own version and as the
-one that it asks of its siblings, because an index reads only that. Without VERSION the files are only checked.
+The version stands in ``tango_telemetry/_version.py``. Each ``pyproject.toml`` repeats it, as its own version
+and as the one that it asks of its siblings, because an index reads only that. Without VERSION the files are
+only checked.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def find_disagreements(root: Path = ROOT) -> list[str]:
 
 
 def write_version(version: str, root: Path = ROOT) -> None:
-    """Write `version` into ``_version.py`` and every ``pyproject.toml``; raise ValueError for one of no valid form."""
+    """Write `version` into ``_version.py`` and every ``pyproject.toml``; raise ValueError for one of no valid
+    form.
+    """
     if not _VALID.fullmatch(version):
         raise ValueError(f"{version!r} is not a version; write one like 0.2.0 or 1.0.0rc1")
     for path, pattern in [

@@ -1,9 +1,10 @@
-"""Make the development environment: a virtual environment with every package of this repository installed in place.
+"""Make the development environment: a virtual environment with every package of this repository installed in
+place.
 
 Usage: python3 tools/setup_venv.py DIRECTORY
 
-The native package needs a C++17 compiler. Where it cannot be built the rest is installed without it and this says so:
-everything but the native package's own tests then still runs.
+The native package needs a C++17 compiler. Where it cannot be built the rest is installed without it and this
+says so: everything but the native package's own tests then still runs.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ def main(directory: str) -> int:
 
     editable = [item for name in PURE for item in ("-e", f"packages/tango-telemetry-{name}")]
     requirements = ["-r", "requirements-dev.txt", "-r", "requirements-full.txt"]
-    # tango-telemetry-auto stays out: it would trace the tests' own programs, and has tests in environments of its own.
-    # Type checkers do not look for stubs behind an editable installation.
+    # tango-telemetry-auto stays out: it would trace the tests' own programs, and has tests in environments of
+    # its own. Type checkers do not look for stubs behind an editable installation.
     if status := pip(*requirements, *editable, "./packages/tango-telemetry-stubs"):
         return status
     if (ROOT / "packages/tango-telemetry-native/pyproject.toml").exists() and pip(

@@ -9,7 +9,9 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class StartFiles(BuildHookInterface[Any]):
-    """Adds the ``.pth`` and the ``.start`` file to editable wheels (hatchling 1.27: only ``force_include_editable`` does)."""
+    """Adds the ``.pth`` and the ``.start`` file to editable wheels (hatchling 1.27: only
+    ``force_include_editable`` does).
+    """
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Name the files in ``build_data``."""

@@ -10,7 +10,9 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def loud_sdk() -> Iterator[None]:
-    """Let the SDK's loggers say everything: a pipeline made by another test of this process limits their rate."""
+    """Let the SDK's loggers say everything: a pipeline made by another test of this process limits their
+    rate.
+    """
     loggers = [
         logger
         for name, logger in logging.Logger.manager.loggerDict.items()

@@ -1,6 +1,8 @@
-"""Calls whatever the extension modules offer, in any order and with odd arguments: `python odd_calls.py SEED CALLS`.
+"""Calls whatever the extension modules offer, in any order and with odd arguments: `python odd_calls.py SEED
+CALLS`.
 
-Python's exceptions are right answers; the process must reach its end. Run by test_native_odd_calls.py in processes of their own.
+Python's exceptions are right answers; the process must reach its end. Run by test_native_odd_calls.py in
+processes of their own.
 """
 
 from __future__ import annotations
@@ -65,13 +67,13 @@ class Calls:
 
     def odd(self) -> Any:
         constant = self.random.choice([
-            None, True, 0, 1, -1, 255, 1 << 63, 1 << 64, -(1 << 63), 1 << 128, 1 << 200, 1.5, float("nan"), float("inf"), 1e300,
-            "", "name", "a\ud800", "a?", "caf\u00e9 \u2603 \U0001f600", "x" * 5000, Text("name"), Text("\u2603"), b"", b"bytes\0",
-            (), (1, 2), ("a", "b"), ("00-" + "1" * 32 + "-" + "2" * 16 + "-01", "tango=x"), [], [1, "a", None], {},
-            {"a": 1}, {"a\ud800": [1], "a?": {"b": Raises()}}, {1: 2, "": 3, Text("k"): Text("v")}, object(), Raises(), Raises,
-            contextvars.ContextVar("odd", default=None), contextvars.ContextVar("empty"), len, lambda *a, **k: None,
-            lambda *a, **k: {}, lambda *a, **k: 1 / 0, _bridge.giop_functions, _bridge.idl_functions, sys, int, dict, BaseException,
-            ValueError("odd"), iter([1, 2]), range(3), memoryview(b"x"), 1j, NotImplemented, sys._getframe().f_code,
+            None, True, 0, 1, -1, 255, 1 << 63, 1 << 64, -(1 << 63), 1 << 128, 1 << 200, 1.5, float("nan"), float("inf"), 1e300,  # noqa: E501
+            "", "name", "a\ud800", "a?", "caf\u00e9 \u2603 \U0001f600", "x" * 5000, Text("name"), Text("\u2603"), b"", b"bytes\0",  # noqa: E501
+            (), (1, 2), ("a", "b"), ("00-" + "1" * 32 + "-" + "2" * 16 + "-01", "tango=x"), [], [1, "a", None], {},  # noqa: E501
+            {"a": 1}, {"a\ud800": [1], "a?": {"b": Raises()}}, {1: 2, "": 3, Text("k"): Text("v")}, object(), Raises(), Raises,  # noqa: E501
+            contextvars.ContextVar("odd", default=None), contextvars.ContextVar("empty"), len, lambda *a, **k: None,  # noqa: E501
+            lambda *a, **k: {}, lambda *a, **k: 1 / 0, _bridge.giop_functions, _bridge.idl_functions, sys, int, dict, BaseException,  # noqa: E501
+            ValueError("odd"), iter([1, 2]), range(3), memoryview(b"x"), 1j, NotImplemented, sys._getframe().f_code,  # noqa: E501
         ])  # fmt: skip
         return self.random.choice(self.made) if self.made and self.random.random() < 0.5 else constant
 
@@ -113,14 +115,14 @@ class Calls:
             (_spans.SpanQueue, [self.random.randint(1, 9), 1 << 16, 1]),
             (_spans.Resource, [{"a": self.odd()}, choice([None, "url"])]),
             (_spans.Scope, [one(_spans.Resource), "name", choice([None, "1"]), None, {"b": self.odd()}]),
-            (_spans.ClientBeginning, [slow, variable, variable, {__name__: False}, "ping", choice([True, False])]),
+            (_spans.ClientBeginning, [slow, variable, variable, {__name__: False}, "ping", choice([True, False])]),  # noqa: E501
             (_spans.HandlerBeginning, [slow, variable, variable, choice([None, {}]), slow]),
             (_spans.make_current, [self.odd(), choice([None, {}, self.odd()]), variable, 1]),
-            (_spans.set_carrier, [self.odd(), choice([None, _bridge.giop_functions]), choice([None, _bridge.idl_functions])]),
+            (_spans.set_carrier, [self.odd(), choice([None, _bridge.giop_functions]), choice([None, _bridge.idl_functions])]),  # noqa: E501
             (_bridge.TraceContextScope, ["name", "00-" + "1" * 32 + "-" + "2" * 16 + "-01", "a=b"]),
             (_bridge.set_outgoing_span, [1 << 127, 1, 1]),
-            (_spans.Plans.put, [one(_spans.Plans), one(choice([_spans.ClientBeginning, _spans.HandlerBeginning])),
-                                choice([None, sys._getframe().f_code]), position, choice([None, "name"]), _spans.get_epoch(),
+            (_spans.Plans.put, [one(_spans.Plans), one(choice([_spans.ClientBeginning, _spans.HandlerBeginning])),  # noqa: E501
+                                choice([None, sys._getframe().f_code]), position, choice([None, "name"]), _spans.get_epoch(),  # noqa: E501
                                 "title", self.odd(), {"c": self.odd()}, one(_spans.TracerBase), None, False]),
             (_spans.ClientBeginning.begin, [one(_spans.ClientBeginning), (self.odd(), "name"), {}]),
             (_spans.HandlerBeginning.begin, [one(_spans.HandlerBeginning), self.odd(), ()]),
@@ -183,7 +185,7 @@ class Calls:
         if ours and what < 0.35:
             thing = self.random.choice(ours)
             return self.random.choice([
-                copy.copy, copy.deepcopy, pickle.dumps, lambda x: object.__reduce_ex__(x, 2), lambda x: x.__reduce__(), repr, hash,
+                copy.copy, copy.deepcopy, pickle.dumps, lambda x: object.__reduce_ex__(x, 2), lambda x: x.__reduce__(), repr, hash,  # noqa: E501
             ])(thing)  # fmt: skip
         if ours and what < 0.75:
             return self.use(self.random.choice(ours))

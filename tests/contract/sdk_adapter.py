@@ -1,8 +1,8 @@
 """A pytest plugin that runs the OpenTelemetry SDK's own tests against the tracer provider in C++.
 
-It puts `TracerProvider`, below, in the place of ``opentelemetry.sdk.trace.TracerProvider``: the SDK's constructor and private
-surroundings, which its tests look at, around the product's own tracers and spans. Nothing here records, samples, encodes or reads
-a span; all of that is the product's.
+It puts `TracerProvider`, below, in the place of ``opentelemetry.sdk.trace.TracerProvider``: the SDK's
+constructor and private surroundings, which its tests look at, around the product's own tracers and spans.
+Nothing here records, samples, encodes or reads a span; all of that is the product's.
 
 Used by sdk_suite.py, with ``-p sdk_adapter``.
 """

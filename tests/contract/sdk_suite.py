@@ -2,9 +2,10 @@
 
 Usage: python tests/contract/sdk_suite.py [--source DIRECTORY] [--verbose]
 
-Downloads the source distribution of the opentelemetry-sdk that is installed into a temporary directory, unpacks it there and runs
-its ``tests/trace`` and ``tests/context`` with sdk_adapter.py. Nothing of it is kept. Prints how many passed and each failure with its
-reason; the exit status is 1 if fewer passed than are required, or if one failed that is not known here.
+Downloads the source distribution of the opentelemetry-sdk that is installed into a temporary directory,
+unpacks it there and runs its ``tests/trace`` and ``tests/context`` with sdk_adapter.py. Nothing of it is
+kept. Prints how many passed and each failure with its reason; the exit status is 1 if fewer passed than are
+required, or if one failed that is not known here.
 
 `--source` takes an unpacked distribution instead of a download.
 """
@@ -37,11 +38,11 @@ REASONS: dict[str, str] = {
     "TestTracerProviderMetrics.test_record_only": _METRICS,
     "TestTracerProviderMetrics.test_sampled": _METRICS,
     "TestTracer.test_extends_api": "asks for an instance of the SDK's own class; ours is one of the API's",
-    "TestSpanCreation.test_instrumentation_info": "asks for the deprecation warning of a property that has been deprecated since 1.11 and is not there",
+    "TestSpanCreation.test_instrumentation_info": "asks for the deprecation warning of a property that has been deprecated since 1.11 and is not there",  # noqa: E501
     "TestSpanCreation.test_start_as_current_span_decorator": _IDENTITY,
     "TestSpanCreation.test_start_as_current_span_implicit": _IDENTITY,
     "TestSpanCreation.test_start_span_implicit": _IDENTITY,
-    "TestSpanCreation.test_update_resource": "changes the resource by a private method; ours changes in the child of a fork only",
+    "TestSpanCreation.test_update_resource": "changes the resource by a private method; ours changes in the child of a fork only",  # noqa: E501
 }
 
 
@@ -66,7 +67,8 @@ def run(source: Path, directory: Path) -> ElementTree.Element:
     """The tests' results."""
     if not (source / "tests" / "trace").is_dir():
         raise SystemExit(f"{source} has no tests/trace: this source distribution ships no tests")
-    # The tests import opentelemetry.test, which is a distribution of its own; beside, not in, this environment.
+    # The tests import opentelemetry.test, which is a distribution of its own; beside, not in, this
+    # environment.
     utilities = directory / "utilities"
     pip("install", "--no-deps", "--target", str(utilities), "opentelemetry-test-utils")
     report = directory / "report.xml"

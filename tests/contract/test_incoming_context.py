@@ -1,4 +1,6 @@
-"""What a peer sends, read in C++: taken only where `tango_telemetry.context.w3c.extract` takes it, and as that does."""
+"""What a peer sends, read in C++: taken only where `tango_telemetry.context.w3c.extract` takes it, and as
+that does.
+"""
 
 from __future__ import annotations
 
@@ -142,7 +144,7 @@ digits = st.sampled_from("0123456789abcdefABCDEFg -_+\0\u0661\xff")
 bad_text = st.text(digits, max_size=70) | st.text(max_size=600)
 near = st.builds(
     lambda text, at, new: text[:at] + new + text[at + 1 :],
-    st.sampled_from([*ours("01"), *ours("00", OTHER), f"{PARENT}ff", f"01-{TRACE}-{SPAN}-01-x", "vendor=1,tango=", ""]),
+    st.sampled_from([*ours("01"), *ours("00", OTHER), f"{PARENT}ff", f"01-{TRACE}-{SPAN}-01-x", "vendor=1,tango=", ""]),  # noqa: E501
     st.integers(0, 60),
     st.text(digits, max_size=2),
 )  # fmt: skip

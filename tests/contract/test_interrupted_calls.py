@@ -1,6 +1,7 @@
 """An exception from outside at any instruction of a traced call: nothing of that call is current afterwards.
 
-`sys.settrace` raises at each line and each instruction in turn, which no clock decides, so each place is tried once.
+`sys.settrace` raises at each line and each instruction in turn, which no clock decides, so each place is
+tried once.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def provider() -> Any:
     return spans.create_native_tracer_provider({}, sampler=ALWAYS_ON)
 
 
-# --- threads ---------------------------------------------------------------------------------------------------
+# --- threads ------------------------------------------------------------------------------------------------
 
 
 def told(upcall: Upcall) -> tuple[int, str]:  # noqa: F811
@@ -76,7 +76,7 @@ def test_many_threads_on_one_of_the_operating_systems(
         assert thread_attributes() == {"thread.id": ident, "thread.name": greenlet.name}
 
 
-# --- exceptions ------------------------------------------------------------------------------------------------
+# --- exceptions ---------------------------------------------------------------------------------------------
 
 
 class Failing:
@@ -216,7 +216,7 @@ def test_an_activation_entered_from_an_attribute_of_its_own(provider: Any) -> No
     assert provider.queue.accepted() == 1
 
 
-# --- strings, keys and numbers -----------------------------------------------------------------------------------
+# --- strings, keys and numbers ------------------------------------------------------------------------------
 
 
 class Own(str):

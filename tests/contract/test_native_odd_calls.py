@@ -1,4 +1,6 @@
-"""The extension modules in the hands of somebody who reads no documentation, and at the end of an interpreter: never a crash."""
+"""The extension modules in the hands of somebody who reads no documentation, and at the end of an
+interpreter: never a crash.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +32,12 @@ ORDERS = {
     "carrier first": "_spans.set_carrier(object(), None, None); import tango_telemetry_native.calls; begin()",
     "calls first": "_spans.configure_calls(print, print, print, dict); begin()",
     "resource first": "refused(RuntimeError, _spans.Resource, MappingProxyType({'a': [1]}), None)",
-    "a type by its __new__": "refused(TypeError, lambda: TraceContextScope.__new__(TraceContextScope).__enter__())",
+    "a type by its __new__": "refused(TypeError, lambda: TraceContextScope.__new__(TraceContextScope).__enter__())",  # noqa: E501
     "a subclass without its initialiser": "class Own(TraceContextScope):\n def __init__(self): pass\n"
     "refused(TypeError, lambda: Own().__enter__())",
-    "a tracer by its __new__": "refused(RuntimeError, _spans.TracerBase.__new__(_spans.TracerBase).start_span, 'a')",
-    "a beginning by its __new__": "refused(RuntimeError, _spans.ClientBeginning.__new__(_spans.ClientBeginning).begin, (), {})",
-    "an old pickle": "refused(TypeError, lambda: copyreg._reduce_ex(TraceContextScope('a', '', ''), 0)[0](*args()))",
+    "a tracer by its __new__": "refused(RuntimeError, _spans.TracerBase.__new__(_spans.TracerBase).start_span, 'a')",  # noqa: E501
+    "a beginning by its __new__": "refused(RuntimeError, _spans.ClientBeginning.__new__(_spans.ClientBeginning).begin, (), {})",  # noqa: E501
+    "an old pickle": "refused(TypeError, lambda: copyreg._reduce_ex(TraceContextScope('a', '', ''), 0)[0](*args()))",  # noqa: E501
     "the type's own base": "refused(TypeError, object.__new__, TraceContextScope)",
 }
 PRELUDE = """
@@ -65,7 +67,7 @@ def begin():
     for at in range(0, len(code.co_code), 2):
         plans.put(beginning, code, at, None, _spans.get_epoch(), "x", SpanKind.CLIENT, {}, tracer, None, False)
     assert beginning.begin((proxy,), {}) == "slow"
-"""
+"""  # noqa: E501
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -73,8 +75,8 @@ def test_what_is_not_ready_is_refused(order: str) -> None:
     run("-c", PRELUDE + ORDERS[order])
 
 
-# A daemon thread that wants the GIL of an interpreter that has ended is ended by pthread_exit() up to Python 3.13: whatever C++
-# has on its stack then must not touch a Python object.
+# A daemon thread that wants the GIL of an interpreter that has ended is ended by pthread_exit() up to Python
+# 3.13: whatever C++ has on its stack then must not touch a Python object.
 UNWOUND = """
 import os, sys, threading, time
 from collections.abc import Mapping, Sequence

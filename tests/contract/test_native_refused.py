@@ -41,9 +41,13 @@ def without(preparation: str) -> str:
 
 
 def test_without_the_gil() -> None:
-    """As a free-threaded Python says it. No extension module may be loaded: that would switch the GIL on for the program."""
+    """As a free-threaded Python says it.
+
+    No extension module may be loaded: that would switch the GIL on for the program.
+    """
     reason = (
-        "tango-telemetry-native is not used: it needs the GIL, which is off in this process. PYTHON_GIL=1 switches "
+        "tango-telemetry-native is not used: it needs the GIL, which is off in this process. PYTHON_GIL=1 "
+        "switches "
         "that on"
     )
     assert without("sys._is_gil_enabled = lambda: False") == f"0 {[reason]!r} {reason}"

@@ -297,7 +297,9 @@ def test_scopes_are_those_of_the_sdk(name: str, version: Any, schema: Any, attri
 @settings(max_examples=EXAMPLES // 3, deadline=None)
 @given(st.text(st.characters(categories=["Cs", "L"]), max_size=30))
 def test_surrogates_become_replacement_characters(hostile: str) -> None:
-    """The official encoder loses the attribute, and the whole batch for a name: ours keeps what can be kept."""
+    """The official encoder loses the attribute, and the whole batch for a name: ours keeps what can
+    be kept.
+    """
     readable_text = "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in hostile)
 
     def scenario(words: str) -> Callable[[Tracer], Span]:

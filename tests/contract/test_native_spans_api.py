@@ -409,7 +409,9 @@ def test_a_disabled_tracer_hands_the_parent_on(tracer: Any) -> None:
 
 
 def test_suppression_is_for_instrumentations_as_with_the_sdk(tracer: Tracer) -> None:
-    """The key tells those who make spans for others; a tracer itself does not look at it, neither ours nor the SDK's."""
+    """The key tells those who make spans for others; a tracer itself does not look at it, neither ours nor
+    the SDK's.
+    """
     from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
     token = otel_context.attach(otel_context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))

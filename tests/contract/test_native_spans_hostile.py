@@ -1,4 +1,6 @@
-"""User code that runs in the middle of a span's operation, and memory that ends: a span stays whole, a caller unharmed."""
+"""User code that runs in the middle of a span's operation, and memory that ends: a span stays whole, a caller
+unharmed.
+"""
 
 from __future__ import annotations
 
@@ -389,7 +391,8 @@ print("done")
 def test_allocations_of_python_that_fail() -> None:
     """Each of the first 400 allocations that Python makes fails once; the interpreter lives.
 
-    Without record_exception: CPython 3.12.1 itself crashes where the traceback module makes a function without memory.
+    Without record_exception: CPython 3.12.1 itself crashes where the traceback module makes a function
+    without memory.
     """
     pytest.importorskip("_testcapi")
     result = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=False)

@@ -250,11 +250,13 @@ assert len(parent_ids) == sum(made) == queue.accepted(), (len(parent_ids), made,
 assert len(set(ids)) == len(ids)
 assert len({i[:16] for i in ids}) == len(ids)
 print("done", len(parent_ids))
-"""
+"""  # noqa: E501
 
 
 def test_twenty_forks_under_load() -> None:
-    """No span of the parent leaves from a child, none is lost, none comes twice, and no two processes share an id."""
+    """No span of the parent leaves from a child, none is lost, none comes twice, and no two processes share
+    an id.
+    """
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FORKS],
         capture_output=True,

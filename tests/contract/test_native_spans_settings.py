@@ -69,8 +69,8 @@ def test_limits_may_be_larger_than_anything() -> None:
     assert (span.attributes, len(span.events)) == ({"text": "x" * 300}, 1)
 
 
-@pytest.mark.parametrize("name", [None, "", "always_on", "always_off", "TraceIdRatio", "parentbased_always_on",
-                                  "parentbased_always_off", "parentbased_traceidratio", "parentbased_", "nonsense"])  # fmt: skip
+@pytest.mark.parametrize("name", [None, "", "always_on", "always_off", "TraceIdRatio", "parentbased_always_on",  # noqa: E501
+                                  "parentbased_always_off", "parentbased_traceidratio", "parentbased_", "nonsense"])  # fmt: skip  # noqa: E501
 @pytest.mark.parametrize("argument", [None, "", "0", "0.25", "1", "1.0", "2", "-1", "x", "nan"])
 def test_samplers_of_the_environment_are_those_of_the_sdk(
     name: str | None, argument: str | None, monkeypatch: pytest.MonkeyPatch

@@ -1,4 +1,6 @@
-"""The stubs against OpenTelemetry's own classes: every public name, every signature, what comes back, and when."""
+"""The stubs against OpenTelemetry's own classes: every public name, every signature, what comes back, and
+when.
+"""
 
 from __future__ import annotations
 

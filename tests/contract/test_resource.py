@@ -21,7 +21,7 @@ assert made.schema_url == ""
 if "service.instance.id" not in attributes:
     official = []
 print(json.dumps([plain if plain is None else list(plain.items()), official]))
-"""
+"""  # noqa: E501
 DEVICE = {"service.instance.id": "sys/leader/1"}
 
 

@@ -1,4 +1,7 @@
-"""What is a ``traceparent``: one rule, in Python and in C++, by one table. Source: W3C Trace Context level 2."""
+"""What is a ``traceparent``: one rule, in Python and in C++, by one table.
+
+Source: W3C Trace Context level 2.
+"""
 
 from __future__ import annotations
 

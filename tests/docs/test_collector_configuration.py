@@ -1,4 +1,6 @@
-"""The collector's configuration in the documentation: whole, in the right order, and good for a collector where there is one."""
+"""The collector's configuration in the documentation: whole, in the right order, and good for a collector
+where there is one.
+"""
 
 from __future__ import annotations
 

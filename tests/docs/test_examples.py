@@ -1,4 +1,6 @@
-"""Every Python example of the README and of docs/ runs, with real devices, and gives the trace that its page promises."""
+"""Every Python example of the README and of docs/ runs, with real devices, and gives the trace that its page
+promises.
+"""
 
 from __future__ import annotations
 

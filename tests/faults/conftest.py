@@ -51,7 +51,9 @@ def spans(count, name="span"):
 
 @dataclass
 class Ended:
-    """A program that came to its end. exit_seconds: from the program's word "leaving" to the end of the process."""
+    """A program that came to its end. exit_seconds: from the program's word "leaving" to the end of the
+    process.
+    """
 
     returncode: int
     output: list[str]
@@ -132,7 +134,9 @@ class Program:
 
 @pytest.fixture
 def program() -> Iterator[Callable[..., Program]]:
-    """`program(body, exporter, target, **settings)` starts one; it is killed at the end of the test at the latest."""
+    """`program(body, exporter, target, **settings)` starts one; it is killed at the end of the test at the
+    latest.
+    """
     running: list[Program] = []
 
     def start(*arguments: Any, **settings: Any) -> Program:
@@ -169,8 +173,8 @@ def within_seconds(
 ) -> tuple[int, float, str]:
     """Run until it took less than `bound` seconds; fails if no attempt did. Gives (status, seconds, errors).
 
-    A busy machine only ever adds to a time, and what the exit of the same program without telemetry takes in the same
-    moment, `control()`, is the machine's share and the program's own.
+    A busy machine only ever adds to a time, and what the exit of the same program without telemetry takes in
+    the same moment, `control()`, is the machine's share and the program's own.
     """
     took = []
     for _ in range(attempts):

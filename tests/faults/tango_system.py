@@ -65,7 +65,8 @@ class TangoServer:
         return f"tango://127.0.0.1:{self._port}/test/faults/{number}#dbase=no"
 
     def call(self, what: str, count: int = 1) -> list[int]:
-        """Call "Go" of the devices in turn, or a command of the administration device; nanoseconds of each call.
+        """Call "Go" of the devices in turn, or a command of the administration device; nanoseconds of each
+        call.
 
         The caller is an untraced process of its own, which stays for all calls.
         """

@@ -1,4 +1,6 @@
-"""What a collector, or whoever stands in its place, answers: what is kept, what is lost, and what is said about it."""
+"""What a collector, or whoever stands in its place, answers: what is kept, what is lost, and what is said
+about it.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ DATA = [(protocol, name) for protocol, found in ABOUT_THE_DATA.items() for name 
 def test_an_answer_about_the_place_deletes_nothing(
     receiver: Receiver, program: Callable[..., Program], spool: bool, tmp_path: Path
 ) -> None:
-    """One process meets all of them in turn; each is said once, without what is secret, and all spans arrive at last."""
+    """One process meets all of them in turn; each is said once, without what is secret, and all spans arrive
+    at last.
+    """
     faults = list(ABOUT_THE_PLACE[receiver.protocol].values())
     receiver.fault = faults[0]
     body = """
@@ -127,7 +131,7 @@ def test_what_a_collector_refuses_of_a_request_is_said(
     tracer = provider().get_tracer("test")
     spans(5)
     pipeline.flush(10)
-    """ + SAY_STATS.replace("\n", "\n    ")
+    """ + SAY_STATS.replace("\n", "\n    ")  # noqa: E501
     ended = program(body, receiver.protocol, receiver.endpoint).end()
     figures = account(ended.output[-1])
     assert (figures["delivered"], figures["dropped"]) == (3, 2)
@@ -158,7 +162,10 @@ def test_a_second_different_loss_is_said_too(receiver: Receiver, program: Callab
 
 
 class Forgetful:
-    """A firewall between a program and a receiver. Connections that were open at `forget()` are silently dropped."""
+    """A firewall between a program and a receiver.
+
+    Connections that were open at `forget()` are silently dropped.
+    """
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -264,7 +271,9 @@ def test_a_failure_is_followed_by_a_new_connection(
 def test_a_certificate_that_comes_late_is_read(
     protocol: str, program: Callable[..., Program], tmp_path: Path
 ) -> None:
-    """First there is none, then it is another authority's, then the right one: each attempt reads the file."""
+    """First there is none, then it is another authority's, then the right one: each attempt reads the
+    file.
+    """
     file = tmp_path / "authority.pem"
     body = f"""
     wire = pipeline.WireSettings(certificate_file={str(file)!r})
@@ -279,7 +288,7 @@ def test_a_certificate_that_comes_late_is_read(
     deadline = time.monotonic() + 10
     while not pipeline.flush(1) and time.monotonic() < deadline:
         pass
-    """
+    """  # noqa: E501
     with Receiver(protocol, tls=True) as made:
         running = program(body, protocol, made.endpoint)
         running.wait_for("none")

@@ -59,7 +59,9 @@ span.end(end_time=start + 7_000_000_000)
 
 @pytest.fixture(scope="module")
 def clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library whose `clock_gettime` takes the place of the C library's, for Python and for our C++ alike."""
+    """A library whose `clock_gettime` takes the place of the C library's, for Python and for our C++
+    alike.
+    """
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler")

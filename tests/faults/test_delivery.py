@@ -95,7 +95,8 @@ spans(20, "late")
     assert receiver.spans == []
     receiver.fault = None
     second = program(
-        "spans(1, 'second')\npipeline.flush(10)\ntime.sleep(0.2)\nsay('adopted', pipeline.pipeline_stats().adopted)",
+        "spans(1, 'second')\npipeline.flush(10)\ntime.sleep(0.2)\nsay('adopted', "
+        "pipeline.pipeline_stats().adopted)",
         receiver.protocol, receiver.endpoint, spool_dir=str(tmp_path),
     ).end()  # fmt: skip
     assert second.returncode == 0, second.errors
@@ -253,7 +254,7 @@ def test_tls_headers_and_compression(program: Callable[..., Program], protocol: 
     tracer = provider().get_tracer("test")
     spans(100)
     assert pipeline.flush(10)
-    """
+    """  # noqa: E501
     with Receiver(protocol, tls=True) as made:
         ended = program(body, protocol, made.endpoint).end()
         assert ended.returncode == 0, ended.errors

@@ -1,4 +1,6 @@
-"""Exit within the bound, whatever the collector does; exit status unchanged; spans delivered where they can be."""
+"""Exit within the bound, whatever the collector does; exit status unchanged; spans delivered where they can
+be.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +108,7 @@ def test_many_pipelines_share_the_bound(receiver: Receiver, program: Callable[..
         made = TracerProvider(shutdown_on_exit=False)
         made.add_span_processor(other.create_span_processor())
         made.get_tracer("t").start_span("span").end()
-    """
+    """  # noqa: E501
     within(BOUND, lambda: program(textwrap.dedent(body) + LEAVE, receiver.protocol, receiver.endpoint).end())
 
 
@@ -116,7 +118,8 @@ ENDS = {
     "SIGTERM while asleep": ('say("up")\ntime.sleep(30)', signal.SIGTERM, -signal.SIGTERM),
     "SIGTERM while busy": ('say("up")\nwhile True: pass', signal.SIGTERM, -signal.SIGTERM),
     "SIGTERM with other threads": (
-        'import threading\nthreading.Thread(target=time.sleep, args=(30,)).start()\nsay("up")\nthreading.Event().wait()',
+        "import threading\nthreading.Thread(target=time.sleep, "
+        'args=(30,)).start()\nsay("up")\nthreading.Event().wait()',
         signal.SIGTERM,
         -signal.SIGTERM,
     ),

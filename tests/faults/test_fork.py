@@ -57,8 +57,9 @@ say("children are gone")
 def test_a_child_leaves_the_spans_of_its_parent_alone(
     receiver: Receiver, program: Callable[..., Program], end: str, spans: str
 ) -> None:
-    """They wait for a collector that is away, encoded and checked out, when the child begins; it has come back when the
-    child ends; the parent delivers them only after that."""
+    """They wait for a collector that is away, encoded and checked out, when the child begins; it has come
+    back when the child ends; the parent delivers them only after that.
+    """
     receiver.fault = receivers.status(503)
     body = f"""
     spans(20, "parent")
@@ -99,7 +100,9 @@ def test_a_child_leaves_the_spans_of_its_parent_alone(
 def test_forks_while_a_request_is_running(
     receiver: Receiver, program: Callable[..., Program], fault: receivers.Fault, spans: str
 ) -> None:
-    """The threads of the parent are busy in the network libraries; the child has none of them, only their locks."""
+    """The threads of the parent are busy in the network libraries; the child has none of them, only their
+    locks.
+    """
     receiver.fault = fault
     body = """
     import threading
@@ -151,7 +154,10 @@ def test_multiprocessing(receiver: Receiver, program: Callable[..., Program]) ->
 def test_telemetry_that_begins_in_a_child_of_a_fork_server(
     receiver: Receiver, program: Callable[..., Program]
 ) -> None:
-    """Its process ends by `os._exit`, and telemetry has seen no fork. Python 3.14 makes children so by default."""
+    """Its process ends by `os._exit`, and telemetry has seen no fork.
+
+    Python 3.14 makes children so by default.
+    """
     body = """
     import multiprocessing
     child = "\\n".join((
@@ -176,7 +182,9 @@ def test_telemetry_that_begins_in_a_child_of_a_fork_server(
 def test_a_child_that_becomes_another_program_inherits_no_connection(
     receiver: Receiver, program: Callable[..., Program]
 ) -> None:
-    """Files opened for exec would keep the collector's connection, the spool's lock and the trace file alive."""
+    """Files opened for exec would keep the collector's connection, the spool's lock and the trace
+    file alive.
+    """
     body = """
     import subprocess
     spans(1)

@@ -1,4 +1,6 @@
-"""Wrong and hostile settings: the server starts, answers and ends as always, and says what it did not understand."""
+"""Wrong and hostile settings: the server starts, answers and ends as always, and says what it did not
+understand.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ from receiver import Receiver
 from .tango_system import start_server
 from .test_tango import variables
 
-# An environment variable cannot be longer than 128 KiB on Linux; a megabyte comes from tangorc or the program itself
-# (tests/unit/test_config.py).
+# An environment variable cannot be longer than 128 KiB on Linux; a megabyte comes from tangorc or the program
+# itself (tests/unit/test_config.py).
 LONG = "x" * 100_000
 SETTINGS = {
     "none": {
@@ -98,7 +100,9 @@ print(only.message)
 def test_files_are_kept_away_from_cpptango_where_opentelemetry_is_missing(
     tmp_path: Path, names: tuple[str, str]
 ) -> None:
-    """It knows no files, and makes no proxy then (10.0 and 10.1 for the first of the names, 10.3 for the others)."""
+    """It knows no files, and makes no proxy then (10.0 and 10.1 for the first of the names, 10.3 for the
+    others).
+    """
     program = """
 import importlib.abc, sys
 

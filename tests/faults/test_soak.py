@@ -1,8 +1,9 @@
-"""A soak: 500 Tango calls a second over 50 devices, while the receivers of the server's and the client's spans fail at random.
+"""A soak: 500 Tango calls a second over 50 devices, while the receivers of the server's and the client's
+spans fail at random.
 
-One minute by default; `TANGO_TELEMETRY_TEST_SOAK=600` for the ten-minute one (`make soak`), which also compares the
-latencies as strictly as a quiet machine allows. The server sends by HTTP, the client by gRPC. All else is as by default; with
-`TANGO_TELEMETRY_TEST_NATIVE_SPANS=off` both record by the SDK.
+One minute by default; `TANGO_TELEMETRY_TEST_SOAK=600` for the ten-minute one (`make soak`), which also
+compares the latencies as strictly as a quiet machine allows. The server sends by HTTP, the client by gRPC.
+All else is as by default; with `TANGO_TELEMETRY_TEST_NATIVE_SPANS=off` both record by the SDK.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def flushed():
     while not pipeline.flush(5) and time.monotonic() < deadline:
         time.sleep(0.1)
     return figures()
-"""
+"""  # noqa: E501
 
 SERVER = (
     """
@@ -142,7 +143,9 @@ FAULTS = (
 
 
 class Counted:
-    """A receiver that counts the spans that it gets and forgets them: ten minutes of them would fill the memory."""
+    """A receiver that counts the spans that it gets and forgets them: ten minutes of them would fill the
+    memory.
+    """
 
     def __init__(self, protocol: str) -> None:
         self.ids: set[int] = set()
@@ -162,7 +165,9 @@ class Counted:
 def fail_at_random(
     counted: list[Counted], chance: random.Random, until: float
 ) -> tuple[list[tuple[float, float, float]], Counter[str]]:
-    """Rounds of trouble and quiet; the times at which each round began, was quiet and ended, and the faults."""
+    """Rounds of trouble and quiet; the times at which each round began, was quiet and ended, and the
+    faults.
+    """
     rounds, seen = [], Counter[str]()
     while time.monotonic() + TROUBLE + RECOVERY + QUIET <= until:
         begin = time.monotonic()
@@ -181,7 +186,8 @@ def fail_at_random(
 
 
 def give_way() -> None:
-    """Leave the receivers, which stand for a collector on another machine, the time that the programs do not need.
+    """Leave the receivers, which stand for a collector on another machine, the time that the programs do not
+    need.
 
     For good: whoever compares latencies runs nothing else.
     """
@@ -258,7 +264,8 @@ def test_soak(tmp_path: Path) -> None:
         assert account["queued"] == account["spooled"] == 0, account
         assert account["made"] == account["delivered"] + account["dropped"]
         assert set(account["reasons"]) <= {"rejected"}, account
-        # A request that broke after the receiver had taken it comes again: it may be rejected then, or arrive twice.
+        # A request that broke after the receiver had taken it comes again: it may be rejected then, or arrive
+        # twice.
         assert account["delivered"] <= len(counted.ids) <= account["made"]
         assert account["failed"] > 0
     memories = {
@@ -278,8 +285,9 @@ def test_soak(tmp_path: Path) -> None:
                 ("client", client_account, clients),
             )
         )
-        + f"calls with faults p50 {percentile(faulty, 0.5) / 1000:.0f} us, p99 {percentile(faulty, 0.99) / 1000:.0f} us ({len(faulty)});"
-        f" without p50 {percentile(quiet, 0.5) / 1000:.0f} us, p99 {percentile(quiet, 0.99) / 1000:.0f} us ({len(quiet)});"
+        + f"calls with faults p50 {percentile(faulty, 0.5) / 1000:.0f} us, p99 {percentile(faulty, 0.99) / 1000:.0f} us ({len(faulty)});"  # noqa: E501
+        f" without p50 {percentile(quiet, 0.5) / 1000:.0f} us, p99 {percentile(quiet, 0.99) / 1000:.0f} us "
+        f"({len(quiet)});"
         f" ratio of the p99 {ratio:.3f}, median of {len(ratios)} rounds {percentile(ratios, 0.5):.3f}"
     )
     assert max(grown.values()) < 1.05, grown
@@ -305,7 +313,9 @@ def growth(memory: list[list[float]], begin: float) -> float:
 def latencies(
     path: Path, rounds: list[tuple[float, float, float]]
 ) -> tuple[list[int], list[int], list[float]]:
-    """The latencies of calls made under faults and of the others, and the ratio of their p99 in each round."""
+    """The latencies of calls made under faults and of the others, and the ratio of their p99 in each
+    round.
+    """
     data = array.array("q", path.read_bytes())
     faulty: list[int] = []
     quiet: list[int] = []

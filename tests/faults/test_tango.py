@@ -101,7 +101,8 @@ def test_a_server_ends_in_time(
 
     status, seconds, errors = within_seconds(BOUND, run, without_telemetry)
     print(
-        f"\nexit by {end}, {devices} devices, {receiver.protocol}, native spans {spans}, {fault}: {seconds:.2f} s"
+        f"\nexit by {end}, {devices} devices, {receiver.protocol}, native spans {spans}, {fault}: "
+        f"{seconds:.2f} s"
     )
     assert status == usual_end[end], errors
     if fault == "none":
@@ -177,8 +178,8 @@ def test_start_does_not_notice(tmp_path: Path, spans: str) -> None:
 def test_calls_and_restarts_do_not_notice(receiver: Receiver, tmp_path: Path, spans: str) -> None:
     """One server, the faults in turn, so that a busy machine is as busy for all of them.
 
-    What else runs here only ever makes a round slower: a fault is judged by its fastest, and where those are not yet good
-    there are more rounds.
+    What else runs here only ever makes a round slower: a fault is judged by its fastest, and where those are
+    not yet good there are more rounds.
     """
     calls: dict[str, list[int]] = {fault: [] for fault in FAULTS}
     medians: dict[str, list[int]] = {fault: [] for fault in FAULTS}

@@ -28,7 +28,9 @@ def pytango_environment(
 
 @pytest.fixture(scope="session", params=["none", "api-only", "full"])
 def environment(request: pytest.FixtureRequest, pytango_environment: Environment) -> Environment:
-    """The same environment in each of the three configurations, in the order in which they add to each other."""
+    """The same environment in each of the three configurations, in the order in which they add to
+    each other.
+    """
     if request.param == "none":
         assert pytango_environment.extra in ("", "none")
     pytango_environment.install(request.param)

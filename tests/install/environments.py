@@ -16,7 +16,9 @@ NATIVE = ROOT / "packages/tango-telemetry-native"
 
 
 def run_pip(*arguments: str, python: Path | None = None, timeout: float = 400) -> None:
-    """Run this environment's pip, for another interpreter perhaps: a virtual environment without pip is made at once."""
+    """Run this environment's pip, for another interpreter perhaps: a virtual environment without pip is made
+    at once.
+    """
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     if python is not None:
         command += ["--python", str(python)]
@@ -35,9 +37,12 @@ def fingerprint(folder: Path) -> str:
 
 
 def build_wheels(wheels: Path) -> Path:
-    """Build the wheel of every package into ``wheels``. The native one is compiled again only where its source has changed."""
+    """Build the wheel of every package into ``wheels``.
+
+    The native one is compiled again only where its source has changed.
+    """
     run_pip(
-        "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(wheels), *(f"./{p}" for p in PURE)
+        "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(wheels), *(f"./{p}" for p in PURE)  # noqa: E501
     )  # fmt: skip
     kept = ROOT / "build" / "wheels" / fingerprint(NATIVE)
     if not list(kept.glob("*.whl")):

@@ -1,4 +1,6 @@
-"""The three configurations as a user installs them, with one script and one device server that are the same in all."""
+"""The three configurations as a user installs them, with one script and one device server that are the same
+in all.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +114,8 @@ def _check_warnings(run: Run, environment: Environment) -> None:
         if not expected:
             assert warnings == [], program
             continue
-        # On PyTango 9 a context that could travel stays at home without the native package, which is said too.
+        # On PyTango 9 a context that could travel stays at home without the native package, which is said
+        # too.
         stays = environment.extra == "api-only" and environment.pytango.startswith("9.")
         assert len(warnings) == 1 + stays, warnings
         assert sum("each process makes traces of its own" in warning for warning in warnings) == stays

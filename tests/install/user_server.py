@@ -6,7 +6,9 @@ from tango.server import Device, attribute, command
 
 
 def trace_here():
-    """Give the trace id and span id of the context that is current here, as any user of OpenTelemetry would."""
+    """Give the trace id and span id of the context that is current here, as any user of OpenTelemetry
+    would.
+    """
     try:
         from opentelemetry import trace
     except ImportError:

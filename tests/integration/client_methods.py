@@ -1,4 +1,5 @@
-"""Calls every method of PyTango's client classes once and prints, as JSON, the client spans that each of them made.
+"""Calls every method of PyTango's client classes once and prints, as JSON, the client spans that each of them
+made.
 
 Run by test_client_methods.py, with a database and the Follower of follower.py.
 """
@@ -61,7 +62,8 @@ OBJECTS = {
 }
 
 NO_ARGUMENT = (
-    "ping state status info import_info alias name adm_name description get_tango_lib_version get_attribute_list "
+    "ping state status info import_info alias name adm_name description get_tango_lib_version "
+    "get_attribute_list "
     "attribute_list_query attribute_list_query_ex get_command_list command_list_query polling_status "
     "get_logging_target get_logging_level locking_status is_locked is_locked_by_me reconnect get_pipe_list "
     "is_telemetry_enabled get_telemetry_topics get_telemetry_tracing get_telemetry_tracing_endpoints "

@@ -30,7 +30,9 @@ with get_tracer("my.app").start_as_current_span("operation"):
 
 
 def run(system: System, server: Server, code: str, *devices: str, **environment: str) -> str:
-    """Run Python code that finds its devices in ``devices``, the first one as ``device``; gives what it printed."""
+    """Run Python code that finds its devices in ``devices``, the first one as ``device``; gives what it
+    printed.
+    """
     system.clear()
     names = (server.proxy_name(device) for device in devices)
     return system.run_client(CLIENT, code, *names, **environment)

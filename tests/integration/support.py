@@ -1,16 +1,16 @@
-"""Real device servers and clients in processes of their own, and the exact span forest that they make together.
+"""Real device servers and clients in processes of their own, and the exact span forest that they make
+together.
 
     with System() as system:
         leader = system.start_server(SOURCE, "Leader/test", "sys/leader/1")       # -nodb, on a free port
-        system.run_client(SCRIPT, leader.proxy_name("sys/leader/1"))               # to its end; its output is given back
-        system.assert_forest('''
-            command_inout Go    CLIENT  pytango.client
-              Leader.Go         SERVER  Leader
-        ''')
+        system.run_client(SCRIPT, leader.proxy_name("sys/leader/1"))               # to its end; its output is
+        given back system.assert_forest(''' command_inout Go    CLIENT  pytango.client Leader.Go
+        SERVER  Leader ''')
 
-A line of a forest is a span: name, kind, service, and for a failed one ``!`` and its ``error.type``; two columns of
-indentation for each level, fields two or more spaces apart. Children stand in the order in which they began;
-``ordered=False`` compares siblings as sets. A span whose parent was never received is a root marked ``?``.
+A line of a forest is a span: name, kind, service, and for a failed one ``!`` and its ``error.type``; two
+columns of indentation for each level, fields two or more spaces apart. Children stand in the order in which
+they began; ``ordered=False`` compares siblings as sets. A span whose parent was never received is a root
+marked ``?``.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ BRIDGES = ("auto", "giop", "pytango") if PYTANGO >= (10, 3) else ("auto", "giop"
 _READY = "Ready to accept request"
 _NOT_INHERITED = ("TANGO_", "PYTANGO_", "OTEL_")
 
-# Runs a device server, and sends its spans when a line comes on its standard input. Its last line tells the parent that
-# they have arrived, so that no test has to wait for a span that does not come.
+# Runs a device server, and sends its spans when a line comes on its standard input. Its last line tells the
+# parent that they have arrived, so that no test has to wait for a span that does not come.
 _SERVE = """
 import runpy, sys, threading
 def listen():
@@ -102,7 +102,9 @@ class Program:
             return self._ended
 
     def wait_for(self, marker: str, timeout: float = 60.0) -> str:
-        """Give the first line with ``marker``; RuntimeError with the output if it ends or time runs out first."""
+        """Give the first line with ``marker``; RuntimeError with the output if it ends or time runs out
+        first.
+        """
 
         def find() -> str | None:
             return next((line for line in self.lines if marker in line), None)
@@ -183,9 +185,11 @@ class System:
             "PYTANGO_TELEMETRY_NATIVE_SPANS": os.environ.get("TANGO_TELEMETRY_TEST_NATIVE_SPANS", ""),
             "PYTANGO_TELEMETRY_NATIVE_CALLS": os.environ.get("TANGO_TELEMETRY_TEST_NATIVE_SPANS", ""),
             "PYTANGO_TELEMETRY_RAISE_INTERNAL_ERRORS": "on",
-            # How soon a process ends is not asked here, and on a busy machine a second is not enough for all spans.
+            # How soon a process ends is not asked here, and on a busy machine a second is not enough for all
+            # spans.
             "PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT": "20",
-            # cppTango waits 3 s for a new connection. What stalls this machine for longer is not examined here either.
+            # cppTango waits 3 s for a new connection. What stalls this machine for longer is not examined
+            # here either.
             "TANGOconnectTimeout": "20000",
             "HOME": str(self.folder),
             "PYTHONUNBUFFERED": "1",
@@ -447,7 +451,9 @@ def render_forest(forest: tuple[Tree, ...], indentation: str = "") -> str:
 def assert_trace(
     spans: Sequence[ReceivedSpan], root: str, expected: str, *, ordered: bool = True
 ) -> list[ReceivedSpan]:
-    """Compare what is under the only root span named ``root`` with a forest; gives the spans of that trace."""
+    """Compare what is under the only root span named ``root`` with a forest; gives the spans of that
+    trace.
+    """
     found = [span for span in spans if span.name == root and not span.parent_span_id]
     assert len(found) == 1, f"{len(found)} roots named {root!r} among {[span.name for span in spans]}"
     trace = [span for span in spans if span.trace_id == found[0].trace_id]

@@ -1,4 +1,6 @@
-"""A chain of three processes whose middle has telemetry off, in each way that there is: one trace, with every bridge."""
+"""A chain of three processes whose middle has telemetry off, in each way that there is: one trace, with every
+bridge.
+"""
 
 from __future__ import annotations
 

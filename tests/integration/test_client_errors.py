@@ -1,4 +1,6 @@
-"""What goes wrong on the client side: the span says so, and the user gets the very exception that PyTango raised."""
+"""What goes wrong on the client side: the span says so, and the user gets the very exception that PyTango
+raised.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from receiver import ReceivedSpan
 
 FOLLOWER = Path(__file__).parent / "follower.py"
 
-# PyTango's methods are spied upon below ours: `raised` is what comes out of C++ and PyTango, before any code of ours.
+# PyTango's methods are spied upon below ours: `raised` is what comes out of C++ and PyTango, before any code
+# of ours.
 SCRIPT = """
 import sys
 import tango

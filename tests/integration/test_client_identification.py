@@ -1,7 +1,8 @@
 """What leaves a process as ``traceparent`` names a span that is exported, and what comes in is believed.
 
-A server of PyTango's without us, whose cppTango exports spans of its own, is what a server in C++ is: each of its SERVER
-spans is a child of the span of ours that made the call. The tracing that PyTango has built in is the client the other way.
+A server of PyTango's without us, whose cppTango exports spans of its own, is what a server in C++ is: each of
+its SERVER spans is a child of the span of ours that made the call. The tracing that PyTango has built in is
+the client the other way.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def call(name, other_name):
     p.read_attribute("State")
     p.command_inout("Status")
     return p
-"""
+"""  # noqa: E501
 CLIENT = f"""
 import asyncio
 {CALLS}
@@ -142,7 +143,7 @@ with tracer.start_as_current_span("futures"):
 with tracer.start_as_current_span("restart"):
     tango.DeviceProxy(names[0].replace("test/plain/1", "dserver/Plain_test/test")).command_inout("DevRestart", "test/plain/2")
     tango.DeviceProxy(names[1]).command_inout("Add", 1.0)
-"""
+"""  # noqa: E501
 BUILTIN = f"""
 {CALLS}
 names = sys.argv[1:]
@@ -169,7 +170,9 @@ def count(spans: Sequence[ReceivedSpan], kind: str) -> int:
 
 
 def check_children(spans: Sequence[ReceivedSpan]) -> Counter[str]:
-    """Each SERVER span of cppTango's in a trace of ours is a child of the right span of ours; gives their kinds."""
+    """Each SERVER span of cppTango's in a trace of ours is a child of the right span of ours; gives their
+    kinds.
+    """
     ours = {span.span_id: span for span in spans if span.scope != "tango.cpp"}
     cpptangos = {span.span_id: span for span in spans if span.scope == "tango.cpp"}
     traces = {span.trace_id for span in ours.values()}

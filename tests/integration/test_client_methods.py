@@ -19,7 +19,8 @@ info.name, info._class, info.server = "test/follower/1", "Follower", "Follower/t
 tango.Database().add_device(info)
 """
 
-# Not called here: they need an IOR, a file, an event channel or an endpoint that is there, or a second database.
+# Not called here: they need an IOR, a file, an event channel or an endpoint that is there, or a second
+# database.
 NOT_CALLED = {
     "Connection.connect",
     "Database.export_event",
@@ -40,7 +41,8 @@ NOT_CALLED = {
 def report() -> dict[str, Any]:
     if PYTANGO < (10,):
         # It submits the making of its tables to the one thread that makes them, waits for ever, and answers
-        # OBJECT_NOT_EXIST to everybody, with or without tracing (9.5.1); with tables put there, a property hangs it.
+        # OBJECT_NOT_EXIST to everybody, with or without tracing (9.5.1); with tables put there, a property
+        # hangs it.
         pytest.skip("the database server of this PyTango does not work here")
     with System() as system:
         system.start_database()
@@ -94,7 +96,9 @@ def test_every_method_of_the_table_was_called(report: dict[str, Any]) -> None:
 
 
 def test_no_method_is_forgotten() -> None:
-    """Each public method of PyTango's client classes is in the table, or known to make no remote call of its own."""
+    """Each public method of PyTango's client classes is in the table, or known to make no remote call of its
+    own.
+    """
     import tango
 
     for owner, local in LOCAL.items():
@@ -112,18 +116,18 @@ LOCAL = {
     "Connection": """cancel_all_polling_asynch_request cancel_asynch_request dev_name get_access_control
         get_access_right get_asynch_replies get_db_host get_db_port get_db_port_num get_dev_host get_dev_port get_fqdn
         get_from_env_var get_idl_version get_source get_timeout_millis get_transparency_reconnection is_dbase_used
-        set_access_control set_source set_timeout_millis set_transparency_reconnection""",
+        set_access_control set_source set_timeout_millis set_transparency_reconnection""",  # noqa: E501
     "DeviceProxy": """dev_name event_queue_size freeze_dynamic_interface get_device_db get_green_mode
         get_last_event_date invalidate_attribute_config_cache is_attribute_config_cache_enabled
         is_dynamic_interface_frozen is_event_queue_empty pending_asynch_call set_attribute_config_cache set_green_mode
-        unfreeze_dynamic_interface""",
+        unfreeze_dynamic_interface""",  # noqa: E501
     # Those that are not getters hand the call on to the DeviceProxy.
     "AttributeProxy": """event_queue_size get_config get_device_proxy get_events get_last_event_date get_poll_period
         get_transparency_reconnection history is_event_queue_empty is_polled name ping poll read read_asynch read_reply
         set_config set_transparency_reconnection state status stop_poll subscribe_event unsubscribe_event write
-        write_asynch write_read write_reply""",
+        write_asynch write_read write_reply""",  # noqa: E501
     "Group": """contains disable enable get_device get_device_list get_fully_qualified_name get_group get_name get_size
-        is_enabled name_equals name_matches remove remove_all set_timeout_millis""",
+        is_enabled name_equals name_matches remove remove_all set_timeout_millis""",  # noqa: E501
     "Database": """build_connection check_tango_host dev_name get_access_except_errors get_file_name get_server_release
-        is_control_access_checked is_multi_tango_host reread_filedatabase set_access_checked write_filedatabase""",
+        is_control_access_checked is_multi_tango_host reread_filedatabase set_access_checked write_filedatabase""",  # noqa: E501
 }

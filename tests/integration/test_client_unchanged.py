@@ -1,4 +1,6 @@
-"""What the user sees of PyTango's client classes is the same with tracing on: signatures, docstrings, pickling, subclassing."""
+"""What the user sees of PyTango's client classes is the same with tracing on: signatures, docstrings,
+pickling, subclassing.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,7 @@ facts["wrong"] = [
 facts["unknown"] = outcome(getattr, proxy, "nonsense")
 facts["dir"] = "Echo" in dir(proxy)
 json.dump(facts, sys.stdout)
-"""
+"""  # noqa: E501
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,6 @@
-"""The real demo in a process of its own: its trace, span by span, and what it leaves behind, which is nothing."""
+"""The real demo in a process of its own: its trace, span by span, and what it leaves behind, which is
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ from tango_telemetry_tools.viewer.model import Span
 from tango_telemetry_tools.viewer.reader import Problems, find_files, read_spans
 from tango_telemetry_tools.viewer.tree import build_forest
 
-# The whole operation of demo/programs/client.py with two Followers: name, kind, service; two columns of indentation a level.
+# The whole operation of demo/programs/client.py with two Followers: name, kind, service; two columns of
+# indentation a level.
 EXPECTED = """
 check followers                    internal  my.app
   DeviceProxy                      client    pytango.client
@@ -242,7 +245,9 @@ def test_twenty_followers(tmp_path: Path) -> None:
 
 
 def _hear_signals() -> None:
-    """Under nohup, or in the background of a shell, these are ignored, and the demo would go on ignoring them."""
+    """Under nohup, or in the background of a shell, these are ignored, and the demo would go on ignoring
+    them.
+    """
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
 

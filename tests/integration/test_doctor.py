@@ -1,4 +1,6 @@
-"""The command in a process of its own: its verdict in each of the three dependency configurations, and its exit status."""
+"""The command in a process of its own: its verdict in each of the three dependency configurations, and its
+exit status.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""OpenTelemetry's conventions, between real processes: what its users may expect of any instrumentation package."""
+"""OpenTelemetry's conventions, between real processes: what its users may expect of any instrumentation
+package.
+"""
 
 from __future__ import annotations
 

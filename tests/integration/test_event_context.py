@@ -1,4 +1,6 @@
-"""Events carry the span that sent them to whoever receives them, where `PYTANGO_TELEMETRY_EVENT_CONTEXT` is on."""
+"""Events carry the span that sent them to whoever receives them, where `PYTANGO_TELEMETRY_EVENT_CONTEXT` is
+on.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,7 @@ device.Fail()
 expected = count * len(kinds) + 1 + 5  # and the values at the subscriptions; data ready has none
 errors = sum(seen.get(timeout=20) for _ in range(expected))
 assert errors == 1, errors
-"""
+"""  # noqa: E501
 
 
 def _run(parent: str, count: int = 3) -> list[ReceivedSpan]:

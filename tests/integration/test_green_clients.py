@@ -1,4 +1,6 @@
-"""Client calls of every green mode: the parent, the line, the name, and what becomes of a call that is given up."""
+"""Client calls of every green mode: the parent, the line, the name, and what becomes of a call that is given
+up.
+"""
 
 from __future__ import annotations
 

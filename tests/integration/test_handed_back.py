@@ -1,4 +1,6 @@
-"""After the last ``uninstrument()`` the environment is the user's again, and PyTango's own tracing follows it."""
+"""After the last ``uninstrument()`` the environment is the user's again, and PyTango's own tracing follows
+it.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,8 @@ def test_pytangos_own_tracing_follows_the_users_settings(
     names = {"TANGO_TELEMETRY_TRACES_EXPORTER": "", "TANGO_TELEMETRY_TRACES_ENDPOINT": ""}
     settings = {**names, exporter: "http", endpoint: system.receiver.endpoint}
     output = run(system, server, imports, TANGO_TELEMETRY_KERNEL_ENABLE=kernel, **settings)
-    # With the native package cppTango is answered where it asks, and the environment is the user's all the time.
+    # With the native package cppTango is answered where it asks, and the environment is the user's all the
+    # time.
     native = importlib.util.find_spec("tango_telemetry_native") is not None
     assert output.splitlines()[-1] == ("nothing handed on" if native else "handed on")
     spans = [span for span in system.collect() if span.service == "pytango.client"]

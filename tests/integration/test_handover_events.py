@@ -1,4 +1,6 @@
-"""Events: a PRODUCER span where they are sent, a CONSUMER span for each that arrives, linked to the subscription."""
+"""Events: a PRODUCER span where they are sent, a CONSUMER span for each that arrives, linked to the
+subscription.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +112,7 @@ with start("pull"):
 
 with start("watch"):
     leader.command_inout("Watch")
-"""
+"""  # noqa: E501
 
 ASYNCIO = """
 import asyncio, sys
@@ -221,7 +223,10 @@ def test_an_object_with_push_event(spans: list[ReceivedSpan]) -> None:
 
 
 def test_the_pull_model(spans: list[ReceivedSpan]) -> None:
-    """A span where events were fetched, none for an empty queue; a callback has one of its own. Both in the trace."""
+    """A span where events were fetched, none for an empty queue; a callback has one of its own.
+
+    Both in the trace.
+    """
     root = find_span(spans, "pull")
     subscribed = find_span(spans, "subscribe_event position", trace_id=root.trace_id)
     fetched, called, *_ = consumed(spans, trace_id=root.trace_id)

@@ -68,7 +68,7 @@ tango_telemetry.uninstrument_threads()
 assert before == (dict(vars(threading.Thread)), dict(vars(ThreadPoolExecutor)), dict(vars(tango.EnsureOmniThread)))
 with start("undone"):
     in_thread(go)
-"""
+"""  # noqa: E501
 
 LEADER = """
 import sys, threading

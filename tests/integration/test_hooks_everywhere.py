@@ -1,4 +1,6 @@
-"""The hooks of `instrument()` are called for events and callbacks as for calls, and cannot raise into them."""
+"""The hooks of `instrument()` are called for events and callbacks as for calls, and cannot raise into
+them.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,7 @@ for method, name in (("command_inout_asynch", "Go"), ("command_inout_asynch", "F
     while not ended.arrivals.count and time.monotonic() < deadline:
         proxy.get_asynch_replies(100)
     assert ended.arrivals.count == 1
-"""
+"""  # noqa: E501
 )
 
 

@@ -1,7 +1,8 @@
-"""``TANGO_TELEMETRY_KERNEL_ENABLE``: cppTango's own spans between those in Python, as their children and their parents.
+"""``TANGO_TELEMETRY_KERNEL_ENABLE``: cppTango's own spans between those in Python, as their children and
+their parents.
 
-cppTango sends them itself, to the same receiver, and names them after its functions. Without the switch they are not
-there, and the trace has no hole where they would be.
+cppTango sends them itself, to the same receiver, and names them after its functions. Without the switch they
+are not there, and the trace has no hole where they would be.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ command_inout TurnFollowerOn    CLIENT    pytango.client
     read_attribute isOn         CLIENT    Leader
       Follower.read isOn        SERVER    Follower
 """
-# Those with `.` or `::` and no handler's name are cppTango's: one for our scope, one for the call, one for the request.
+# Those with `.` or `::` and no handler's name are cppTango's: one for our scope, one for the call, one for
+# the request.
 WITH_CPPTANGO = """
 DeviceProxy                                             CLIENT    pytango.client
   DeviceProxy.__init__                                  CLIENT    pytango.client

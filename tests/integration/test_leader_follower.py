@@ -1,4 +1,6 @@
-"""The Leader and its Followers over every exporter and with both tracer providers: always the same forest, exactly."""
+"""The Leader and its Followers over every exporter and with both tracer providers: always the same forest,
+exactly.
+"""
 
 from __future__ import annotations
 

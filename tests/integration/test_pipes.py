@@ -140,7 +140,8 @@ def test_failures(system: System, high: Server) -> None:
     output = run(
         system,
         high,
-        "refused(device.read_pipe, 'broken'); device.command_inout('Shut'); refused(device.read_pipe, 'regions')",
+        "refused(device.read_pipe, 'broken'); device.command_inout('Shut'); refused(device.read_pipe, "
+        "'regions')",
         "test/scan/2",
     )
     assert output.split() == ["NoRegions", "API_PipeNotAllowed"]

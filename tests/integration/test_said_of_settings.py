@@ -1,4 +1,6 @@
-"""What PyTango says of settings that are ours to follow is not said, where ours is imported first; what is wrong we say."""
+"""What PyTango says of settings that are ours to follow is not said, where ours is imported first; what is
+wrong we say.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,7 @@ def test_nothing_is_said(tmp_path: Path, family: str, package: str, enable: str,
         (tmp_path / ".tangorc").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         settings = {}
     filters = "import warnings\nbefore = list(warnings.filters)\n"
-    kept = "\nassert [f for f in before if f not in warnings.filters] == []\nassert len(warnings.filters) - len(before) < 9"
+    kept = "\nassert [f for f in before if f not in warnings.filters] == []\nassert len(warnings.filters) - len(before) < 9"  # noqa: E501
     said = run(tmp_path, f"{filters}import {package}\nimport tango, tango.server{kept}", **settings)
     assert "file" not in said
     assert "deprecated; use TANGO" not in said

@@ -139,7 +139,7 @@ def test_spans_come_in_and_are_seen_within_two_seconds(served: Served, tmp_path:
 @pytest.mark.parametrize(
     ("body", "kind"),
     [(b"\xff\xff\xff", "application/x-protobuf"), (b"{", "application/json"), (b"[]", "application/json"),
-     (b"[" * 100_000, "application/json"), (b'{"resourceSpans": [{"scopeSpans": [{"spans": [{}]}]}]}', "application/json")],
+     (b"[" * 100_000, "application/json"), (b'{"resourceSpans": [{"scopeSpans": [{"spans": [{}]}]}]}', "application/json")],  # noqa: E501
 )  # fmt: skip
 def test_what_is_no_otlp_is_refused(served: Served, body: bytes, kind: str) -> None:
     assert served.post(body, kind) == 400

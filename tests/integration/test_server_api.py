@@ -1,4 +1,6 @@
-"""What cppTango calls on a device of either API level is traced alike: name, kind, service and place in the trace."""
+"""What cppTango calls on a device of either API level is traced alike: name, kind, service and place in the
+trace.
+"""
 
 from __future__ import annotations
 
@@ -426,6 +428,8 @@ def test_devices_are_deleted_in_traces_of_their_own(system: System) -> None:
 
 
 def test_the_builtin_tracing_wraps_nothing_that_a_request_passes(system: System, high: Server) -> None:
-    """Its wrapper costs three steps of Python for each of two hooks at every request, though it is told to do nothing."""
+    """Its wrapper costs three steps of Python for each of two hooks at every request, though it is told to do
+    nothing.
+    """
     names = run(system, high, "print(*device.command_inout('Wrapped'))", "test/plain/1").split()
     assert not names, names

@@ -1,4 +1,6 @@
-"""Whatever is imported, defined or started first, a device is traced alike, and the user's program stays the same."""
+"""Whatever is imported, defined or started first, a device is traced alike, and the user's program stays the
+same.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Telemetry switched per device and at run time: later spans follow, and the trace stays one through an untraced device."""
+"""Telemetry switched per device and at run time: later spans follow, and the trace stays one through an
+untraced device.
+"""
 
 from __future__ import annotations
 
@@ -207,7 +209,9 @@ def test_device_properties() -> None:
 
 @pytest.mark.skipif(PYTANGO < (10, 3), reason="IDL v6 without cppTango's own spans is new in 10.3")
 def test_a_restart_without_the_native_package() -> None:
-    """cppTango's telemetry of the admin device is off (10.3.1): with IDL v6 alone it has to be started, once."""
+    """cppTango's telemetry of the admin device is off (10.3.1): with IDL v6 alone it has to be
+    started, once.
+    """
     with System("pytango") as system:
         server = system.start_server(
             SOURCE, "Link/test", f"Link::{LAST}", "Special::test/s/3", arguments=["-"]

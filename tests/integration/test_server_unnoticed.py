@@ -1,4 +1,6 @@
-"""A device class behaves with tracing as without, and each request is one trace that says what was asked for."""
+"""A device class behaves with tracing as without, and each request is one trace that says what was
+asked for.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,7 @@ with MultiDeviceTestContext([{"class": Again, "devices": [{"name": "a/b/1"}]}, {
         print(sorted(context.get_device(name).get_command_list()))
 print("end", flush=True)
 os._exit(0)
-"""
+"""  # noqa: E501
 
 
 def test_reflection_finds_what_it_finds_without_tracing() -> None:
@@ -154,7 +156,7 @@ class LowClass(tango.DeviceClass):
     attr_list = {name: [[tango.DevDouble, tango.SCALAR, tango.READ]] for name in ("p", "q")}
 
 run([(LowClass, Low), Shared])
-"""
+"""  # noqa: E501
 REFUSED = """
 import sys, tango
 import tango_telemetry_client

@@ -1,7 +1,9 @@
-"""Twenty concurrent clients, a thousand operations through Leaders of each green mode, in a seeded random order.
+"""Twenty concurrent clients, a thousand operations through Leaders of each green mode, in a seeded random
+order.
 
-Each operation has a number, which travels as a value through every hop; each program notes it on the span that is current
-where it runs. So the record of what really happened does not depend on the tracing that is examined. Printed: wrong/total.
+Each operation has a number, which travels as a value through every hop; each program notes it on the span
+that is current where it runs. So the record of what really happened does not depend on the tracing that is
+examined. Printed: wrong/total.
 """
 
 from __future__ import annotations
@@ -241,7 +243,9 @@ def compare(record: dict[int, str], spans: list[ReceivedSpan]) -> tuple[int, int
 
 
 def is_helper(span: ReceivedSpan, by_id: dict[str, ReceivedSpan]) -> bool:
-    """What PyTango asks for itself the first time it uses a proxy: of the right service and under the right span."""
+    """What PyTango asks for itself the first time it uses a proxy: of the right service and under the right
+    span.
+    """
     parent = by_id.get(span.parent_span_id)
     return (
         span.name in ("command_list_query", "attribute_list_query_ex", "get_command_config")

@@ -1,4 +1,5 @@
-"""Off means untouched: importing the packages changes no class of PyTango's, and ``uninstrument()`` restores them.
+"""Off means untouched: importing the packages changes no class of PyTango's, and ``uninstrument()`` restores
+them.
 
 Each case runs in a process of its own, because it is about imports.
 """
@@ -42,7 +43,7 @@ if [int(part) for part in tango.__version__.split(".")[:2]] >= [10, 1]:
 changed = snapshot() != before
 server.uninstrument(); client.uninstrument(); client.uninstrument()
 print(imported, changed, snapshot() == before)
-"""
+"""  # noqa: E501
 
 
 @pytest.mark.parametrize("enable", ["off", None])

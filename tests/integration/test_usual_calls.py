@@ -1,4 +1,6 @@
-"""The usual call in C++: it is taken, it says what the call in Python says, and it holds no longer than what it rests on."""
+"""The usual call in C++: it is taken, it says what the call in Python says, and it holds no longer than what
+it rests on.
+"""
 
 from __future__ import annotations
 

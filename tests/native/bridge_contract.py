@@ -1,7 +1,7 @@
 """What any bridge to cppTango's trace context must do. Usage: bridge_contract.py BRIDGE URL CARRIES
 
-BRIDGE is pytango (PyTango's own binding), native or noop; URL an echo server's device; CARRIES "1" if context is
-expected to travel, "0" if every answer must be empty. Exits with 0 if the contract holds.
+BRIDGE is pytango (PyTango's own binding), native or noop; URL an echo server's device; CARRIES "1" if context
+is expected to travel, "0" if every answer must be empty. Exits with 0 if the contract holds.
 """
 
 from __future__ import annotations

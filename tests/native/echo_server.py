@@ -101,7 +101,9 @@ class Echo(Device):
 
     @command(dtype_in=str, dtype_out=[str])
     def CallUnseen(self, device):
-        """Calls another device twice, the second time with a context; gives what came here, there, there, and here again."""
+        """Calls another device twice, the second time with a context; gives what came here, there, there, and
+        here again.
+        """
         proxy = tango.DeviceProxy(device)
         seen = ["|".join(tango_telemetry_native.get_trace_context().values()), proxy.command_inout("Idl6")]
         previous = giop.set_outgoing(f"00-{0xCA11:032x}-{4:016x}-01", "tango=0000000000000004-01,on=1")
@@ -129,10 +131,11 @@ class Echo(Device):
 
     @command(dtype_in=str, dtype_out=str)
     def Fork(self, how):
-        """Forks; the child ends as multiprocessing ends it ("process") or by os._exit ("_exit"). Gives its status.
+        """Forks; the child ends as multiprocessing ends it ("process") or by os._exit ("_exit"). Gives its
+        status.
 
-        exit(3) in such a child hangs on 10.1.5 and 10.3.1 without this product and with telemetry off, where cppTango
-        destroys its ORB: so that is not tried.
+        exit(3) in such a child hangs on 10.1.5 and 10.3.1 without this product and with telemetry off, where
+        cppTango destroys its ORB: so that is not tried.
         """
         if how == "process":
             child = multiprocessing.get_context("fork").Process(target=giop.status)

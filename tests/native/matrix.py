@@ -2,11 +2,13 @@
 
 Usage: python tests/native/matrix.py [--directory DIR] [--version VERSION ...]
 
-Run by ``make test-native-matrix``. Environments are made in DIR (default .venv-native-matrix beside this repository's
-files) and kept there. Debian's python3-tango (9.3.6) takes part where /usr/bin/python3 has it and is of the same version
-of Python as the one that runs this; Debian's TangoTest, a C++ server that knows nothing of us, where it is installed.
+Run by ``make test-native-matrix``. Environments are made in DIR (default .venv-native-matrix beside this
+repository's files) and kept there. Debian's python3-tango (9.3.6) takes part where /usr/bin/python3 has it
+and is of the same version of Python as the one that runs this; Debian's TangoTest, a C++ server that knows
+nothing of us, where it is installed.
 
-Exits with 1 if any check of any pair fails. Context by IDL v6 is expected between two of PyTango 10 and later.
+Exits with 1 if any check of any pair fails. Context by IDL v6 is expected between two of PyTango 10 and
+later.
 """
 
 from __future__ import annotations

@@ -45,7 +45,9 @@ def free_port() -> int:
 
 
 def create_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return this process's environment without any telemetry setting, and PyTango's own tracing out of the way."""
+    """Return this process's environment without any telemetry setting, and PyTango's own tracing out of the
+    way.
+    """
     kept = {k: v for k, v in os.environ.items() if "TELEMETRY" not in k and not k.startswith("OTEL_")}
     return {**kept, "PYTANGO_DISABLE_TELEMETRY_PATCHING": "on", "TANGO_HOST": "127.0.0.1:1", **(extra or {})}
 
@@ -63,7 +65,9 @@ class Server:
 
 
 def _wait_for(process: subprocess.Popen[str], text: str) -> list[str]:
-    """Read the server's output until `text` appears, and go on reading so that it never blocks on a full pipe."""
+    """Read the server's output until `text` appears, and go on reading so that it never blocks on a full
+    pipe.
+    """
     lines: queue.Queue[str | None] = queue.Queue()
 
     def read() -> None:
@@ -112,7 +116,9 @@ def start_echo(
 def run_client(
     script: str, *arguments: str, extra: Mapping[str, str] | None = None, timeout: float = 120.0
 ) -> subprocess.CompletedProcess[str]:
-    """Run a script of this directory, or source text, in a process of its own; fail unless it exits with 0."""
+    """Run a script of this directory, or source text, in a process of its own; fail unless it exits
+    with 0.
+    """
     source = [str(HERE / script)] if script.endswith(".py") else ["-c", script]
     result = subprocess.run(
         [sys.executable, *source, *arguments],

@@ -1,7 +1,7 @@
 """What a client of one PyTango sees at a server of another. Usage: pair_client.py KIND URL...
 
-KIND is echo (echo_server.py) or foreign (TangoTest, which knows nothing of us). Prints one JSON object: check -> "ok"
-or what was wrong. Runs on every PyTango from 9.3.6 on.
+KIND is echo (echo_server.py) or foreign (TangoTest, which knows nothing of us). Prints one JSON object: check
+-> "ok" or what was wrong. Runs on every PyTango from 9.3.6 on.
 """
 
 from __future__ import annotations

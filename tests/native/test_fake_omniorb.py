@@ -1,4 +1,6 @@
-"""An omniORB that misbehaves: each failed check disables what it is about, is counted, and shows in the status."""
+"""An omniORB that misbehaves: each failed check disables what it is about, is counted, and shows in the
+status.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ def serve(name=b"command_inout_5", where=344, bounded=False, length=1, list_max=
     return giop.get_incoming()
 def install():
     return _bridge.giop_install(sys.argv[1])
-"""
+"""  # noqa: E501
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,6 @@
-"""The encoding core of the tracer provider, compiled alone with sanitizers and fuzzed; tests/native/fuzz/fuzz_spans.cpp."""
+"""The encoding core of the tracer provider, compiled alone with sanitizers and fuzzed;
+tests/native/fuzz/fuzz_spans.cpp.
+"""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_status_of_both_sides(proxy: tango.DeviceProxy) -> None:
         assert status["counters"]["failed_checks"] == 0
 
 
-# ---- asynchronous requests ------------------------------------------------------------------------------------
+# ---- asynchronous requests ---------------------------------------------------------------------------------
 
 
 def test_asynchronous_command_and_attributes(proxy: tango.DeviceProxy) -> None:
@@ -153,7 +153,9 @@ def test_asynchronous_command_that_is_forgotten(proxy: tango.DeviceProxy) -> Non
 
 
 def test_concurrent_submitters(echo: Server) -> None:
-    """Each call carries the context of the thread that submitted it, whatever thread sends it, also without one."""
+    """Each call carries the context of the thread that submitted it, whatever thread sends it, also without
+    one.
+    """
     giop.install()
 
     def submit(worker: int) -> list[str]:
@@ -243,7 +245,7 @@ def test_group(echo: Server) -> None:
     assert [r.get_data() for r in group.command_inout("Incoming")] == ["-", "-"]
 
 
-# ---- what a handler sees --------------------------------------------------------------------------------------
+# ---- what a handler sees -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["CallOn", "CallOnWithNone"])
@@ -257,7 +259,9 @@ def test_incoming_survives_calls_to_other_processes(proxy: tango.DeviceProxy, ho
 
 @pytest.mark.parametrize("how", ["CallOn", "CallOnWithNone"])
 def test_call_inside_the_server_process(echo: Server, proxy: tango.DeviceProxy, how: str) -> None:
-    """It passes no interceptor: it must see its caller's context, not that of the request its caller serves."""
+    """It passes no interceptor: it must see its caller's context, not that of the request its caller
+    serves.
+    """
     expected = f"{create_traceparent(0xCA11, 2)}|on=1" if how == "CallOn" else "-"
     with outgoing():
         assert list(proxy.command_inout(how, echo.url("test/echo/2"))) == [SENT, expected, SENT]
@@ -272,7 +276,9 @@ def test_asynchronous_call_inside_the_server_process(echo: Server, proxy: tango.
 
 
 def test_alternating_traced_and_untraced_calls(echo: Server) -> None:
-    """2,000 calls from two clients over as many connections: an untraced one never sees the context of another."""
+    """2,000 calls from two clients over as many connections: an untraced one never sees the context of
+    another.
+    """
     giop.install()
     traced, untraced = tango.DeviceProxy(echo.url()), tango.DeviceProxy(echo.url("test/echo/2"))
     stale = []
@@ -286,7 +292,7 @@ def test_alternating_traced_and_untraced_calls(echo: Server) -> None:
     assert stale == []
 
 
-# ---- ORBs that are destroyed ----------------------------------------------------------------------------------
+# ---- ORBs that are destroyed -------------------------------------------------------------------------------
 
 
 def test_client_that_becomes_a_server(echo: Server) -> None:

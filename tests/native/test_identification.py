@@ -1,4 +1,6 @@
-"""Tango's client identification, written and read in cppTango's place: between real servers, and the reader alone."""
+"""Tango's client identification, written and read in cppTango's place: between real servers, and the reader
+alone.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The wire format of GIOP service contexts: through the binding, and fuzzed with the parser compiled alone."""
+"""The wire format of GIOP service contexts: through the binding, and fuzzed with the parser compiled
+alone.
+"""
 
 from __future__ import annotations
 

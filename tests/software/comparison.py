@@ -10,7 +10,9 @@ MODES = ("without", "off", "on")
 BAD = ("failed", "error")
 KINDS = ("passed", "failed", "error", "skipped")
 RATIO = 1.10
-"""The wall time that is allowed, as a multiple of the time without us; the start of our packages comes on top."""
+"""The wall time that is allowed, as a multiple of the time without us; the start of our packages comes on
+top.
+"""
 
 ENOUGH = 3
 """Runs after which a single failure may be called chance."""
@@ -77,7 +79,8 @@ class Result:
     def by_chance(self, mode: str) -> set[str]:
         """Tests that failed once in several runs, of a suite in which some fail now and then without us too.
 
-        Tests with time-outs of their own do so where the machine is busy; which of them it hits differs from run to run.
+        Tests with time-outs of their own do so where the machine is busy; which of them it hits differs from
+        run to run.
         """
         runs = self.runs.get("without", ())
         unsteady = any(0 < count < len(runs) for count in self.bad_tests("without").values())
@@ -110,7 +113,8 @@ class Result:
                 said.append(f"{self.name}, {mode}: fails only with us, {how}: {test}")
             if self.is_slow(mode):
                 said.append(
-                    f"{self.name}, {mode}: {self.seconds(mode):.1f} s, allowed {self.allowed_seconds(mode):.1f} s"
+                    f"{self.name}, {mode}: {self.seconds(mode):.1f} s, allowed "
+                    f"{self.allowed_seconds(mode):.1f} s"
                 )
         if self.untraced():
             said.append(f"{self.name}, on: no span was written")
@@ -150,7 +154,8 @@ def format_table(results: Sequence[Result], modes: Sequence[str]) -> str:
     slow = sum(any(result.is_slow(mode) for mode in modes) for result in results)
     could_not = sum(bool(result.reason) for result in results)
     chance = [
-        f"{result.name}, {mode}: not counted, once in {len(result.runs[mode])} runs, and others fail so without us: {test}"
+        f"{result.name}, {mode}: not counted, once in {len(result.runs[mode])} runs, and others fail so "
+        f"without us: {test}"
         for result in results
         for mode in modes
         for test in sorted(result.by_chance(mode))
@@ -159,6 +164,7 @@ def format_table(results: Sequence[Result], modes: Sequence[str]) -> str:
         "",
         *chance,
         *complaints,
-        f"{len(results) - could_not} of {len(results)} ran; {tests} tests fail only with us, {slow} are slower than allowed",
+        f"{len(results) - could_not} of {len(results)} ran; {tests} tests fail only with us, {slow} are "
+        "slower than allowed",
     )
     return "\n".join(lines)

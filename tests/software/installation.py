@@ -1,4 +1,5 @@
-"""Environments for other people's software, each of its own, and a folder with our packages that a ``.pth`` adds to them.
+"""Environments for other people's software, each of its own, and a folder with our packages that a ``.pth``
+adds to them.
 
 Everything is below ``build/software`` and used again while the requirements and our sources are the same.
 """

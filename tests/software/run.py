@@ -1,14 +1,16 @@
-"""Real software without us, with us and telemetry off, with us and telemetry on: what is only so with us is a defect of ours.
+"""Real software without us, with us and telemetry off, with us and telemetry on: what is only so with us is a
+defect of ours.
 
 Usage: python tests/software/run.py [--only NAME ...] [--mode without|off|on ...] [--strict]
 
-Run by ``make test-software``. Other people's test suites come from their source distributions, the programs beside this
-file are ordinary ones. Each has an environment of its own below ``build/software``; a ``.pth`` file lets our packages in,
-so that nobody's code is changed. Logs and reports stay in ``build/software/results``. A suite is run again, up to twice,
-where a test fails only with us or the time is more than allowed: the shortest times count, and every failure, but for one
-that may be chance (see ``Result.by_chance``).
-Exits with 1 if a test fails only with us, if a suite takes more than 10 % longer (and what the start of our packages takes,
-measured, for each process that it starts), if telemetry is on and no span was written, or if nothing could run.
+Run by ``make test-software``. Other people's test suites come from their source distributions, the programs
+beside this file are ordinary ones. Each has an environment of its own below ``build/software``; a ``.pth``
+file lets our packages in, so that nobody's code is changed. Logs and reports stay in
+``build/software/results``. A suite is run again, up to twice, where a test fails only with us or the time is
+more than allowed: the shortest times count, and every failure, but for one that may be chance (see
+``Result.by_chance``). Exits with 1 if a test fails only with us, if a suite takes more than 10 % longer (and
+what the start of our packages takes, measured, for each process that it starts), if telemetry is on and no
+span was written, or if nothing could run.
 """
 
 from __future__ import annotations
@@ -69,7 +71,9 @@ class Place:
         self._results.mkdir(parents=True)
 
     def _variables(self, mode: str, spans: Path) -> dict[str, str]:
-        """The environment of a process in one mode: nothing of ours, of Tango or of Python comes from outside."""
+        """The environment of a process in one mode: nothing of ours, of Tango or of Python comes from
+        outside.
+        """
         hidden = ("TANGO_", "PYTANGO_", "OTEL_", "PYTHON", "VIRTUAL_ENV")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
         home = HOME / "home"

@@ -1,4 +1,6 @@
-"""What is run: other people's test suites from their source distributions, and ordinary programs written for this."""
+"""What is run: other people's test suites from their source distributions, and ordinary programs written for
+this.
+"""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_mypy_strict(python: tuple[Path, bool], tmp_path: Path) -> None:
     interpreter, has_api = python
     programs = _programs(tmp_path, has_api)
     _run(
-        sys.executable, "-m", "mypy", "--strict", "--python-executable", str(interpreter), *programs, folder=tmp_path
+        sys.executable, "-m", "mypy", "--strict", "--python-executable", str(interpreter), *programs, folder=tmp_path  # noqa: E501
     )  # fmt: skip
 
 

@@ -1,4 +1,6 @@
-"""What a user writes in a device class; passes ``mypy --strict`` and pyright with and without OpenTelemetry."""
+"""What a user writes in a device class; passes ``mypy --strict`` and pyright with and without
+OpenTelemetry.
+"""
 
 import tango_telemetry_server  # noqa: F401
 from tango import DevState

@@ -1,4 +1,6 @@
-"""Settings: both families of Tango's variables, one warning for each bad value, what a parent process handed on."""
+"""Settings: both families of Tango's variables, one warning for each bad value, what a parent process handed
+on.
+"""
 
 from __future__ import annotations
 
@@ -217,7 +219,8 @@ def test_a_child_reads_what_the_user_set_not_what_cpptango_was_handed():
 def test_tangorc_is_read_below_the_environment(tmp_path: Path, monkeypatch):
     rc = tmp_path / "tangorc"
     rc.write_text(
-        "# comment\nTANGO_TELEMETRY_ENABLE=on\nTANGO_HOST=elsewhere:1\nTANGO_TELEMETRY_TRACES_EXPORTER = none\n"
+        "# comment\nTANGO_TELEMETRY_ENABLE=on\nTANGO_HOST=elsewhere:1\nTANGO_TELEMETRY_TRACES_EXPORTER = "
+        "none\n"
     )
     monkeypatch.setattr(sources, "tangorc_paths", lambda: (rc,))
     monkeypatch.setenv("TANGO_TELEMETRY_TRACES_EXPORTER", "console")

@@ -78,11 +78,13 @@ def test_secrets_are_not_shown(name: str, value: str, secret: str) -> None:
         ({"TANGO_TELEMETRY_ENABLE": "on", "OTEL_SDK_DISABLED": "true"}, "unset OTEL_SDK_DISABLED"),
         (
             {"TANGO_TELEMETRY_ENABLE": "on", "TANGO_TELEMETRY_TRACES_EXPORTER": "none"},
-            "export TANGO_TELEMETRY_TRACES_EXPORTER=grpc TANGO_TELEMETRY_TRACES_ENDPOINT=grpc://localhost:4317",
+            "export TANGO_TELEMETRY_TRACES_EXPORTER=grpc "
+            "TANGO_TELEMETRY_TRACES_ENDPOINT=grpc://localhost:4317",
         ),
         (
             {"TANGO_TELEMETRY_ENABLE": "on", "TANGO_TELEMETRY_TRACING_EXPORTERS": "grcp"},
-            "export TANGO_TELEMETRY_TRACING_EXPORTERS=grpc TANGO_TELEMETRY_TRACING_ENDPOINTS=grpc://localhost:4317",
+            "export TANGO_TELEMETRY_TRACING_EXPORTERS=grpc "
+            "TANGO_TELEMETRY_TRACING_ENDPOINTS=grpc://localhost:4317",
         ),
         (
             {"TANGO_TELEMETRY_ENABLE": "on", "TANGO_TELEMETRY_TRACES_EXPORTER": "file"},
@@ -137,7 +139,8 @@ def test_a_setting_in_a_file_is_taken_out_of_the_file(tmp_path: Path) -> None:
         (
             "TANGO_TELEMETRY_EXPORTER",
             {},
-            'export TANGO_TELEMETRY_TRACES_EXPORTER="$TANGO_TELEMETRY_EXPORTER"; unset TANGO_TELEMETRY_EXPORTER',
+            'export TANGO_TELEMETRY_TRACES_EXPORTER="$TANGO_TELEMETRY_EXPORTER"; unset '
+            "TANGO_TELEMETRY_EXPORTER",
         ),
         (
             "PYTANGO_TELEMETRY_POLING",

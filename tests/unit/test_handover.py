@@ -13,7 +13,9 @@ _variable: ContextVar[str] = ContextVar("_variable", default="nothing")
 
 
 def test_it_may_be_run_twice_at_once() -> None:
-    """A context can be entered once at a time: the second run would get a RuntimeError (seen once, gevent, Python 3.10)."""
+    """A context can be entered once at a time: the second run would get a RuntimeError (seen once, gevent,
+    Python 3.10).
+    """
     both = Barrier(2)
 
     def submit(self: Any, function: Any, /, *args: Any, **kwargs: Any) -> list[Any]:

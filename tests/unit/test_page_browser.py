@@ -119,7 +119,7 @@ def test_errors_are_stepped_through_and_counted_where_they_began(page: Browser) 
     ]
     page.type("p")
     assert page.text("#place") == "3 of 3"
-    box = "const r = document.querySelector('.row.current').getBoundingClientRect(), m = document.querySelector('main').getBoundingClientRect();"
+    box = "const r = document.querySelector('.row.current').getBoundingClientRect(), m = document.querySelector('main').getBoundingClientRect();"  # noqa: E501
     assert page.run(box + "return r.top >= m.top && r.bottom <= m.bottom")
 
 
@@ -127,7 +127,8 @@ def test_collapsed_parents_say_what_failed_below(page: Browser) -> None:
     page.click("#collapse")
     assert page.texts(".row .bad-count") == ["2"] or len(page.texts(".row .bad-count")) >= 1
     marked = page.run(
-        "return [...document.querySelectorAll('.row')].filter(r => r.querySelector('.bad-count')).map(r => r.querySelector('.name').innerText)"
+        "return [...document.querySelectorAll('.row')].filter(r => r.querySelector('.bad-count')).map(r => "
+        "r.querySelector('.name').innerText)"
     )
     assert set(marked) <= {"measure 5", "measure 13", "measure 21"}
     assert "measure 5" in marked
@@ -227,7 +228,8 @@ def test_phone(page: Browser) -> None:
     assert not [
         box
         for box in page.run(
-            "return [...document.querySelectorAll('.tools button:not([hidden]), .axis span')].map(n => n.getBoundingClientRect().right)"
+            "return [...document.querySelectorAll('.tools button:not([hidden]), .axis span')].map(n => "
+            "n.getBoundingClientRect().right)"
         )
         if box > 391
     ]
@@ -247,7 +249,9 @@ def test_a_hundred_thousand_spans(browser: Browser, tmp_path: Path) -> None:
     loaded = time.monotonic() - start
     # In the page itself: some 10 ms on an idle machine; the bound is for a busy one.
     took = browser.run(
-        "const t = performance.now(); document.querySelector('main').scrollTop = 1e6; document.querySelector('main').dispatchEvent(new Event('scroll')); document.querySelector('.row').offsetTop; return performance.now() - t"
+        "const t = performance.now(); document.querySelector('main').scrollTop = 1e6; "
+        "document.querySelector('main').dispatchEvent(new Event('scroll')); "
+        "document.querySelector('.row').offsetTop; return performance.now() - t"
     )
     assert browser.run("return document.querySelectorAll('.row').length") < 80
     assert took < 1000

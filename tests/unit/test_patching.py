@@ -1,4 +1,6 @@
-"""What replaces an entry of a class looks and behaves as that entry, and goes again without taking anybody's work along."""
+"""What replaces an entry of a class looks and behaves as that entry, and goes again without taking anybody's
+work along.
+"""
 
 from __future__ import annotations
 

@@ -202,6 +202,6 @@ def test_a_good_span_is_not_copied() -> None:
         span.set_status(Status(StatusCode.ERROR, "t"))
 
     span = finished(
-        change, attributes={"a": "ü\U0001f600", "b": {"c": [1.5, None, True]}}, links=[Link(SpanContext(1, 2, False))]
+        change, attributes={"a": "ü\U0001f600", "b": {"c": [1.5, None, True]}}, links=[Link(SpanContext(1, 2, False))]  # noqa: E501
     )  # fmt: skip
     assert mend.Mender().mend(span) is span

@@ -52,7 +52,9 @@ def closing_sender(folder: Path, max_bytes: int) -> tuple[SpanQueue, Spool, Refu
 
 
 def test_what_waits_in_memory_is_left_to_the_spool(tmp_path: Path) -> None:
-    """Taken by the sender, the first chunk would come back from its failed attempt too late for the last writing."""
+    """Taken by the sender, the first chunk would come back from its failed attempt too late for the last
+    writing.
+    """
     spans, spool, exporter, sender = closing_sender(tmp_path, 1 << 20)
     spans.put(exporter.encode(spans.take(16)))
     sender.send_all()

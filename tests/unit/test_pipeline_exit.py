@@ -20,7 +20,9 @@ from tango_telemetry.pipeline.process.watchdog import Watchdog
 def test_the_rest_of_the_bound_is_for_the_end_of_the_interpreter(
     timeout: float, load: float, expected: float
 ) -> None:
-    """On a busy machine that end takes longer; a machine in trouble still gets its spans out in a part of the bound."""
+    """On a busy machine that end takes longer; a machine in trouble still gets its spans out in a part of the
+    bound.
+    """
     assert time_to_deliver(timeout, load) == pytest.approx(expected)
 
 

@@ -101,7 +101,8 @@ def file_exporter(folder: Path) -> Any:
 def test_transcoded_json_is_what_the_official_file_exporter_writes(tmp_path: Path) -> None:
     spans = rich_spans()
     lines = to_json_lines(encode_spans(spans).SerializeToString(), 16).splitlines()
-    # A line for each resource and scope, which the official exporter joins: (resource, scope) by (resource, scope).
+    # A line for each resource and scope, which the official exporter joins: (resource, scope) by (resource,
+    # scope).
     ours = {"resourceSpans": [group for line in lines for group in json.loads(line)["resourceSpans"]]}
     official = json.loads(file_exporter(tmp_path).encode(spans))
     official["resourceSpans"] = [
@@ -227,7 +228,7 @@ def test_wire_settings_follow_the_sdks_variables() -> None:
     wire = WireSettings.from_env(
         {
             "OTEL_EXPORTER_OTLP_HEADERS": "general=1",
-            "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "Authorization=Bearer%20x,bad header=1,evil=a%0Ab, api-key = k ",
+            "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "Authorization=Bearer%20x,bad header=1,evil=a%0Ab, api-key = k ",  # noqa: E501
             "OTEL_EXPORTER_OTLP_COMPRESSION": "GZIP",
             "OTEL_EXPORTER_OTLP_INSECURE": "true",
             "OTEL_EXPORTER_OTLP_CERTIFICATE": "/ca.pem",
@@ -338,7 +339,7 @@ assert not [name for name in sys.modules if name.startswith(("opentelemetry", "g
 assert threading.active_count() == 1
 """
     core = Path(otel_sdk.__file__).parent.parent
-    lonely = f"import sys, types; package = types.ModuleType('tango_telemetry'); package.__path__ = [{str(core)!r}]; sys.modules['tango_telemetry'] = package"
+    lonely = f"import sys, types; package = types.ModuleType('tango_telemetry'); package.__path__ = [{str(core)!r}]; sys.modules['tango_telemetry'] = package"  # noqa: E501
     subprocess.run([sys.executable, "-c", lonely + code], check=True)
 
 
@@ -403,7 +404,7 @@ def test_an_encoded_source_goes_the_same_way(exporter: str, tmp_path: Path) -> N
         (b"\n\0", "application/x-protobuf", Answer()),
         (b"\n\x06\x08\x02\x12\x02no", "application/x-protobuf", Answer(2, "no")),
         (b"{}", "application/json", Answer()),
-        (b'{"partialSuccess":{"rejectedSpans":"3","errorMessage":"why"}}', "application/json", Answer(3, "why")),
+        (b'{"partialSuccess":{"rejectedSpans":"3","errorMessage":"why"}}', "application/json", Answer(3, "why")),  # noqa: E501
         (b"", "text/html", None),
         (b"<html>", "", None),
         (b"OK", "text/plain", None),
@@ -423,7 +424,9 @@ def test_what_is_an_answer_of_a_collector(body: bytes, content_type: str, answer
 
 @contextlib.contextmanager
 def answering(*parts: bytes, pause: float = 0.0) -> Iterator[str]:
-    """The URL of a server that answers each request with `parts`, the last one again and again, and closes."""
+    """The URL of a server that answers each request with `parts`, the last one again and again, and
+    closes.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:

@@ -1,4 +1,6 @@
-"""What the file exporter has taken is in the folder that was asked for, whatever others do to it, within its bounds."""
+"""What the file exporter has taken is in the folder that was asked for, whatever others do to it, within its
+bounds.
+"""
 
 from __future__ import annotations
 
@@ -298,7 +300,7 @@ def test_a_forked_child_has_files_of_its_own(tmp_path: Path) -> None:
 def test_show_reads_what_rotation_has_compressed(tmp_path: Path) -> None:
     whole = json.dumps(
         {"resourceSpans": [{"scopeSpans": [{"spans": [
-            {"traceId": "1" * 32, "spanId": "2" * 16, "name": "n", "startTimeUnixNano": "1", "endTimeUnixNano": "2"}
+            {"traceId": "1" * 32, "spanId": "2" * 16, "name": "n", "startTimeUnixNano": "1", "endTimeUnixNano": "2"}  # noqa: E501
         ]}]}]}
     ).encode() + b"\n"  # fmt: skip
     (tmp_path / "a.000001.jsonl.gz").write_bytes(gzip.compress(whole))

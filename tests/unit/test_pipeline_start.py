@@ -1,4 +1,6 @@
-"""What a device server's start does without: the packages that export are imported when the first export is due."""
+"""What a device server's start does without: the packages that export are imported when the first export is
+due.
+"""
 
 from __future__ import annotations
 

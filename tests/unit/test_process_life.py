@@ -1,4 +1,6 @@
-"""Whatever a program does with its threads, signals, exit handlers and warnings, telemetry keeps out of its way."""
+"""Whatever a program does with its threads, signals, exit handlers and warnings, telemetry keeps out of its
+way.
+"""
 
 from __future__ import annotations
 
@@ -145,7 +147,8 @@ def test_a_span_that_is_open_at_the_end_is_sent_and_marked(
 
 def test_a_forked_child_ends_its_own_open_spans_only(receiver: Receiver, spans: str) -> None:
     body = OPEN + (
-        "\npid = os.fork()\nif pid == 0:\n    own = tracer.start_span('own')\n    os._exit(0)\nos.waitpid(pid, 0)\nroot.end()\n"
+        "\npid = os.fork()\nif pid == 0:\n    own = tracer.start_span('own')\n    "
+        "os._exit(0)\nos.waitpid(pid, 0)\nroot.end()\n"
     )
     done = run(body, receiver, spans)
     assert done.returncode == 0, done.stderr
@@ -197,7 +200,8 @@ def late():
         "class Late:\n    def __del__(self): late()\nkept = Late()",
         "import opentelemetry.sdk.resources as r\ndef refuse(*_, **__): raise MemoryError\n"
         "r.Resource.create = staticmethod(refuse)\nlate()",
-        'import tango_telemetry.base.originals as o\ndef refuse(*_): raise RuntimeError("can\'t start new thread")\n'
+        "import tango_telemetry.base.originals as o\ndef refuse(*_): raise RuntimeError(\"can't start new "
+        'thread")\n'
         "o._thread.start_new_thread = refuse\nlate()",
     ],
     ids=["exit handler", "finaliser", "the SDK raises", "no more threads"],
@@ -223,7 +227,7 @@ def test_no_public_function_raises_for_the_sake_of_telemetry(
     ],
 )
 def test_no_message_becomes_an_exception(receiver: Receiver, spans: str, name: str, value: str) -> None:
-    body = "import tango_telemetry_client; from tango_telemetry import get_tracer; get_tracer('s').start_span('x').end()"
+    body = "import tango_telemetry_client; from tango_telemetry import get_tracer; get_tracer('s').start_span('x').end()"  # noqa: E501
     done = run(body, receiver, spans, "-W", "error", **{name: value})
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
@@ -252,7 +256,7 @@ def test_a_setting_of_opentelemetry_that_is_not_followed_is_said(name: str, valu
 @pytest.mark.parametrize("kind", ["pipe", "terminal"])
 def test_a_console_that_nobody_reads_holds_nothing_up(target: str, kind: str) -> None:
     reader, writer = os.pipe() if kind == "pipe" else os.openpty()
-    body = "import tango_telemetry_client; from tango_telemetry import get_tracer\nfor _ in range(2000): get_tracer('s').start_span('x').end()"
+    body = "import tango_telemetry_client; from tango_telemetry import get_tracer\nfor _ in range(2000): get_tracer('s').start_span('x').end()"  # noqa: E501
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     streams["stdout" if target == "cout" else "stderr"] = writer
     environment = {

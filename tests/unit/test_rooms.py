@@ -1,4 +1,6 @@
-"""Which room reaches which library: imports by name, which the import checker (``make layers``) cannot see."""
+"""Which room reaches which library: imports by name, which the import checker (``make layers``)
+cannot see.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ BY_NAME = ("import_module", "find_spec", "__import__")
 ROOMS = {
     "opentelemetry": (
         "core/otel/",
-        "core/pipeline/process/open_spans.py",  # asks for the status of a span, which is there only if the API is
+        # asks for the status of a span, which is there only if the API is
+        "core/pipeline/process/open_spans.py",
     ),
     "tango": (
         "core/pytango/",

@@ -1,4 +1,6 @@
-"""The finder as a user runs it: the slow and the failing one among many traces, for people and for other programs."""
+"""The finder as a user runs it: the slow and the failing one among many traces, for people and for other
+programs.
+"""
 
 from __future__ import annotations
 

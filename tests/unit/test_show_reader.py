@@ -1,4 +1,6 @@
-"""Files to spans: the official exporter's lines, other writers' spellings, and everything that can be wrong with a file."""
+"""Files to spans: the official exporter's lines, other writers' spellings, and everything that can be wrong
+with a file.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +115,8 @@ def test_bad_lines_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
         "a.jsonl:2: not JSON: Expecting value (column 20)",
         "a.jsonl:3: JSON, but not OTLP: an object was expected, found [1, 2]",
         'a.jsonl:4: JSON, but not OTLP traces: there is no "resourceSpans"',
-        "a.jsonl:8: the last line is cut off (is it still being written?): not JSON: Unterminated string starting at (column 34)",
+        "a.jsonl:8: the last line is cut off (is it still being written?): not JSON: Unterminated string "
+        "starting at (column 34)",
     ]
 
 
@@ -145,9 +148,9 @@ def test_a_bad_span_does_not_take_its_neighbours_along(
     assert problems == [f"a.jsonl:1: {problem}"]
 
 
-@pytest.mark.parametrize("document", ['{"resourceSpans": 5}', '{"resourceSpans": [5]}', '{"resourceSpans": [{"resource": 5}]}',
+@pytest.mark.parametrize("document", ['{"resourceSpans": 5}', '{"resourceSpans": [5]}', '{"resourceSpans": [{"resource": 5}]}',  # noqa: E501
     '{"resourceSpans": [{"scopeSpans": 5}]}', '{"resourceSpans": [{"scopeSpans": [5]}]}',
-    '{"resourceSpans": [{"scopeSpans": [{"spans": 5}]}]}', '{"resourceSpans": [{"scopeSpans": [{"spans": [5]}]}]}'])  # fmt: skip
+    '{"resourceSpans": [{"scopeSpans": [{"spans": 5}]}]}', '{"resourceSpans": [{"scopeSpans": [{"spans": [5]}]}]}'])  # fmt: skip  # noqa: E501
 def test_wrong_shapes_at_every_level(tmp_path: Path, document: str) -> None:
     spans, problems = read_text(tmp_path, document + "\n" + line(span()))
     assert len(spans) == 1

@@ -1,4 +1,6 @@
-"""Spans to a forest: order, holes, rings, depth; the summary of many traces; the check of the demo's own trace."""
+"""Spans to a forest: order, holes, rings, depth; the summary of many traces; the check of the demo's own
+trace.
+"""
 
 from __future__ import annotations
 

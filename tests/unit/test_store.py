@@ -1,4 +1,6 @@
-"""The store: spans as they were, each once, whatever happens to the files, to the store's own file, and to its bounds."""
+"""The store: spans as they were, each once, whatever happens to the files, to the store's own file, and to
+its bounds.
+"""
 
 from __future__ import annotations
 
@@ -206,7 +208,8 @@ class _Damaged:
 
     def execute(self, *arguments: object) -> None:
         raise duckdb.Error(
-            "Corrupt database file: computed checksum 1 does not match stored checksum 2 in block at location 8192"
+            "Corrupt database file: computed checksum 1 does not match stored checksum 2 in block at "
+            "location 8192"
         )
 
     def close(self) -> None:
@@ -271,7 +274,9 @@ def test_bounded_in_size_and_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def plant(tmp_path: Path) -> Store:
-    """300 calls by two scripts, a motor that is slow each 50th time, a command that fails for one of the scripts only."""
+    """300 calls by two scripts, a motor that is slow each 50th time, a command that fails for one of the
+    scripts only.
+    """
     lines = []
     for number in range(300):
         caller = ("scan", "") if number % 3 else ("align", "")

@@ -1,4 +1,6 @@
-"""Texts of other people's values and exceptions: bounded, never raised from, at a price that size does not change."""
+"""Texts of other people's values and exceptions: bounded, never raised from, at a price that size does not
+change.
+"""
 
 from __future__ import annotations
 
@@ -238,7 +240,9 @@ def test_one_log_line_for_each_place_of_a_defect(
 
 
 def test_the_texts_of_an_exception_can_be_encoded() -> None:
-    """A file name that `os.fsdecode` could not decode: it is kept with U+FFFD, and nothing is warned of at its export."""
+    """A file name that `os.fsdecode` could not decode: it is kept with U+FFFD, and nothing is warned of at
+    its export.
+    """
     error = OSError(2, "a\udcff", "b\udcfe")
     assert exception_message(ValueError("a\udcff"), 100) == "a\ufffd"
     for text in (exception_message(error, 100), exception_stacktrace(error, 100)):

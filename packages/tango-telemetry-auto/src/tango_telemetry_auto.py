@@ -1,7 +1,9 @@
-"""Waits for the import of ``tango`` in every Python of the environment; see ``tango_telemetry_auto_switch`` for what then happens.
+"""Waits for the import of ``tango`` in every Python of the environment; see ``tango_telemetry_auto_switch``
+for what then happens.
 
-Run at the start of the interpreter by ``tango_telemetry_auto.pth``, and from Python 3.15 on by ``tango_telemetry_auto.start``
-(PEP 829). It must cost nothing and cannot fail: it imports ``sys`` alone, has no annotations, and catches everything.
+Run at the start of the interpreter by ``tango_telemetry_auto.pth``, and from Python 3.15 on by
+``tango_telemetry_auto.start`` (PEP 829). It must cost nothing and cannot fail: it imports ``sys`` alone, has
+no annotations, and catches everything.
 """
 
 import sys
@@ -13,7 +15,9 @@ class TangoFinder:
     """Stands first in ``sys.meta_path`` and answers for ``tango`` alone."""
 
     def find_spec(self, name, path=None, target=None):
-        """Return the specification of ``tango`` with a loader that switches telemetry on; None for other modules."""
+        """Return the specification of ``tango`` with a loader that switches telemetry on; None for other
+        modules.
+        """
         if name != "tango":
             return None
         from tango_telemetry_auto_switch import find_tango

@@ -1,8 +1,9 @@
-"""Switches tango-telemetry on when a program imports ``tango``, as if the program's first line imported our packages.
+"""Switches tango-telemetry on when a program imports ``tango``, as if the program's first line imported our
+packages.
 
-``tango_telemetry_server`` imports ``tango`` itself, in its own way, and the program's import then gets that module.
-``importlib.util.find_spec("tango")`` only looks, and switches nothing on. Where no setting asks for telemetry nothing of
-ours is loaded, and no class of PyTango's is touched.
+``tango_telemetry_server`` imports ``tango`` itself, in its own way, and the program's import then gets that
+module. ``importlib.util.find_spec("tango")`` only looks, and switches nothing on. Where no setting asks for
+telemetry nothing of ours is loaded, and no class of PyTango's is touched.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class TangoLoader:
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """Return ``tango`` where switching telemetry on has imported it; else what its own loader makes."""
-        # The import lock of `tango` is this thread's, which may take it again; other threads wait for the whole.
+        # The import lock of `tango` is this thread's, which may take it again; other threads wait for the
+        # whole.
         if self._finder in sys.meta_path:  # else what switches telemetry on would come here again
             sys.meta_path.remove(self._finder)
         switch_on()
@@ -67,7 +69,8 @@ class TangoLoader:
         if self._loaded is None:
             self._loader.exec_module(module)
         else:
-            # The import system has written the specification of the program's own import there (CPython 3.10 to 3.14).
+            # The import system has written the specification of the program's own import there (CPython 3.10
+            # to 3.14).
             module.__spec__ = self._loaded
             module.__loader__ = self._loaded.loader
 
@@ -90,8 +93,11 @@ def switch_on() -> None:
 
 
 def _is_asked_for() -> bool:
-    """Return whether a setting asks for telemetry here: to read them all costs 20 ms, in programs that are not traced too."""
-    # Written out: what knows the words `on` and `off` in all their forms is in the package that is not loaded yet.
+    """Return whether a setting asks for telemetry here: to read them all costs 20 ms, in programs that are
+    not traced too.
+    """
+    # Written out: what knows the words `on` and `off` in all their forms is in the package that is not loaded
+    # yet.
     if os.environ.get("PYTANGO_TELEMETRY_AUTO", "on").strip().lower() in _OFF:
         return False
     if _ENABLE in os.environ:

@@ -1,7 +1,8 @@
-"""How our packages get into programs that do not name them: a ``.pth`` file of the environment imports this at every start.
+"""How our packages get into programs that do not name them: a ``.pth`` file of the environment imports this
+at every start.
 
-``TANGO_TELEMETRY_SOFTWARE_LOAD=no`` leaves it to the program, ``TANGO_TELEMETRY_SOFTWARE_STARTS`` names a file that gets
-one character for each process that loaded them.
+``TANGO_TELEMETRY_SOFTWARE_LOAD=no`` leaves it to the program, ``TANGO_TELEMETRY_SOFTWARE_STARTS`` names a
+file that gets one character for each process that loaded them.
 """
 
 import os

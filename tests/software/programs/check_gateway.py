@@ -1,4 +1,6 @@
-"""gateway.py: its answers and its own spans, and with telemetry on the device's spans in the traces of the web requests."""
+"""gateway.py: its answers and its own spans, and with telemetry on the device's spans in the traces of the
+web requests.
+"""
 
 import json
 import os

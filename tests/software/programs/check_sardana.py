@@ -1,4 +1,6 @@
-"""Sardana's Pool and MacroServer run macros for a client of the Door, which follows them by events as Sardana's shell does."""
+"""Sardana's Pool and MacroServer run macros for a client of the Door, which follows them by events as
+Sardana's shell does.
+"""
 
 import json
 import queue

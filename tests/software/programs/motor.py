@@ -1,4 +1,6 @@
-"""A motor, as device servers have it: a position with events, a command, a state; an ordinary device server."""
+"""A motor, as device servers have it: a position with events, a command, a state; an ordinary device
+server.
+"""
 
 from tango import AttrWriteType, DevState
 from tango.server import Device, attribute, command, run

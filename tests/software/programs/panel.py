@@ -1,4 +1,6 @@
-"""A Taurus panel: a form with a motor's position and state, and a button that moves it; ends when it shows the new position."""
+"""A Taurus panel: a form with a motor's position and state, and a button that moves it; ends when it shows
+the new position.
+"""
 
 import sys
 

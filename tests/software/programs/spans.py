@@ -8,7 +8,9 @@ from typing import Any
 
 
 def read_spans(folder: Path) -> list[dict[str, Any]]:
-    """Return the spans of all OTLP JSON files below ``folder``, each with the ``service.name`` of its resource."""
+    """Return the spans of all OTLP JSON files below ``folder``, each with the ``service.name`` of its
+    resource.
+    """
     spans: list[dict[str, Any]] = []
     for path in sorted(path for path in folder.rglob("*") if ".jsonl" in path.name or path.suffix == ".json"):
         for line in path.read_text().splitlines():

@@ -28,7 +28,9 @@ def find_port() -> int:
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
-    """Ask ``condition`` until it is true; what Tango or the operating system raises meanwhile counts as "not yet"."""
+    """Ask ``condition`` until it is true; what Tango or the operating system raises meanwhile counts as "not
+    yet".
+    """
     end = time.monotonic() + seconds
     reason: object = "it is not so"
     while time.monotonic() < end:

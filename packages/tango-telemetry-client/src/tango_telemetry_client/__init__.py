@@ -1,4 +1,5 @@
-"""OpenTelemetry tracing of Tango clients: ``import tango_telemetry_client`` in a script is all there is to write.
+"""OpenTelemetry tracing of Tango clients: ``import tango_telemetry_client`` in a script is all there is to
+write.
 
 With ``TANGO_TELEMETRY_ENABLE=on`` the import switches tracing on; otherwise it touches nothing.
 """

@@ -30,10 +30,11 @@ def _tango_class(name: str) -> Any:
 
 
 def find_name(args: tuple[Any, ...], kwargs: Mapping[str, Any], keyword: str) -> str | None:
-    """Give the name of the command, attribute or pipe that a call is about, where it is no positional ``str``.
+    """Give the name of the command, attribute or pipe that a call is about, where it is no positional
+    ``str``.
 
-    ``proxy.position = 3`` calls ``write_attribute`` with the attribute's configuration (PyTango >= 9.4.2), a pipe is
-    written as ``(name, data)``.
+    ``proxy.position = 3`` calls ``write_attribute`` with the attribute's configuration (PyTango >= 9.4.2), a
+    pipe is written as ``(name, data)``.
 
     :param keyword: what the method calls its first parameter (another name in each PyTango)
     """
@@ -89,7 +90,8 @@ def _connection_attributes(args: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def plain_device_name(written: str) -> str:
-    """Give the name of a device as ``dev_name()`` will once there is a connection; an alias stays one until then.
+    """Give the name of a device as ``dev_name()`` will once there is a connection; an alias stays one until
+    then.
 
     :param written: what the user gave, of a device or of an attribute: ``tango://host:port/sys/X/1#dbase=no``
     """
@@ -123,7 +125,9 @@ def target_attributes(operation: Operation, owner: str, subject: Any) -> dict[st
 
 
 def _listed_names(argument: Any) -> list[str]:
-    """The names in the argument of a method that takes one, several, or (name, value) pairs of them; bounded."""
+    """The names in the argument of a method that takes one, several, or (name, value) pairs of them;
+    bounded.
+    """
     if isinstance(argument, str):
         return [argument]
     items = list(argument)[:_MAX_NAMES] if isinstance(argument, (list, tuple, dict, set)) else []

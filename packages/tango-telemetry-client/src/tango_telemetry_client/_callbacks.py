@@ -43,7 +43,8 @@ class Origin:
     :param attributes: the span attributes that are the same for each call
     :param context: the context of its spans, an empty one for roots
     :param links: what they are linked to
-    :param failures: of what repeats by itself: the reasons of failures since the last success, of which each makes one span
+    :param failures: of what repeats by itself: the reasons of failures since the last success, of which each
+        makes one span
     """
 
     __slots__ = ("attributes", "context", "failures", "kind", "links", "owner", "title")
@@ -62,12 +63,15 @@ class Origin:
         self.kind = kind
         self.attributes = attributes
         self.links = links
-        # What was given in a handler belongs to that device, on whatever thread and under whatever settings it runs.
+        # What was given in a handler belongs to that device, on whatever thread and under whatever settings
+        # it runs.
         self.owner = owner = get_owner()
         self.context = context if owner is None else with_owner(context, owner)
 
     def _repeats(self, event: Any) -> bool:
-        """Whether the event tells of a failure that was told already: cppTango tries to subscribe again every ten seconds."""
+        """Whether the event tells of a failure that was told already: cppTango tries to subscribe again every
+        ten seconds.
+        """
         failures = self.failures
         if failures is None:
             return False
@@ -101,7 +105,8 @@ class Origin:
         call = TracedCall(tracer, self.title, self.kind, attributes, context, None, links, variables)
         try:
             if hooks.wanted:
-                # PyTango names the proxy in each event; keeping it here would keep it and its subscriptions alive.
+                # PyTango names the proxy in each event; keeping it here would keep it and its subscriptions
+                # alive.
                 call.call_hooks(hooks, getattr(event, "device", None), attributes[names.TANGO_OPERATION])
             guarded(_record_reply, call, event)
             return call
@@ -120,7 +125,9 @@ def _record_reply(call: TracedCall, event: Any) -> None:
 
 
 def _find_callback(given: Any, method: str) -> Callable[..., Any] | None:
-    """Give what PyTango will call: ``given`` itself, or its method of that name; None if ``given`` is no callback."""
+    """Give what PyTango will call: ``given`` itself, or its method of that name; None if ``given`` is no
+    callback.
+    """
     if given is None or callable(given):
         return given  # type: ignore[no-any-return]
     found = getattr(given, method, None)  # PyTango asks in the same way
@@ -134,7 +141,9 @@ def _without_partials(function: Any) -> Any:
 
 
 def _is_coroutine_function(function: Any) -> bool:
-    """PyTango's own rule (10.1 to 10.3, ``tango.utils``): the wrapper must be taken for what the callback is."""
+    """PyTango's own rule (10.1 to 10.3, ``tango.utils``): the wrapper must be taken for what the
+    callback is.
+    """
     function = _without_partials(function)
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
@@ -164,7 +173,8 @@ def replace_callback(
     method: str,
     create_origin: Callable[[], Origin],
 ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    """Return the arguments of a call with a traced callback in the place of the user's; None if the call has none.
+    """Return the arguments of a call with a traced callback in the place of the user's; None if the call has
+    none.
 
     :param place: the name of the callback's parameter, and its position where it is not given by name
     :param method: what PyTango calls of an object that is no function

@@ -78,7 +78,9 @@ def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) ->
 
 
 def _naming_its_device(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let the span of a connection have the name that the device turned out to have, where it was made with an alias."""
+    """Let the span of a connection have the name that the device turned out to have, where it was made with
+    an alias.
+    """
 
     @functools.wraps(function)
     def connecting(*args: Any, **kwargs: Any) -> Any:
@@ -96,7 +98,10 @@ def _name_device(subject: Any) -> None:
 
 
 def _first_keyword(function: Callable[..., Any], operation: Operation) -> str:
-    """What the first argument is called: another name in each PyTango. Methods of C++ and ``*args`` tell nothing."""
+    """What the first argument is called: another name in each PyTango.
+
+    Methods of C++ and ``*args`` tell nothing.
+    """
     try:
         parameters = list(inspect.signature(function).parameters.values())[1:]
     except (TypeError, ValueError):
@@ -107,9 +112,11 @@ def _first_keyword(function: Callable[..., Any], operation: Operation) -> str:
 
 
 def own_attributes(subject: Any) -> dict[str, Any]:
-    """Give the ``__dict__`` of a client object without asking its device for it: ``DeviceProxy.__getattr__`` would.
+    """Give the ``__dict__`` of a client object without asking its device for it: ``DeviceProxy.__getattr__``
+    would.
 
-    Its class does not say whether there is one: ``__dictoffset__`` is 0 for a pybind11 class since Python 3.11.
+    Its class does not say whether there is one: ``__dictoffset__`` is 0 for a pybind11 class since Python
+    3.11.
     """
     try:
         own: dict[str, Any] = _get_attribute(subject, "__dict__")
@@ -134,7 +141,9 @@ class CallBeginning:
         self.quick: QuickBeginning | None = None
 
     def make_quick(self) -> Callable[..., TracedCall | None]:
-        """Give the function that starts a call, which never raises, and the usual call in C++ where it can."""
+        """Give the function that starts a call, which never raises, and the usual call in C++ where
+        it can.
+        """
         if self.connects:
             return functools.partial(guarded, self.begin)
         self.quick = QuickBeginning(
@@ -162,7 +171,8 @@ class CallBeginning:
         context = get_current()
         active = active_client_span.get()
         if active is not None and get_current_span(context) is active and not is_over(active):
-            return None  # part of the call that is being made: PyTango's own helper calls get no span of their own
+            # part of the call that is being made: PyTango's own helper calls get no span of their own
+            return None
         quick = self.quick
         epoch = quick.get_epoch() if quick is not None else -1
         name = None
@@ -207,7 +217,9 @@ class CallBeginning:
     def _attributes(
         self, subject: Any, name: str | None, args: tuple[Any, ...], kwargs: Mapping[str, Any], frame: Any
     ) -> tuple[Mapping[str, Any], dict[str, Any] | None]:
-        """Give the attributes, and the ``__dict__`` of ``subject`` if all calls like this one have the same."""
+        """Give the attributes, and the ``__dict__`` of ``subject`` if all calls like this one have
+        the same.
+        """
         code, position = (None, 0) if frame is None else (frame.f_code, frame.f_lasti)
         sites: BoundedDict[Any, tuple[Mapping[str, Any], Any]] | None = None
         own = None

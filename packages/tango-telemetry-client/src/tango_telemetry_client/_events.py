@@ -1,7 +1,8 @@
 """Events: a CONSUMER span for each that reaches the user, linked to the subscription.
 
-A pushed event is no part of the trace in which somebody subscribed, which may be days old: its span is a root. Events of
-the pull model are handled in the flow of whoever asks for them, so there it is a child (docs/decisions/0012-events.md).
+A pushed event is no part of the trace in which somebody subscribed, which may be days old: its span is a
+root. Events of the pull model are handled in the flow of whoever asks for them, so there it is a child
+(docs/decisions/0012-events.md).
 """
 
 from __future__ import annotations
@@ -65,14 +66,15 @@ class EventOrigin(Origin):
 def find_producer(event: Any, elsewhere: bool) -> SpanContext | None:
     """Return the span that sent an event, None if the event names none.
 
-    :param elsewhere: whether the callback may run on another thread than ZeroMQ's, as in the green modes and in the pull
-        model; the event is then found by its name, its type and the date of its reception
+    :param elsewhere: whether the callback may run on another thread than ZeroMQ's, as in the green modes and
+        in the pull model; the event is then found by its name, its type and the date of its reception
     """
     events = state.events
     date = getattr(event, "reception_date", None)
     if events is None or date is None:
         return None
-    # tango://host:port/domain/family/member/attribute#dbase=no, the last part only without a database (9.5 to 10.3)
+    # tango://host:port/domain/family/member/attribute#dbase=no, the last part only without a database (9.5 to
+    # 10.3)
     subject = event.attr_name.lower().partition("#")[0]
     if "://" in subject:
         subject = subject.partition("://")[2].partition("/")[2]
@@ -131,7 +133,8 @@ def wrap_subscribe(function: Callable[..., Any], operation: Operation, owner: st
 def _trace_subscription(
     call: TracedCall, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any], Callable[[Any], object]]:
-    # (proxy, attribute, event type, callback or queue size, ...), for interface changes (proxy, event type, callback, ...)
+    # (proxy, attribute, event type, callback or queue size, ...), for interface changes (proxy, event type,
+    # callback, ...)
     subject = args[0]
     named = "attr_name" in kwargs
     whole_device = not named and not (len(args) > 1 and isinstance(args[1], str))
@@ -158,7 +161,9 @@ def _remember(subject: Any, subscription: Subscription, event_id: Any) -> None:
 
 
 def wrap_get_events(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
-    """Give ``get_events`` with a CONSUMER span for each event of its callback, or for the list if it is not empty."""
+    """Give ``get_events`` with a CONSUMER span for each event of its callback, or for the list if it is not
+    empty.
+    """
 
     @functools.wraps(function)
     def traced_get_events(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,7 +1,7 @@
 """The two halves of an asynchronous call: the request, and its reply or the callback that gets it.
 
-A reply is linked to its request, whose span context is kept by the proxy under the request's id. A callback gets a span
-of its own, child of the request, wherever and whenever it runs.
+A reply is linked to its request, whose span context is kept by the proxy under the request's id. A callback
+gets a span of its own, child of the request, wherever and whenever it runs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ _LIMIT: Final = 1024
 
 
 class Request:
-    """What is done to a call of a ``*_asynch`` method: its callback is traced, or its id remembered for the reply."""
+    """What is done to a call of a ``*_asynch`` method: its callback is traced, or its id remembered for the
+    reply.
+    """
 
     __slots__ = ("begin", "expected", "keyword", "operation", "owner")
 
@@ -51,7 +53,8 @@ class Request:
         elif operation.method.startswith("read"):
             self.expected = "attr_read"
         else:
-            # 9.5.1 asks for another one than C++ calls, and crashes when the reply has come, with or without us.
+            # 9.5.1 asks for another one than C++ calls, and crashes when the reply has come, with or without
+            # us.
             old = importlib.import_module("tango").Release.version_info[0] < 10
             self.expected = "attr_write" if old else "attr_written"
 
@@ -68,7 +71,9 @@ class Request:
         return args, kwargs, remember
 
     def _position(self, args: tuple[Any, ...]) -> int:
-        """Where a callback stands if it is no keyword argument; source: ``tango.connection``, ``tango.device_proxy``."""
+        """Where a callback stands if it is no keyword argument; source: ``tango.connection``,
+        ``tango.device_proxy``.
+        """
         if (
             self.operation.method == "command_inout_asynch"
         ):  # (proxy, name, callback), (proxy, name, value, callback)

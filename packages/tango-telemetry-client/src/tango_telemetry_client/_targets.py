@@ -1,8 +1,8 @@
 """Every method of PyTango's client classes that talks to a server, and what its first argument names.
 
-One table drives ``instrument()`` and ``uninstrument()``. A method that this PyTango does not have is passed over. Not
-here, so without a span: getters without a remote call, and methods that only call others that are here
-(``AttributeProxy`` hands nearly everything to its ``DeviceProxy``).
+One table drives ``instrument()`` and ``uninstrument()``. A method that this PyTango does not have is passed
+over. Not here, so without a span: getters without a remote call, and methods that only call others that are
+here (``AttributeProxy`` hands nearly everything to its ``DeviceProxy``).
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ Role = Literal["call", "request", "reply", "subscribe", "events"]
 class Operation(NamedTuple):
     """One client method.
 
-    ``subject`` says what the first argument names; ``role`` is ``request`` or ``reply`` for the two halves of an asynchronous
-    call, ``subscribe`` for what takes an event callback and ``events`` for what fetches events.
+    ``subject`` says what the first argument names; ``role`` is ``request`` or ``reply`` for the two halves of
+    an asynchronous call, ``subscribe`` for what takes an event callback and ``events`` for what fetches
+    events.
     """
 
     method: str

@@ -1,11 +1,13 @@
 """tango-telemetry's core: settings, tracer providers and tracers, and what goes with them.
 
-A script needs ``import tango_telemetry_client``, a device server ``import tango_telemetry_server``. This package is
-for spans of your own and for settings at run time, and ``Span``, ``Tracer`` and ``TracerProvider`` are OpenTelemetry's
-classes where they are installed and stubs of the same shape where not; everything a user may import is listed in ``__all__``.
+A script needs ``import tango_telemetry_client``, a device server ``import tango_telemetry_server``. This
+package is for spans of your own and for settings at run time, and ``Span``, ``Tracer`` and ``TracerProvider``
+are OpenTelemetry's classes where they are installed and stubs of the same shape where not; everything a user
+may import is listed in ``__all__``.
 
-PYTEST_DONT_REWRITE: pytest marks what a plugin's distribution holds for rewriting, and warns of what was imported before it
-(9.2), which ends a session under ``filterwarnings = error``. This word, in this place, says that there is nothing to rewrite.
+PYTEST_DONT_REWRITE: pytest marks what a plugin's distribution holds for rewriting, and warns of what was
+imported before it (9.2), which ends a session under ``filterwarnings = error``. This word, in this place,
+says that there is nothing to rewrite.
 """
 
 from __future__ import annotations

@@ -34,7 +34,9 @@ def load_native_spans(config: TelemetryConfig) -> Any:
 
 
 def load_native_calls(config: TelemetryConfig) -> Any:
-    """Return the module that begins and ends calls in C++, whoever makes their spans; None where that is not wanted."""
+    """Return the module that begins and ends calls in C++, whoever makes their spans; None where that is not
+    wanted.
+    """
     return _load_native("calls") if config.native_calls else None
 
 
@@ -62,7 +64,10 @@ def release_native() -> None:
 
 
 def import_native() -> Any:
-    """Return the native package, or None. One that is installed and cannot be used here is refused, with one warning for each process."""
+    """Return the native package, or None.
+
+    One that is installed and cannot be used here is refused, with one warning for each process.
+    """
     try:
         with quiet_warnings():
             native = importlib.import_module("tango_telemetry_native")

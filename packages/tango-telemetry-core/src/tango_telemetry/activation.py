@@ -1,4 +1,7 @@
-"""Activation: settings into force, cppTango's environment, the bridge. Called by the instrumentors and by the user."""
+"""Activation: settings into force, cppTango's environment, the bridge.
+
+Called by the instrumentors and by the user.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +48,8 @@ def configure(config: TelemetryConfig | None = None, **changes: Any) -> Telemetr
     """Change the settings of this process at run time; spans made from now on follow the new ones.
 
     :param config: the new settings; None: those in force
-    :param changes: single fields of :class:`TelemetryConfig` to change; ``enabled=False`` stops the spans of a process that
-        is traced, and its calls hand the context on
+    :param changes: single fields of :class:`TelemetryConfig` to change; ``enabled=False`` stops the spans of
+        a process that is traced, and its calls hand the context on
     :returns: the settings now in force
     :raises TypeError: for a field that :class:`TelemetryConfig` does not have
     """
@@ -59,8 +62,8 @@ def configure(config: TelemetryConfig | None = None, **changes: Any) -> Telemetr
 def activate(config: TelemetryConfig | None, tracer_provider: Any) -> bool:
     """Make ready for one more instrumentor.
 
-    :returns: False if the settings, the installation or the version of PyTango forbid it; says why where the user
-        asked for telemetry
+    :returns: False if the settings, the installation or the version of PyTango forbid it; says why where the
+        user asked for telemetry
     """
     if config is not None:
         set_config(config)
@@ -70,7 +73,8 @@ def activate(config: TelemetryConfig | None, tracer_provider: Any) -> bool:
     if not otel.API_AVAILABLE:
         guarded(_hand_back)  # `file` would make every proxy of cppTango's fail
         warn_once(
-            "Telemetry was asked for, but OpenTelemetry is not installed: nothing is traced and no context travels. "
+            "Telemetry was asked for, but OpenTelemetry is not installed: nothing is traced and no context "
+            "travels. "
             'Type: pip install "tango-telemetry[full]"',
             stacklevel=3,
         )
@@ -79,7 +83,8 @@ def activate(config: TelemetryConfig | None, tracer_provider: Any) -> bool:
     if version and not SUPPORTED[0] <= version < SUPPORTED[1]:
         warn_once(
             f"PyTango {'.'.join(map(str, version))} is outside the range that tango-telemetry knows "
-            '(9.3.6 to 10.x); nothing is patched and nothing is traced. Type: pip install "pytango>=9.3.6,<11"',
+            "(9.3.6 to 10.x); nothing is patched and nothing is traced. Type: pip install "
+            '"pytango>=9.3.6,<11"',
             stacklevel=3,
         )
         return False
@@ -111,12 +116,14 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
     if isinstance(bridge, NativeBridge) and version < (10, 3):
         idl = False  # it does without cppTango's telemetry, which would add spans to the trace there
     elif idl and version < (10, 3) and settings.kernel is None:
-        # On 10.0 and 10.1 the context travels by IDL v6 only together with cppTango's own spans, which must go somewhere.
+        # On 10.0 and 10.1 the context travels by IDL v6 only together with cppTango's own spans, which must
+        # go somewhere.
         kernel = any(endpoint.exporter != "file" for endpoint in settings.endpoints)
         if not kernel:
             idl, bridge = False, NoOpBridge()
             warn(
-                f"PyTango {'.'.join(map(str, version))} carries the trace context only together with cppTango's own "
+                f"PyTango {'.'.join(map(str, version))} carries the trace context only together with "
+                "cppTango's own "
                 "spans, which cannot be written to files: each process makes traces of its own. "
                 "Type: pip install tango-telemetry-native",
                 4,
@@ -126,7 +133,8 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
             f"PyTango {'.'.join(map(str, version))}" if version else "PyTango, whose version cannot be found,"
         )
         warn_once(
-            f"{found} cannot carry the trace context without the native package: each process makes traces of its own. "
+            f"{found} cannot carry the trace context without the native package: each process makes traces "
+            "of its own. "
             "Type: pip install tango-telemetry-native"
         )
     state.bridge = bridge
@@ -142,7 +150,9 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
 
 
 def _switch_events_on(settings: TelemetryConfig) -> None:
-    """Have events carry the span that sent them, where that can be done; the native package's status says where not."""
+    """Have events carry the span that sent them, where that can be done; the native package's status says
+    where not.
+    """
     events = load_native_events(settings)
     if events is not None:
         import_tango()  # what is patched must be loaded
@@ -178,7 +188,9 @@ def stay_off() -> None:
 
 
 def deactivate() -> None:
-    """Take one instrumentor back; with the last one the bridge goes too, and the environment is the user's again."""
+    """Take one instrumentor back; with the last one the bridge goes too, and the environment is the user's
+    again.
+    """
     state.active = max(0, state.active - 1)
     if not state.active:
         _patches.undo()

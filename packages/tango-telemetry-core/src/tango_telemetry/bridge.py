@@ -1,4 +1,5 @@
-"""How the trace context gets into cppTango and out of it: the door to ``context.bridges``, and to the native package.
+"""How the trace context gets into cppTango and out of it: the door to ``context.bridges``, and to the native
+package.
 
 It is for whoever builds a ``ContextBridge``, or asks which one is in use.
 """

@@ -24,7 +24,8 @@ __all__ = ["Instrumentor", "auto_instrument"]
 class Instrumentor:
     """The verbs of OpenTelemetry's ``BaseInstrumentor``, without its dependency: idempotent, exactly undone.
 
-    One object per class and process. Subclasses give :meth:`_instrument`, :meth:`_uninstrument` and ``hooks`` of their own.
+    One object per class and process. Subclasses give :meth:`_instrument`, :meth:`_uninstrument` and ``hooks``
+    of their own.
     """
 
     _instance: ClassVar[Instrumentor | None] = None
@@ -59,8 +60,8 @@ class Instrumentor:
 
         :param tracer_provider: makes every tracer, instead of our own providers
         :param request_hook: called with ``(span, subject, operation)`` before a recorded call
-        :param response_hook: called with ``(span, subject, operation, error)`` after it; ``error`` is None or the
-            exception. What a hook raises is logged once and goes no further.
+        :param response_hook: called with ``(span, subject, operation, error)`` after it; ``error`` is None or
+            the exception. What a hook raises is logged once and goes no further.
         :param config: the settings; None: from the environment
         :param skip_dep_check: accepted for ``opentelemetry-instrument``
         :param raise_exception_on_conflict: accepted for ``opentelemetry-instrument``
@@ -90,8 +91,8 @@ class Instrumentor:
 def auto_instrument(instrumentor: Instrumentor, *siblings: str) -> None:
     """Switch an instrumentor on if ``TANGO_TELEMETRY_ENABLE`` says so; otherwise touch no class of PyTango's.
 
-    :param siblings: packages to import as well, where they are installed: a device server's own client calls are
-        traced without a second import in the user's code
+    :param siblings: packages to import as well, where they are installed: a device server's own client calls
+        are traced without a second import in the user's code
     """
     config = get_config()
     if tango_version():

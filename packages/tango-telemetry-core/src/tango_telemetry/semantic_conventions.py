@@ -1,7 +1,7 @@
 """The names of what a span says.
 
-OpenTelemetry's are those of semantic conventions 1.45 (RPC stable); they stand here because the Python package
-``opentelemetry-semantic-conventions`` still has older names. Tango's own start with ``tango.``.
+OpenTelemetry's are those of semantic conventions 1.45 (RPC stable); they stand here because the Python
+package ``opentelemetry-semantic-conventions`` still has older names. Tango's own start with ``tango.``.
 """
 
 from __future__ import annotations

@@ -68,8 +68,8 @@ class State:
     def reset_tracers(self, *, retire: bool = True) -> None:
         """Forget the tracers made so far: the next call of each service makes a new one.
 
-        :param retire: whether those that somebody still has make no more spans: contexts of jobs and threads may have
-            them, and C++ asks nobody
+        :param retire: whether those that somebody still has make no more spans: contexts of jobs and threads
+            may have them, and C++ asks nobody
         """
         if retire:
             switch_tracer(self.client_tracer, False)
@@ -81,7 +81,9 @@ class State:
         self.changed()
 
     def name_server(self, name: str) -> None:
-        """Note that this process is a device server: calls outside its devices' handlers are made in its name."""
+        """Note that this process is a device server: calls outside its devices' handlers are made in its
+        name.
+        """
         if name != self.server_name:
             self.server_name = name
             self.client_tracer = None
@@ -130,5 +132,7 @@ def warn_once(message: str, stacklevel: int = 3) -> None:
 
 
 def get_context_bridge() -> ContextBridge:
-    """Give the bridge that carries the trace context in this process; the no-op one while nothing is traced."""
+    """Give the bridge that carries the trace context in this process; the no-op one while nothing is
+    traced.
+    """
     return state.bridge

@@ -48,8 +48,8 @@ def _load_instrumentors() -> list[Any]:
 class SpanNode:
     """One finished span and what happened within it.
 
-    ``kind`` is ``CLIENT``, ``SERVER``, ``INTERNAL``...; ``status`` is ``UNSET``, ``OK`` or ``ERROR``; ``service`` is
-    the device class or the client's name. ``children`` stand in the order in which they began.
+    ``kind`` is ``CLIENT``, ``SERVER``, ``INTERNAL``...; ``status`` is ``UNSET``, ``OK`` or ``ERROR``;
+    ``service`` is the device class or the client's name. ``children`` stand in the order in which they began.
     """
 
     name: str
@@ -71,7 +71,9 @@ class SpanNode:
         return (self.name, *(child.names() for child in self.children))
 
     def text(self, indentation: str = "") -> str:
-        """Give one line for each span, indented by two spaces per level; a failed one ends in ``! error.type``."""
+        """Give one line for each span, indented by two spaces per level; a failed one ends in ``!
+        error.type``.
+        """
         failed = f" ! {self.attributes.get('error.type', '')}".rstrip() if self.status == "ERROR" else ""
         below = "".join(child.text(f"{indentation}  ") for child in self.children)
         return f"{indentation}{self.name}{failed}\n{below}"
@@ -80,8 +82,8 @@ class SpanNode:
 class SpanRecorder:
     """Records the spans of this process in memory, from ``__enter__`` to ``__exit__``.
 
-    Switches both instrumentors on that are installed, and off again those that were off. While it records nothing is
-    sent anywhere, whatever the environment says.
+    Switches both instrumentors on that are installed, and off again those that were off. While it records
+    nothing is sent anywhere, whatever the environment says.
 
     :param config: settings to record with; ``endpoints`` are ignored
     :raises MissingPackageError: on entering, if ``opentelemetry-sdk`` is not installed
@@ -118,7 +120,8 @@ class SpanRecorder:
             made: TracerProvider = provider
             return made
 
-        # Before our settings are in force: their import switches them on where the settings say so, the user's only.
+        # Before our settings are in force: their import switches them on where the settings say so, the
+        # user's only.
         instrumentors = _load_instrumentors()
         before = (get_tracer_provider_factory(), state.tracer_provider, get_config())
         settings = self._config or TelemetryConfig(enabled=True)
@@ -152,7 +155,9 @@ class SpanRecorder:
             return tuple(self._spans)
 
     def trees(self) -> tuple[SpanNode, ...]:
-        """Give the spans so far as trees, in the order in which they began; a span without its parent is a root."""
+        """Give the spans so far as trees, in the order in which they began; a span without its parent is a
+        root.
+        """
         spans = sorted(self.spans, key=lambda span: span.start_time)
         known = {span.context.span_id for span in spans}
         children: dict[int, list[Any]] = {}

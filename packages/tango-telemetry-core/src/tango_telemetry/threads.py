@@ -1,7 +1,8 @@
-"""The user's own threads: what they do goes on in the trace of whoever started them, where the user asks for it.
+"""The user's own threads: what they do goes on in the trace of whoever started them, where the user asks for
+it.
 
-Nothing is carried unasked: a thread that is started in a handler may live for months, and its calls are no part of that
-request.
+Nothing is carried unasked: a thread that is started in a handler may live for months, and its calls are no
+part of that request.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ _patches = Patches()
 def carry_context(function: Callable[..., _T]) -> Callable[..., _T]:
     """Bind a function to the context in which this is called, for a thread, a pool or a greenlet of your own.
 
-    ``Thread(target=carry_context(scan))``: what ``scan`` calls is traced as if it were called here. Each call runs in a
-    copy of the context (of all ``contextvars``), so the function may be called often and by several threads at once.
+    ``Thread(target=carry_context(scan))``: what ``scan`` calls is traced as if it were called here. Each call
+    runs in a copy of the context (of all ``contextvars``), so the function may be called often and by several
+    threads at once.
 
     :param function: what the other thread is to call
     :returns: a function with the same arguments and result
@@ -46,10 +48,11 @@ def carry_context(function: Callable[..., _T]) -> Callable[..., _T]:
 
 
 def instrument_threads() -> None:
-    """Let ``ThreadPoolExecutor.submit`` (and ``map``) and ``tango.EnsureOmniThread`` carry the context from now on.
+    """Let ``ThreadPoolExecutor.submit`` (and ``map``) and ``tango.EnsureOmniThread`` carry the context from
+    now on.
 
-    A job of a pool runs in the context in which it was submitted. The block of an ``EnsureOmniThread`` goes on in the
-    trace in which its thread was started. Does nothing the second time.
+    A job of a pool runs in the context in which it was submitted. The block of an ``EnsureOmniThread`` goes
+    on in the trace in which its thread was started. Does nothing the second time.
     """
     if _patches:
         return

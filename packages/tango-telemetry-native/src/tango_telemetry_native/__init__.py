@@ -1,9 +1,10 @@
 """The C++ parts of tango-telemetry.
 
-What is here are mechanisms. Which context a receiver believes, and when anything of this is used at all, is decided
-by ``tango_telemetry`` (core).
+What is here are mechanisms. Which context a receiver believes, and when anything of this is used at all, is
+decided by ``tango_telemetry`` (core).
 
-- `get_trace_context`, `TraceContextScope`: cppTango's own trace context, IDL version 6 (cppTango 10.0 and later).
+- `get_trace_context`, `TraceContextScope`: cppTango's own trace context, IDL version 6 (cppTango 10.0 and
+  later).
 - `environment`: what cppTango reads there, answered in its place.
 - `identification`: the same two strings, written and read in cppTango's place: no span of cppTango's between.
 - `giop`: trace context in GIOP service contexts, for every PyTango from 9.3.6 on.
@@ -19,8 +20,9 @@ from __future__ import annotations
 import sys
 
 if not getattr(sys, "_is_gil_enabled", lambda: True)():
-    # Asked before the extension modules are loaded: the interpreter would switch the GIL on for the whole program then
-    # (Python 3.13 and 3.14, free-threaded build), and with PYTHON_GIL=0 their lists of spare memory would race.
+    # Asked before the extension modules are loaded: the interpreter would switch the GIL on for the whole
+    # program then (Python 3.13 and 3.14, free-threaded build), and with PYTHON_GIL=0 their lists of spare
+    # memory would race.
     raise ImportError("it needs the GIL, which is off in this process. PYTHON_GIL=1 switches that on")
 
 from tango_telemetry_native import _idl6, environment, events, giop, identification

@@ -14,7 +14,9 @@ giop_functions: Final[object]
 idl_functions: Final[object]
 
 def get_trace_context() -> dict[str, str]:
-    """Return cppTango's trace context on this thread as {"traceparent": ..., "tracestate": ...}, "" where none."""
+    """Return cppTango's trace context on this thread as {"traceparent": ..., "tracestate": ...}, "" where
+    none.
+    """
 
 @disjoint_base
 class TraceContextScope:
@@ -33,10 +35,15 @@ def set_outgoing(traceparent: str, tracestate: str, /) -> tuple[str, str] | None
     """Set the context of this thread's requests; ("", "") for none. Return what was set before."""
 
 def set_outgoing_span(trace_id: int, span_id: int, flags: int, /) -> tuple[str, str] | None:
-    """Set the context of this thread's requests to the two strings that name a span. Return what was set before."""
+    """Set the context of this thread's requests to the two strings that name a span.
+
+    Return what was set before.
+    """
 
 def get_incoming_span() -> tuple[int, int, int] | tuple[str, str] | None:
-    """Return what `get_incoming` does; (trace id, span id, flags) where both strings name one span and nothing else."""
+    """Return what `get_incoming` does; (trace id, span id, flags) where both strings name one span and
+    nothing else.
+    """
 
 def restore_outgoing(previous: tuple[str, str] | None, /) -> None:
     """Set again what `set_outgoing` returned."""
@@ -72,4 +79,6 @@ def event_find_incoming(
 def event_decode(frame: bytes, /) -> tuple[int, int, int] | None: ...
 def event_encode(byte_order: int, high: int, low: int, span_id: int, flags: int, /) -> bytes: ...
 def environment_answer(given: dict[str, str | None]) -> bool:
-    """Have libtango's getenv answer with these for names that begin with TANGO_TELEMETRY_; return whether it does."""
+    """Have libtango's getenv answer with these for names that begin with TANGO_TELEMETRY_; return whether it
+    does.
+    """

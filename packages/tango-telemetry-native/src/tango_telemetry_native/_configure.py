@@ -51,8 +51,9 @@ _reported: set[str] = set()
 def _comes_from_signal_handler(error: BaseException) -> bool:
     """Whether a handler of the user's for a signal raised this, as ``signal.alarm`` is used for a time limit.
 
-    Python calls such a handler between two instructions of whatever runs, so its exception comes out of our code although
-    nothing failed there, and the user waits for it. The core package has the same rule in ``_guard``.
+    Python calls such a handler between two instructions of whatever runs, so its exception comes out of our
+    code although nothing failed there, and the user waits for it. The core package has the same rule in
+    ``_guard``.
     """
     if threading.current_thread() is not threading.main_thread():
         return False
@@ -80,7 +81,9 @@ def _report_failure(what: str, error: BaseException) -> bool:
 
 
 def _context_variable() -> contextvars.ContextVar[Context] | None:
-    """The context variable behind ``opentelemetry.context``, if it is what opentelemetry-api 1.x has used so far."""
+    """The context variable behind ``opentelemetry.context``, if it is what opentelemetry-api 1.x has used so
+    far.
+    """
     runtime = getattr(otel_context, "_RUNTIME_CONTEXT", None)
     if type(runtime).__name__ != "ContextVarsRuntimeContext":
         return None

@@ -42,13 +42,14 @@ def bind_for_fork() -> None:
 def prepare_thread() -> bool:
     """Bind to cppTango's telemetry if that was not done, and give the calling thread its telemetry interface.
 
-    cppTango keeps one interface for each thread and makes a missing one in a function that is ``noexcept``: a bad
-    value in the environment then ends the process. PyTango's own ``get_trace_context()`` makes it before, and raises
-    instead (seen on 10.0.3, 10.1.5 and 10.3.1, for every variable that either set of names knows). It also names the
-    thread's cppTango spans ``pytango.client``, which are else those of ``tango.telemetry.default``.
+    cppTango keeps one interface for each thread and makes a missing one in a function that is ``noexcept``: a
+    bad value in the environment then ends the process. PyTango's own ``get_trace_context()`` makes it before,
+    and raises instead (seen on 10.0.3, 10.1.5 and 10.3.1, for every variable that either set of names knows).
+    It also names the thread's cppTango spans ``pytango.client``, which are else those of
+    ``tango.telemetry.default``.
 
-    Runs by itself where a thread first needs it, until something proves to be missing. Call it to try again, once
-    refused settings were corrected.
+    Runs by itself where a thread first needs it, until something proves to be missing. Call it to try again,
+    once refused settings were corrected.
 
     Returns:
         Whether the functions of this thread do anything now.

@@ -1,7 +1,7 @@
 """Limits and samplers for the tracer provider in C++, by the environment variables and rules of the SDK.
 
-They are read here again so that no module of the SDK is needed; `tests/contract/test_native_spans_settings.py` holds
-them against the SDK's own.
+They are read here again so that no module of the SDK is needed;
+`tests/contract/test_native_spans_settings.py` holds them against the SDK's own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ NEVER, ALWAYS, RATIO, PYTHON = range(4)
 
 @dataclass(frozen=True)
 class SpanLimits:
-    """How much a span may hold; None is no limit. The attributes are those of ``opentelemetry.sdk.trace.SpanLimits``."""
+    """How much a span may hold; None is no limit.
+
+    The attributes are those of ``opentelemetry.sdk.trace.SpanLimits``.
+    """
 
     max_span_attributes: int | None = _DEFAULT_COUNT
     max_event_attributes: int | None = _DEFAULT_COUNT
@@ -92,7 +95,9 @@ def encode_limits(limits: Any) -> tuple[int, int, int, int, int, int, int]:
 
 @dataclass(frozen=True)
 class SamplerRule:
-    """A sampler as the C++ types take it: what decides about roots, and whether a parent decides before that."""
+    """A sampler as the C++ types take it: what decides about roots, and whether a parent decides
+    before that.
+    """
 
     root: int = ALWAYS
     parent_based: bool = True
@@ -111,7 +116,9 @@ class SamplerRule:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> SamplerRule:
-        """What ``OTEL_TRACES_SAMPLER`` and ``OTEL_TRACES_SAMPLER_ARG`` name; by default ``parentbased_always_on``."""
+        """What ``OTEL_TRACES_SAMPLER`` and ``OTEL_TRACES_SAMPLER_ARG`` name; by default
+        ``parentbased_always_on``.
+        """
         name = environ.get("OTEL_TRACES_SAMPLER", "parentbased_always_on").lower()
         root = name.removeprefix("parentbased_")
         if root not in ("always_on", "always_off", "traceidratio"):
@@ -150,7 +157,9 @@ class SamplerRule:
 
 
 def _may_only_record(sampler: Any) -> bool:
-    """Whether it has spans recorded that are not sampled: the description of ``StaticSampler(RECORD_ONLY)`` is ALWAYS_ON's."""
+    """Whether it has spans recorded that are not sampled: the description of ``StaticSampler(RECORD_ONLY)``
+    is ALWAYS_ON's.
+    """
     contexts = [Context()]
     for remote in (False, True):
         for flags in (TraceFlags.DEFAULT, TraceFlags.SAMPLED):

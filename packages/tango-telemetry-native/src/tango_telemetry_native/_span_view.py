@@ -1,4 +1,6 @@
-"""What span processors of the SDK are given: a ``ReadableSpan`` that reads the C++ span when somebody looks at it."""
+"""What span processors of the SDK are given: a ``ReadableSpan`` that reads the C++ span when somebody looks
+at it.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +54,8 @@ def read_links(span: SpanBase) -> Any:
 class NativeReadableSpan(ReadableSpan):
     """A span as it was when this was made, if that was at its end; else as it is when it is first looked at.
 
-    What a processor of every kind asks for (context, kind, times) is read at once from C++. All the rest is filled in
-    through the public constructor when the first of it is needed.
+    What a processor of every kind asks for (context, kind, times) is read at once from C++. All the rest is
+    filled in through the public constructor when the first of it is needed.
     """
 
     def __init__(self, span: SpanBase) -> None:

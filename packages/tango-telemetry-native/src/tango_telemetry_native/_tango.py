@@ -9,7 +9,9 @@ EXTENSION = "tango._tango"
 
 
 def get_extension() -> ModuleType | None:
-    """Return PyTango's extension module if this process has imported it; its name is the same from 9.3.6 to 10.3.1."""
+    """Return PyTango's extension module if this process has imported it; its name is the same from 9.3.6 to
+    10.3.1.
+    """
     return sys.modules.get(EXTENSION)
 
 

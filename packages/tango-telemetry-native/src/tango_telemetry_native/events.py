@@ -1,22 +1,24 @@
 """The span context of Tango events, from the push to the callback.
 
-A Tango event has no field for a context. Its second ZeroMQ frame has one byte, of which every reader looks at the first;
-the span context stands behind it (``docs/reference/event-context.md``). Two imports of libtango, ``zmq_msg_send`` and
-``zmq_msg_recv``, go through functions of ours once `install` was called.
+A Tango event has no field for a context. Its second ZeroMQ frame has one byte, of which every reader looks at
+the first; the span context stands behind it (``docs/reference/event-context.md``). Two imports of libtango,
+``zmq_msg_send`` and ``zmq_msg_recv``, go through functions of ours once `install` was called.
 
 A span is three integers: trace id, span id and W3C's trace flags.
 
-- ``set_outgoing(trace_id, span_id, flags)``: let the events that this thread sends from now on name this span, or none
-  where the ids are 0; returns what `restore_outgoing` takes.
+- ``set_outgoing(trace_id, span_id, flags)``: let the events that this thread sends from now on name this
+  span, or none where the ids are 0; returns what `restore_outgoing` takes.
 - ``restore_outgoing(previous)``: take it back.
-- ``leave_for_polling(subject, trace_id, span_id, flags)``: let the events of one attribute that this thread sends name
-  this span, for cppTango's polling thread reads an attribute and then sends what has changed. ``subject`` is
-  ``device/attribute`` as in the topic of the event, lower case. It holds until the same is said of that attribute again,
-  with ids of 0 to take it back, or ``forget_polling()`` is called. Does nothing on a thread that serves requests.
-- ``find_incoming(subject, event_type, microseconds, elsewhere)``: return the span that an event names; None if it names
-  none. ``event_type`` is as in the topic (``change``, ``user_event`` ...), ``microseconds`` cppTango's date of reception
-  since the epoch. It is the event whose callback this thread of ZeroMQ's runs, if that is of this kind; else, where
-  ``elsewhere`` is true, the last that arrived in this process before that date, and at most a second before.
+- ``leave_for_polling(subject, trace_id, span_id, flags)``: let the events of one attribute that this thread
+  sends name this span, for cppTango's polling thread reads an attribute and then sends what has changed.
+  ``subject`` is ``device/attribute`` as in the topic of the event, lower case. It holds until the same is
+  said of that attribute again, with ids of 0 to take it back, or ``forget_polling()`` is called. Does nothing
+  on a thread that serves requests.
+- ``find_incoming(subject, event_type, microseconds, elsewhere)``: return the span that an event names; None
+  if it names none. ``event_type`` is as in the topic (``change``, ``user_event`` ...), ``microseconds``
+  cppTango's date of reception since the epoch. It is the event whose callback this thread of ZeroMQ's runs,
+  if that is of this kind; else, where ``elsewhere`` is true, the last that arrived in this process before
+  that date, and at most a second before.
 """
 
 from __future__ import annotations
@@ -54,15 +56,16 @@ class EventStatus(TypedDict):
     reason: str
     """Why it is not installed; "" while it is."""
     counters: dict[str, int]
-    """Numbers since the process started, of messages: cppTango sends the first event after a subscription twice, and
-    drops the second where it arrives."""
+    """Numbers since the process started, of messages: cppTango sends the first event after a subscription
+    twice, and drops the second where it arrives.
+    """
 
 
 def install() -> bool:
     """Have events carry a context from now on, and read it from those that arrive.
 
-    Call it once PyTango is imported; calling it more often does no harm. What is patched stays so: after ``release()``
-    events are sent as they were.
+    Call it once PyTango is imported; calling it more often does no harm. What is patched stays so: after
+    ``release()`` events are sent as they were.
 
     Returns:
         Whether that worked; if not, `status` says why.

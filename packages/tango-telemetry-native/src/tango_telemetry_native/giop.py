@@ -1,20 +1,21 @@
 """Trace context in GIOP service contexts.
 
-Two interceptors in the omniORB that PyTango has loaded add one service context to each request and read it from each
-one received. Peers without them ignore it, as CORBA requires. The wire format is described in
+Two interceptors in the omniORB that PyTango has loaded add one service context to each request and read it
+from each one received. Peers without them ignore it, as CORBA requires. The wire format is described in
 ``docs/reference/giop-service-context.md``.
 
-`set_outgoing`, `restore_outgoing` and `get_incoming` are about the calling thread: use them on the thread that makes
-the C++ call, and on the one that omniORB makes the upcall on. A context is the pair (traceparent, tracestate), as W3C
-Trace Context writes them. In asyncio and gevent servers the handler runs on neither: take it before the hop.
+`set_outgoing`, `restore_outgoing` and `get_incoming` are about the calling thread: use them on the thread
+that makes the C++ call, and on the one that omniORB makes the upcall on. A context is the pair (traceparent,
+tracestate), as W3C Trace Context writes them. In asyncio and gevent servers the handler runs on neither: take
+it before the hop.
 
-- Asynchronous requests (``*_asynch``, ``Group``) carry the context that is set on the thread that submits them,
-  though omniORB sends them on another.
-- A call to a device of the same process passes no interceptor. Inside it, `get_incoming` gives what its caller set.
-  An *asynchronous* call to a device of the same process carries nothing.
+- Asynchronous requests (``*_asynch``, ``Group``) carry the context that is set on the thread that submits
+  them, though omniORB sends them on another.
+- A call to a device of the same process passes no interceptor. Inside it, `get_incoming` gives what its
+  caller set. An *asynchronous* call to a device of the same process carries nothing.
 
-Seen with omniORB 4.2.5 (PyTango 9.3.6) and 4.3.1 to 4.3.4 (9.5.1 to 10.3.1) on Linux x86-64, and the layouts of 4.2.5 and 4.3.4
-on aarch64, with glibc; elsewhere `install` refuses.
+Seen with omniORB 4.2.5 (PyTango 9.3.6) and 4.3.1 to 4.3.4 (9.5.1 to 10.3.1) on Linux x86-64, and the layouts
+of 4.2.5 and 4.3.4 on aarch64, with glibc; elsewhere `install` refuses.
 """
 
 from __future__ import annotations
@@ -72,11 +73,11 @@ class GiopStatus(TypedDict):
 def install() -> bool:
     """Register the interceptors with omniORB.
 
-    Call it once PyTango is imported, and again after ``Util`` initialises: a client that becomes a server destroys
-    its ORB, and omniORB then forgets every interceptor without a word (seen on 9.5.1 and 10.3.1). `set_outgoing` and
-    `get_incoming` notice that and register again, but the first request such a server receives has then passed.
-    Calling it more often does no harm. There is no way back, because removing an interceptor under traffic is a race
-    in omniORB; without a context set, a request is sent as it was.
+    Call it once PyTango is imported, and again after ``Util`` initialises: a client that becomes a server
+    destroys its ORB, and omniORB then forgets every interceptor without a word (seen on 9.5.1 and 10.3.1).
+    `set_outgoing` and `get_incoming` notice that and register again, but the first request such a server
+    receives has then passed. Calling it more often does no harm. There is no way back, because removing an
+    interceptor under traffic is a race in omniORB; without a context set, a request is sent as it was.
 
     Returns:
         Whether they are registered; if not, `status` says why.

@@ -1,14 +1,15 @@
 """Trace context in Tango's client identification (IDL v6), written and read in cppTango's place.
 
-cppTango 10.0 and later put two strings, W3C's ``traceparent`` and ``tracestate``, into each request. It asks itself for
-them, and answers with the id of a span of its own, which nobody exports where its spans are off. `install` has libtango
-ask here: a request gets what `tango_telemetry_native.giop.set_outgoing` has set on its thread, and the same two strings
-of a request received are read as they came, without a scope and a span of cppTango's around the handler. Neither needs
-cppTango's telemetry to be on.
+cppTango 10.0 and later put two strings, W3C's ``traceparent`` and ``tracestate``, into each request. It asks
+itself for them, and answers with the id of a span of its own, which nobody exports where its spans are off.
+`install` has libtango ask here: a request gets what `tango_telemetry_native.giop.set_outgoing` has set on its
+thread, and the same two strings of a request received are read as they came, without a scope and a span of
+cppTango's around the handler. Neither needs cppTango's telemetry to be on.
 
 - A call that is made in an upcall and was given no context hands on the context of that upcall.
 - What a client in Java, or one of cppTango 9, says of itself is left to cppTango.
-- The first contexts received are compared with what cppTango makes of them. One that differs disables the reading.
+- The first contexts received are compared with what cppTango makes of them. One that differs disables the
+  reading.
 
 Seen with libtango 10.0.3 (old strings), 10.1.5 and 10.3.3 on Linux x86-64; elsewhere `install` refuses.
 """
@@ -47,8 +48,8 @@ def install(*, scopes: bool = False) -> bool:
     Call it after `tango_telemetry_native.giop.install`, whose thread state it shares, and again at any time.
 
     Args:
-        scopes: whether cppTango opens its scope around each handler nevertheless. Its own log records carry a trace id
-            only inside one.
+        scopes: whether cppTango opens its scope around each handler nevertheless. Its own log records carry a
+        trace id only inside one.
 
     Returns:
         Whether both halves are in force; if not, neither is, and `status` says why.

@@ -1,14 +1,17 @@
 """A tracer provider whose spans are recorded and encoded in C++.
 
-`create_native_tracer_provider` makes one. Its tracers and spans are true subclasses of OpenTelemetry's and do what the
-SDK's do, by the rules of opentelemetry-sdk 1.45, at a small part of the price: attributes are encoded as OTLP when they
-are set, and a finished span is a few hundred bytes in a `SpanQueue`, which a pipeline drains.
+`create_native_tracer_provider` makes one. Its tracers and spans are true subclasses of OpenTelemetry's and do
+what the SDK's do, by the rules of opentelemetry-sdk 1.45, at a small part of the price: attributes are
+encoded as OTLP when they are set, and a finished span is a few hundred bytes in a `SpanQueue`, which a
+pipeline drains.
 
 Where this differs from the SDK on purpose:
 
-- Telemetry never raises into user code. Where the SDK lets an exception of a value's ``__str__``, of a sampler or of a
-  span processor through to the caller, it is logged here, once for each place, and what caused it is left out.
-- A lone surrogate in a string becomes U+FFFD. The official encoder loses the attribute, or the whole batch if it is in a name.
+- Telemetry never raises into user code. Where the SDK lets an exception of a value's ``__str__``, of a
+  sampler or of a span processor through to the caller, it is logged here, once for each place, and what
+  caused it is left out.
+- A lone surrogate in a string becomes U+FFFD. The official encoder loses the attribute, or the whole batch if
+  it is in a name.
 - The end of a span is read from a clock that does not step, unless the start was given.
 """
 
@@ -76,8 +79,9 @@ def create_span_queue(
 ) -> SpanQueue:
     """A queue for the spans of any number of providers: the ``EncodedSource`` of one pipeline.
 
-    It holds at most `max_spans` spans and `max_bytes` bytes and refuses, and counts, what comes on top. `wake_spans` is when
-    it calls what ``set_wake`` was given; 1 wakes for every span that finds the queue empty. A child of a fork starts empty.
+    It holds at most `max_spans` spans and `max_bytes` bytes and refuses, and counts, what comes on top.
+    `wake_spans` is when it calls what ``set_wake`` was given; 1 wakes for every span that finds the queue
+    empty. A child of a fork starts empty.
     """
     return SpanQueue(max_spans, max_bytes, wake_spans)
 
@@ -94,11 +98,12 @@ def create_native_tracer_provider(
 ) -> NativeTracerProvider:
     """A tracer provider with its spans in C++.
 
-    `resource` is the SDK's ``Resource`` or a mapping of attributes; None is what the SDK makes of its environment. `sampler`,
-    `span_limits` and `id_generator` are the SDK's or objects like them; without them the ``OTEL_*`` variables decide, as in the SDK.
-    Providers that share one `queue` share one pipeline; without one the provider makes its own. `flush` is called with seconds by
-    the provider's ``force_flush`` and ``shutdown``: the pipeline's, which delivers what the queue holds. `settings` stand in for
-    sampler, limits and environment.
+    `resource` is the SDK's ``Resource`` or a mapping of attributes; None is what the SDK makes of its
+    environment. `sampler`, `span_limits` and `id_generator` are the SDK's or objects like them; without them
+    the ``OTEL_*`` variables decide, as in the SDK. Providers that share one `queue` share one pipeline;
+    without one the provider makes its own. `flush` is called with seconds by the provider's ``force_flush``
+    and ``shutdown``: the pipeline's, which delivers what the queue holds. `settings` stand in for sampler,
+    limits and environment.
     """
     return NativeTracerProvider(
         resource,
@@ -112,7 +117,9 @@ def create_native_tracer_provider(
 
 
 class ProviderSettings(NamedTuple):
-    """What the ``OTEL_*`` variables say of every provider; :func:`read_settings` reads it once for many providers."""
+    """What the ``OTEL_*`` variables say of every provider; :func:`read_settings` reads it once for many
+    providers.
+    """
 
     rule: SamplerRule
     limits: tuple[int, int, int, int, int, int, int]
@@ -149,7 +156,10 @@ def open_spans(most: int) -> list[NativeSpan]:
 
 
 class _Resource:
-    """The resource that a provider and its tracers share. Attributes become the SDK's resource when somebody asks for it."""
+    """The resource that a provider and its tracers share.
+
+    Attributes become the SDK's resource when somebody asks for it.
+    """
 
     __slots__ = ("value",)
 
@@ -295,7 +305,8 @@ _ScopeKey = tuple[str, str, str | None, Mapping[str, Any] | None]
 class NativeTracerProvider(trace.TracerProvider):
     """A tracer provider whose spans are made in C++ and end in a `SpanQueue`.
 
-    `add_span_processor` takes the SDK's span processors beside the queue; each costs what it costs with the SDK.
+    `add_span_processor` takes the SDK's span processors beside the queue; each costs what it costs with the
+    SDK.
     """
 
     def __init__(
@@ -379,7 +390,10 @@ class NativeTracerProvider(trace.TracerProvider):
         return flushed
 
     def shutdown(self) -> None:
-        """Shut down the span processors that were added, and flush. The queue belongs to its pipeline, which goes on."""
+        """Shut down the span processors that were added, and flush.
+
+        The queue belongs to its pipeline, which goes on.
+        """
         for processor in self._hooks.processors:
             processor.shutdown()
         if self._flush is not None:
@@ -403,7 +417,8 @@ class NativeTracerProvider(trace.TracerProvider):
         self._lock = threading.Lock()
         resource = self._resource.value
         attributes = getattr(resource, "attributes", resource) or {}
-        # Spans of the child must not carry its parent's process id, nor the instance id that was made up for that process.
+        # Spans of the child must not carry its parent's process id, nor the instance id that was made up for
+        # that process.
         update: dict[str, Any] = {}
         if "process.pid" in attributes:
             update["process.pid"] = os.getpid()
@@ -433,7 +448,9 @@ def _after_fork() -> None:
 
 
 def _instance_of_child(parents: str) -> str:
-    """The same for all services that had the same id in the parent, and for those of the SDK's spans in core."""
+    """The same for all services that had the same id in the parent, and for those of the SDK's spans
+    in core.
+    """
     return str(uuid.UUID(bytes=uuid.uuid5(uuid.UUID(parents), str(os.getpid())).bytes, version=4))
 
 

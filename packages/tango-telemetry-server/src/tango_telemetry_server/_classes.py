@@ -203,8 +203,8 @@ def _instrument_method(
         wrap_shared(function, handlers, handler, raw) if shared else wrap_handler(function, handler, raw)
     )
     if not isinstance(raw, FunctionType) and _is_pytango(owner):
-        # The method of PyTango's C++ base class. It looks for an override in Python and would call our wrapper again,
-        # but for a caller of the method's own name (pybind11's get_override; seen on 10.3.1).
+        # The method of PyTango's C++ base class. It looks for an override in Python and would call our
+        # wrapper again, but for a caller of the method's own name (pybind11's get_override; seen on 10.3.1).
         wrapped.__code__ = wrapped.__code__.replace(co_name=method)
     patches.set_attribute(device, method, create_entry(raw, wrapped))
 
@@ -221,8 +221,8 @@ def without_subject(handler: Handler) -> Handler:
     return Handler("is_allowed", "is_allowed", "is_allowed", hook=True, check=check)
 
 
-# An is-allowed method that several commands name is called without a word about the command. So cppTango is given another
-# name for each, that of a function which goes on to the user's method.
+# An is-allowed method that several commands name is called without a word about the command. So cppTango is
+# given another name for each, that of a function which goes on to the user's method.
 
 
 def _own_name(subject: str | None, name: str) -> str:
@@ -236,7 +236,8 @@ def _add_own_check(device: type, method: str, raw: Any, handler: Handler) -> Non
     def call(self: Any, /, *args: Any) -> Any:
         return getattr(self, method)(*args)
 
-    # Not taken away by `uninstrument()`: cppTango knows the name for good, and takes what it does not find for allowed.
+    # Not taken away by `uninstrument()`: cppTango knows the name for good, and takes what it does not find
+    # for allowed.
     setattr(device, _own_name(handler.subject, handler.name), wrap_handler(call, handler, raw))
 
 

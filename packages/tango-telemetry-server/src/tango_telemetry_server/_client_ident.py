@@ -30,10 +30,10 @@ def tells_clients() -> bool:
 def client_ident_attributes(device: Any, lifecycle: bool) -> Mapping[str, Any] | None:
     """Give the span attributes of the client that made the running request.
 
-    On one of C++'s own threads without a client ident it is cppTango's polling that calls, but for the device's
-    ``lifecycle`` (a server that ends deletes its devices on such a thread). The main thread, which starts the server
-    and writes memorized attributes, and a user's ``EnsureOmniThread`` are Python's. ``get_client_ident`` may crash on
-    other threads (PyTango 10.3's own remark), so it is not called there.
+    On one of C++'s own threads without a client ident it is cppTango's polling that calls, but for the
+    device's ``lifecycle`` (a server that ends deletes its devices on such a thread). The main thread, which
+    starts the server and writes memorized attributes, and a user's ``EnsureOmniThread`` are Python's.
+    ``get_client_ident`` may crash on other threads (PyTango 10.3's own remark), so it is not called there.
     """
     global _tango
     if _tango is None:
@@ -51,7 +51,8 @@ def client_ident_attributes(device: Any, lifecycle: bool) -> Mapping[str, Any] |
 def describe_client(ident: Any) -> Mapping[str, Any]:
     """Give the span attributes of a client, made once for each."""
     pid = ident.client_pid
-    # The address names the connection. A process id settles the rest; Java clients, which have none, send a class name.
+    # The address names the connection. A process id settles the rest; Java clients, which have none, send a
+    # class name.
     key = (ident.client_ip, pid) if pid else (ident.client_ip, ident.client_lang, ident.java_main_class)
     known = known_clients.get(key)
     if known is None:

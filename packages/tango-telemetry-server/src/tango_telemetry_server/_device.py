@@ -1,7 +1,9 @@
-"""What every device has: its tracer, made by methods that a device class may override, and cppTango's switches.
+"""What every device has: its tracer, made by methods that a device class may override, and cppTango's
+switches.
 
-The methods reach the devices of both API levels as a base class of ``tango.DeviceImpl``, so they are there on every
-PyTango, with telemetry off and without OpenTelemetry, while PyTango's own class dictionaries stay as they are.
+The methods reach the devices of both API levels as a base class of ``tango.DeviceImpl``, so they are there on
+every PyTango, with telemetry off and without OpenTelemetry, while PyTango's own class dictionaries stay as
+they are.
 """
 
 from __future__ import annotations
@@ -40,7 +42,10 @@ _MOST_HANDLERS = 512
 
 
 class _Switch:
-    """Whether devices are traced. ``state.active`` counts clients too, and a wrapper can outlive ``uninstrument()``."""
+    """Whether devices are traced.
+
+    ``state.active`` counts clients too, and a wrapper can outlive ``uninstrument()``.
+    """
 
     __slots__ = ("on",)
 
@@ -52,7 +57,10 @@ switch = _Switch()
 
 
 class DeviceTelemetry:
-    """The telemetry of one device: its names, its tracer, its switches. Lives in the device's ``__dict__``."""
+    """The telemetry of one device: its names, its tracer, its switches.
+
+    Lives in the device's ``__dict__``.
+    """
 
     def __init__(self, device: Any) -> None:
         self.device_name: str = device.get_name()
@@ -61,7 +69,9 @@ class DeviceTelemetry:
         self.kernel = bool(state.config.kernel)
         self.endpoints: tuple[Endpoint, ...] | None = None
         self.sites: BoundedDict[int, tuple[Mapping[str, Any], Any]] = BoundedDict(_MOST_HANDLERS)
-        """The span attributes of each handler, by the ``id`` of what begins its spans, which is kept alive here."""
+        """The span attributes of each handler, by the ``id`` of what begins its spans, which is kept alive
+        here.
+        """
         self.tracer: Tracer = pass_through_tracer()
         self.context = with_owner(Context(), self)
         """What the calls of this device's handlers are made in, wherever it is carried."""
@@ -86,7 +96,9 @@ class DeviceTelemetry:
         self._apply(device)
 
     def get_tracer(self) -> Tracer | None:
-        """Give the tracer that client calls of this device have now; None once devices are not traced any more."""
+        """Give the tracer that client calls of this device have now; None once devices are not traced any
+        more.
+        """
         if not switch.on:
             return None
         if self.generation != state.generation:
@@ -112,7 +124,9 @@ class DeviceTelemetry:
         self._apply(device)
 
     def follow_cpptango(self, device: Any) -> None:
-        """Take over what ``start_telemetry``, ``stop_telemetry`` and their kin have changed (cppTango 10.3)."""
+        """Take over what ``start_telemetry``, ``stop_telemetry`` and their kin have changed (cppTango
+        10.3).
+        """
         self._follow(device)
         self._apply(device)
 
@@ -175,11 +189,15 @@ class TelemetryDevice:
         return call_tracer_provider_factory(class_name, device_name, _server_attributes(), endpoints)
 
     def create_telemetry_tracer(self, tracer_provider: TracerProvider, /) -> Tracer:
-        """Make the tracer of this device from its tracer provider; override it to name the tracer yourself."""
+        """Make the tracer of this device from its tracer provider; override it to name the tracer
+        yourself.
+        """
         return tracer_provider.get_tracer(SERVER_SCOPE, VERSION)
 
     def get_telemetry_tracer(self) -> Tracer:
-        """Give the tracer of this device, for spans of your own; one that does nothing where telemetry is off."""
+        """Give the tracer of this device, for spans of your own; one that does nothing where telemetry is
+        off.
+        """
         if not switch.on:
             return pass_through_tracer()
         telemetry = guarded(get_device_telemetry, self)
@@ -210,7 +228,9 @@ class TelemetryDevice:
         return telemetry is not None and telemetry.kernel
 
     def enable_kernel_tracing(self) -> None:
-        """Ask cppTango for its own spans of this device, where it can give them (10.0 and 10.1 per device)."""
+        """Ask cppTango for its own spans of this device, where it can give them (10.0 and 10.1 per
+        device).
+        """
         self.set_kernel_tracing_enabled(True)
 
     def disable_kernel_tracing(self) -> None:

@@ -1,7 +1,7 @@
 """Dynamic attributes and commands: PyTango puts their handlers on the device itself (9.4 to 10.3).
 
-It tells C++ of each by ``_add_attribute`` and ``_add_command``, with the names of the methods that C++ is to call. So what
-is done for one does not depend on how many there are.
+It tells C++ of each by ``_add_attribute`` and ``_add_command``, with the names of the methods that C++ is to
+call. So what is done for one does not depend on how many there are.
 """
 
 from __future__ import annotations
@@ -77,8 +77,9 @@ def _own_name(command: str) -> str:
 def _trace_command(device: Any, name: str, definition: Any, allowed: Any, device_level: Any) -> str | None:
     """Trace a command; give the name of its is-allowed method where that is another one now.
 
-    PyTango names it after its function (9.5 to 10.3), so that several commands have the same one. A command of the whole
-    class keeps the name: cppTango gives it to devices that are made later, with telemetry on or off.
+    PyTango names it after its function (9.5 to 10.3), so that several commands have the same one. A command
+    of the whole class keeps the name: cppTango gives it to devices that are made later, with telemetry on or
+    off.
     """
     handlers = command_handlers(name, definition[1][0])
     own = device.__dict__
@@ -125,7 +126,9 @@ def _trace(device: Any, found: Any, handler: Handler) -> Any:
 
 
 def _ignoring_device(function: Any) -> Any:
-    """Give a function that drops its first argument: what stands on the device itself gets no device from Python."""
+    """Give a function that drops its first argument: what stands on the device itself gets no device from
+    Python.
+    """
 
     def call(device: Any, /, *args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)

@@ -1,8 +1,9 @@
-"""What cppTango 10.3 has been told of one device: its properties, and the run-time commands of the admin device.
+"""What cppTango 10.3 has been told of one device: its properties, and the run-time commands of the admin
+device.
 
-``start_telemetry``, ``stop_telemetry``, ``set_telemetry_tracing``, the topics and the endpoints arrive in cppTango, which
-knows what we handed to it and not what the user asked of us (a file, several exporters, no kernel spans). So only the
-difference between what was handed on and what holds now is followed.
+``start_telemetry``, ``stop_telemetry``, ``set_telemetry_tracing``, the topics and the endpoints arrive in
+cppTango, which knows what we handed to it and not what the user asked of us (a file, several exporters, no
+kernel spans). So only the difference between what was handed on and what holds now is followed.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ __all__ = ["CppTangoState", "follow_endpoints", "note_late_start", "read_cpptang
 class CppTangoState(NamedTuple):
     """What cppTango says of one device.
 
-    ``enabled`` is whether it traces. ``endpoints`` are those that it has now, ``handed`` those of the process.
-    ``user_topic`` is whether the process gave cppTango the topic ``user``: only then can a device have lost it.
+    ``enabled`` is whether it traces. ``endpoints`` are those that it has now, ``handed`` those of the
+    process. ``user_topic`` is whether the process gave cppTango the topic ``user``: only then can a device
+    have lost it.
     """
 
     enabled: bool
@@ -43,8 +45,8 @@ def note_late_start(device: Any) -> None:
 def read_cpptango(device: Any, first: bool) -> CppTangoState | None:
     """Give what cppTango says of a device; None before 10.3.
 
-    :param first: whether nothing of this device is known yet; None then too where cppTango's telemetry is off because
-        we said so, or came too late to say otherwise
+    :param first: whether nothing of this device is known yet; None then too where cppTango's telemetry is off
+        because we said so, or came too late to say otherwise
     """
     if not hasattr(device, "_is_telemetry_tracing_enabled"):
         return None

@@ -22,8 +22,8 @@ __all__ = ["HandlerCall"]
 class HandlerCall(TracedCall):
     """A server span; while it is current, the device's tracer makes the spans of client calls.
 
-    ``direct`` says that another handler of the device called this one in Python, so that no result goes to cppTango.
-    ``calls`` makes the spans of client calls; None: ``tracer``.
+    ``direct`` says that another handler of the device called this one in Python, so that no result goes to
+    cppTango. ``calls`` makes the spans of client calls; None: ``tracer``.
     """
 
     __slots__ = ("direct",)

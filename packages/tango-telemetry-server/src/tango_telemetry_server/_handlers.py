@@ -1,4 +1,6 @@
-"""The traced handler: the wrapper around each method that cppTango calls on a device, and what its span says."""
+"""The traced handler: the wrapper around each method that cppTango calls on a device, and what its
+span says.
+"""
 
 from __future__ import annotations
 
@@ -61,9 +63,10 @@ _LIFECYCLE = ("init_device", "delete_device", "server_init_hook", "initialize_dy
 class Handler(NamedTuple):
     """One method that cppTango calls.
 
-    ``title`` is the span name after the class (``TurnOn``, ``read isOn``), ``operation`` what is done, ``subject`` the
-    attribute that holds ``name`` (a command's or an attribute's). A ``hook`` serves a request beside its handler, so
-    its span is INTERNAL. ``check`` looks at the result for what cppTango will say of it.
+    ``title`` is the span name after the class (``TurnOn``, ``read isOn``), ``operation`` what is done,
+    ``subject`` the attribute that holds ``name`` (a command's or an attribute's). A ``hook`` serves a request
+    beside its handler, so its span is INTERNAL. ``check`` looks at the result for what cppTango will say of
+    it.
     """
 
     title: str
@@ -75,7 +78,9 @@ class Handler(NamedTuple):
 
 
 class _Mark:
-    """What a traced function of ours is known by: a tool that wraps it copies the mark, and is not ``function``."""
+    """What a traced function of ours is known by: a tool that wraps it copies the mark, and is not
+    ``function``.
+    """
 
     __slots__ = ("function", "handler", "original")
 
@@ -116,7 +121,8 @@ def wrap_handler(function: Callable[..., Any], handler: Handler, original: Any =
 def wrap_shared(
     function: Callable[..., Any], handlers: Sequence[Handler], other: Handler, original: Any
 ) -> Callable[..., Any]:
-    """As :func:`wrap_handler`, for a method that serves several attributes: each request says which one it is for.
+    """As :func:`wrap_handler`, for a method that serves several attributes: each request says which one it is
+    for.
 
     :param other: the handler of a request that does not say it
     """
@@ -146,7 +152,9 @@ def mark(made: Any, handler: Handler, original: Any) -> Callable[..., Any]:
 
 
 def _find_code(function: Any) -> Any:
-    """Give the code object of the user's function, behind decorators, partials and methods; None if it has none."""
+    """Give the code object of the user's function, behind decorators, partials and methods; None if it has
+    none.
+    """
     for _ in range(_LAYERS):
         inner = getattr(function, "__wrapped__", None)
         if inner is None and isinstance(function, (functools.partial, functools.partialmethod)):
@@ -283,7 +291,9 @@ class _Begin:
         args: tuple[Any, ...],
         caller: Mapping[str, Any] | None,
     ) -> Callable[[], Any] | None:
-        """Give what starts the span of a request that is refused; None where nobody says what the request is for."""
+        """Give what starts the span of a request that is refused; None where nobody says what the request is
+        for.
+        """
         handler = self.handler
         if handler.subject is None:
             return None

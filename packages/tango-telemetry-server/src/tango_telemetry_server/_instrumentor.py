@@ -82,8 +82,9 @@ class TangoServerInstrumentor(Instrumentor):
 def _running_classes(tango: Any) -> list[Any]:
     """The device classes of a server that runs already.
 
-    PyTango goes on listing those of a server that has ended, whose devices C++ has deleted: asking one for its attributes
-    ends the process (10.3.1, after ``Util.cleanup()``, as a ``DeviceTestContext`` ends). There is no ``Util`` then.
+    PyTango goes on listing those of a server that has ended, whose devices C++ has deleted: asking one for
+    its attributes ends the process (10.3.1, after ``Util.cleanup()``, as a ``DeviceTestContext`` ends). There
+    is no ``Util`` then.
     """
     try:
         tango.Util.instance(False)

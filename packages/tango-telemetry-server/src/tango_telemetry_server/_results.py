@@ -1,9 +1,10 @@
-"""What cppTango says of a handler's result after the handler has returned: not allowed, no value, the wrong type.
+"""What cppTango says of a handler's result after the handler has returned: not allowed, no value, the wrong
+type.
 
-PyTango's C++ converts the result once the wrapper around the handler is gone, so the span would end without the error
-that the caller gets. A check looks at the result first: at its type, which costs next to nothing, and only where that
-says nothing by a conversion of its own (``DeviceData.insert``; PyTango 10.0 to 10.3.1 accept and refuse the same there
-as in a command's result, tried with 45 values for each type).
+PyTango's C++ converts the result once the wrapper around the handler is gone, so the span would end without
+the error that the caller gets. A check looks at the result first: at its type, which costs next to nothing,
+and only where that says nothing by a conversion of its own (``DeviceData.insert``; PyTango 10.0 to 10.3.1
+accept and refuse the same there as in a command's result, tried with 45 values for each type).
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def create_allowed_check(name: str, reason: str) -> Check:
 
 
 def create_read_check(name: str) -> Check:
-    """Give the check of a read method: cppTango refuses a read that has set no value, unless its quality is invalid."""
+    """Give the check of a read method: cppTango refuses a read that has set no value, unless its quality is
+    invalid.
+    """
 
     def check(span: Any, args: tuple[Any, ...], result: Any) -> None:
         if args and not _value_is_set(args[0]) and args[0].get_quality() != _INVALID:

@@ -1,14 +1,15 @@
 """Hooks that run before anybody knows whether their request is traced.
 
-For one command cppTango calls ``always_executed_hook``, then the is-allowed method, then the handler, all on one thread; for
-attributes ``read_attr_hardware`` comes between. Only the handler says which command or attribute the request is for, and the
-user may have excluded that one (``PYTANGO_TELEMETRY_EXCLUDE``, or ``State`` and ``Status`` by default). Then the hooks must
-have no spans either, or each request that is not to be seen would leave two or three.
+For one command cppTango calls ``always_executed_hook``, then the is-allowed method, then the handler, all on
+one thread; for attributes ``read_attr_hardware`` comes between. Only the handler says which command or
+attribute the request is for, and the user may have excluded that one (``PYTANGO_TELEMETRY_EXCLUDE``, or
+``State`` and ``Status`` by default). Then the hooks must have no spans either, or each request that is not to
+be seen would leave two or three.
 
-So where anything is excluded, the span of a hook begins and ends at its time, but waits, ended or dropped when the handler
-begins: :class:`WaitingHookCall` puts it into the :class:`WaitingHooks` of its thread, with the time at which it ended. A
-hook of a request that came without a context has no span at all (:class:`UntracedHookCall`), because each span would be a
-trace of its own.
+So where anything is excluded, the span of a hook begins and ends at its time, but waits, ended or dropped
+when the handler begins: :class:`WaitingHookCall` puts it into the :class:`WaitingHooks` of its thread, with
+the time at which it ended. A hook of a request that came without a context has no span at all
+(:class:`UntracedHookCall`), because each span would be a trace of its own.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ class WaitingHooks:
     def begin(self, telemetry: Any, title: str) -> None:
         """Note that a hook begins, and tell by it whether the request is still the same.
 
-        Another device, a hook that has run already, or the hook that cppTango calls first, means a new request. The one
-        before had no handler of ours, so nothing excludes it, and its spans are ended.
+        Another device, a hook that has run already, or the hook that cppTango calls first, means a new
+        request. The one before had no handler of ours, so nothing excludes it, and its spans are ended.
 
         :param telemetry: that of the device
         :param title: the name of the hook
@@ -57,7 +58,8 @@ class WaitingHooks:
     def decide(self, traced: bool) -> None:
         """Note that the handler begins, so that it is known what the request is for.
 
-        :param traced: whether the handler has a span. The hooks before it, and those that follow, then have theirs.
+        :param traced: whether the handler has a span. The hooks before it, and those that follow, then have
+            theirs.
         """
         if traced:
             self.excluded = False
@@ -112,9 +114,11 @@ class WaitingHookCall(HandlerCall):
 class UntracedHookCall(HandlerCall):
     """The call of a hook that has no span, since a trace without a caller begins at the handler.
 
-    Where an is-allowed method refuses the request, no handler follows. Then the one span of the request is made here.
+    Where an is-allowed method refuses the request, no handler follows. Then the one span of the request is
+    made here.
 
-    :param refused: starts the span of a request that is refused; None where the hook is not told what the request is for
+    :param refused: starts the span of a request that is refused; None where the hook is not told what the
+        request is for
     """
 
     __slots__ = ("_refused",)

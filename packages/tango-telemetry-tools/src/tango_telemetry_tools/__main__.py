@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = arguments.run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # `tango-telemetry show DIR | head`: the reader has seen enough. Python would complain once more at exit.
+        # `tango-telemetry show DIR | head`: the reader has seen enough. Python would complain once more at
+        # exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:

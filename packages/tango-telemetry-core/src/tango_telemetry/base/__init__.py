@@ -1,1 +1,3 @@
-"""What every room stands on: defects that go no further, threads of the operating system, bounded texts, warnings."""
+"""What every room stands on: defects that go no further, threads of the operating system, bounded texts,
+warnings.
+"""

@@ -1,4 +1,6 @@
-"""Memory that cannot grow without end: what is kept for the next call must not depend on how many names a program makes up."""
+"""Memory that cannot grow without end: what is kept for the next call must not depend on how many names a
+program makes up.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ _V = TypeVar("_V")
 class BoundedDict(dict[_K, _V]):
     """A dictionary in which a new entry takes the place of the oldest one where it is full.
 
-    It may be an attribute of a user's object: a copy of that object, or one that was pickled, begins with an empty one.
+    It may be an attribute of a user's object: a copy of that object, or one that was pickled, begins with an
+    empty one.
 
     :param limit: the most entries that it holds
     """

@@ -1,8 +1,8 @@
 """The one place where telemetry swallows an exception it did not expect.
 
-Telemetry must never raise into the user's code, and a defect of ours must not go unseen either. Whoever has to keep
-going whatever happens wraps the risky part in `log_internal_error`; besides it only the texts of the user's values and
-exceptions, which may fail without being a defect, are under a broad ``except``.
+Telemetry must never raise into the user's code, and a defect of ours must not go unseen either. Whoever has
+to keep going whatever happens wraps the risky part in `log_internal_error`; besides it only the texts of the
+user's values and exceptions, which may fail without being a defect, are under a broad ``except``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from tango_telemetry.base.texts import exception_message, exception_stacktrace, 
 _T = TypeVar("_T")
 
 RAISE_INTERNAL_ERRORS = "PYTANGO_TELEMETRY_RAISE_INTERNAL_ERRORS"
-"""Environment variable: ``on`` raises internal errors again after logging them. For the tests of this product."""
+"""Environment variable: ``on`` raises internal errors again after logging them.
+
+For the tests of this product.
+"""
 
 _logger = logging.getLogger("tango_telemetry")
 _seen: set[tuple[str, str, str, int]] = set()
@@ -66,8 +69,9 @@ def _first_time(where: str, error: BaseException) -> bool:
 def _is_from_outside(error: BaseException) -> bool:
     """Whether something outside raised this into our code, where nothing failed: the user waits for it.
 
-    A signal's handler does (``signal.alarm`` with a ``TimeoutError`` is how many limit a time), and another thread with
-    ``PyThreadState_SetAsyncExc``, which a class of the user's own in a frame of ours betrays: none of ours raises such.
+    A signal's handler does (``signal.alarm`` with a ``TimeoutError`` is how many limit a time), and another
+    thread with ``PyThreadState_SetAsyncExc``, which a class of the user's own in a frame of ours betrays:
+    none of ours raises such.
     """
     traceback = error.__traceback__
     if traceback is None:
@@ -88,11 +92,11 @@ def _is_from_outside(error: BaseException) -> bool:
 class log_internal_error:  # noqa: N801 - reads as a verb where it is used
     """Context manager that swallows any error of the block and logs it once per place and kind.
 
-    `where` says what was being done, in words for a log. Under ``PYTANGO_TELEMETRY_RAISE_INTERNAL_ERRORS=on`` the
-    error goes on after it was logged. `failed` tells whether the block ended in an error. BaseException is swallowed
-    on our own threads, where nobody else could (an exporter that raises SystemExit must not end the worker), but not on
-    the user's, whose Ctrl-C it might be. `foreign`: the block runs code that is not ours, an exporter's say, whose errors
-    are no defects of ours and are never raised again.
+    `where` says what was being done, in words for a log. Under ``PYTANGO_TELEMETRY_RAISE_INTERNAL_ERRORS=on``
+    the error goes on after it was logged. `failed` tells whether the block ended in an error. BaseException
+    is swallowed on our own threads, where nobody else could (an exporter that raises SystemExit must not end
+    the worker), but not on the user's, whose Ctrl-C it might be. `foreign`: the block runs code that is not
+    ours, an exporter's say, whose errors are no defects of ours and are never raised again.
     """
 
     __slots__ = ("_foreign", "_where", "failed")
@@ -116,7 +120,8 @@ class log_internal_error:  # noqa: N801 - reads as a verb where it is used
             return False
         if _first_time(self._where, error):
             what = "error" if self._foreign else "internal error"
-            # The error may be the user's, whose text may fail or be huge: the logger is given texts, and not the error.
+            # The error may be the user's, whose text may fail or be huge: the logger is given texts, and not
+            # the error.
             name, text = type_name(type(error)), exception_message(error, _TEXT)
             trace = exception_stacktrace(error, _TEXT).rstrip("\n")
             with contextlib.suppress(Exception):  # a filter or a handler of the user's

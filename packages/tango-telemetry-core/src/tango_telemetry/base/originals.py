@@ -1,10 +1,10 @@
 """The operating system's threads, locks, queues and waits, in a program that has replaced them too.
 
-gevent and eventlet replace functions in Python's own modules, before or after this one is imported. A lock or a queue of
-theirs belongs to one event loop: between two real threads it raises ``LoopExit`` or stands still (gevent 26.9). The
-pipeline's threads have to be real ones, since a greenlet that waits for a collector inside gRPC stops the program.
-What was replaced is a module's attribute, so a second instance of the module, made from its specification, has the
-original. That needs no knowledge of the tool, and imports nothing of it.
+gevent and eventlet replace functions in Python's own modules, before or after this one is imported. A lock or
+a queue of theirs belongs to one event loop: between two real threads it raises ``LoopExit`` or stands still
+(gevent 26.9). The pipeline's threads have to be real ones, since a greenlet that waits for a collector inside
+gRPC stops the program. What was replaced is a module's attribute, so a second instance of the module, made
+from its specification, has the original. That needs no knowledge of the tool, and imports nothing of it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ __all__ = [
 ]
 
 _POLL_INTERVAL = 0.01
-"""Seconds between two looks of a greenlet that waits: it must let the others run, and nothing of theirs wakes it."""
+"""Seconds between two looks of a greenlet that waits: it must let the others run, and nothing of theirs wakes
+it.
+"""
 
 
 def _pristine(name: str) -> ModuleType:
@@ -58,7 +60,9 @@ _own_threads: set[int] = set()
 
 
 def threads_are_replaced() -> bool:
-    """Return whether Python's own thread pools mix real threads with replaced queues or locks, or have greenlets."""
+    """Return whether Python's own thread pools mix real threads with replaced queues or locks, or have
+    greenlets.
+    """
     return queue.SimpleQueue is not SimpleQueue or not isinstance(threading.get_ident, type(get_ident))
 
 
@@ -92,7 +96,10 @@ def is_own_thread() -> bool:
 
 
 class Waiters:
-    """A condition on a re-entrant lock. ``threading.Condition`` makes its locks by names that gevent replaces."""
+    """A condition on a re-entrant lock.
+
+    ``threading.Condition`` makes its locks by names that gevent replaces.
+    """
 
     def __init__(self, lock: Any) -> None:
         self._lock = lock
@@ -106,7 +113,8 @@ class Waiters:
     def wait_for(self, done: Callable[[], bool], timeout: float) -> bool:
         """Return what `done()` said last, which is True unless `timeout` seconds went by first.
 
-        A signal handler that waits may have interrupted its own thread while that held the lock; it is let go meanwhile.
+        A signal handler that waits may have interrupted its own thread while that held the lock; it is let go
+        meanwhile.
         """
         held = self._lock._release_save() if self._lock._is_owned() else None
         bell: SimpleQueue[None] = SimpleQueue()
@@ -130,7 +138,9 @@ class Waiters:
 
 
 def _let_greenlets_run(seconds: float) -> bool:
-    """Wait by the program's own ``time.sleep`` where that is a switch to other greenlets; return whether it is."""
+    """Wait by the program's own ``time.sleep`` where that is a switch to other greenlets; return whether it
+    is.
+    """
     if is_own_thread() or not str(getattr(time.sleep, "__module__", "")).startswith(("gevent", "eventlet")):
         return False
     try:

@@ -1,8 +1,8 @@
 """Short texts of other people's values and exceptions, at a price that does not depend on their size.
 
-A value is never asked for its own ``repr()``: that may raise, take seconds or give a gigabyte. An exception is asked for its
-text only where its class writes that in Python; what Python itself would build of its arguments is built here, and cut
-before it is made and not after.
+A value is never asked for its own ``repr()``: that may raise, take seconds or give a gigabyte. An exception
+is asked for its text only where its class writes that in Python; what Python itself would build of its
+arguments is built here, and cut before it is made and not after.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def cut(text: str, limit: int) -> str:
 def type_name(cls: type) -> str:
     """Give the name of a class with its module, as users know it.
 
-    PyTango's exceptions live in ``tango._tango`` (10.x) or ``PyTango`` (9.x), and are known as ``tango.DevFailed``.
+    PyTango's exceptions live in ``tango._tango`` (10.x) or ``PyTango`` (9.x), and are known as
+    ``tango.DevFailed``.
     """
     try:
         module = _module_of(cls)
@@ -70,7 +71,8 @@ def type_name(cls: type) -> str:
 
 
 def describe(value: Any, limit: int) -> str:
-    """Give what ``repr()`` gives of a small value of Python's, NumPy's or Tango's, and of any other its beginning or type.
+    """Give what ``repr()`` gives of a small value of Python's, NumPy's or Tango's, and of any other its
+    beginning or type.
 
     :param limit: characters
     """
@@ -198,7 +200,9 @@ def _is_small(value: Any) -> bool:
 
 
 def encodable(text: str) -> str:
-    """Return a text that has UTF-8: each lone surrogate, which a file name or a device may bring, becomes U+FFFD."""
+    """Return a text that has UTF-8: each lone surrogate, which a file name or a device may bring, becomes
+    U+FFFD.
+    """
     return text if text.isascii() or _SURROGATES.search(text) is None else _SURROGATES.sub("\ufffd", text)
 
 

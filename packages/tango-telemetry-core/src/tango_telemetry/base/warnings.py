@@ -1,4 +1,7 @@
-"""The one place that warns. A filter that makes errors of warnings is for the program, and must not end it for telemetry."""
+"""The one place that warns.
+
+A filter that makes errors of warnings is for the program, and must not end it for telemetry.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,8 @@ def warn(message: str, stacklevel: int = 1) -> None:
 class quiet_warnings:  # noqa: N801 - reads as a verb where it is used
     """Keep the warnings of what telemetry imports and calls from becoming exceptions.
 
-    The filters are those of the whole process, and putting them back undoes what another thread has changed meanwhile. So
-    they are only touched where some warning would be an exception.
+    The filters are those of the whole process, and putting them back undoes what another thread has changed
+    meanwhile. So they are only touched where some warning would be an exception.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,6 @@
-"""The arguments of a call in its span, where the user asks for them (``PYTANGO_TELEMETRY_CAPTURE_ARGUMENTS``)."""
+"""The arguments of a call in its span, where the user asks for them
+(``PYTANGO_TELEMETRY_CAPTURE_ARGUMENTS``).
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def _describe(value: Any) -> str:
 
 
 def record_arguments(span: Span, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Set ``tango.arguments`` on a recorded span: one text for each argument, bounded in length and number."""
+    """Set ``tango.arguments`` on a recorded span: one text for each argument, bounded in length and
+    number.
+    """
     if not span.is_recording() or not (args or kwargs):
         return
     texts = [_describe(value) for value in args[:MOST]]

@@ -1,4 +1,6 @@
-"""Who calls PyTango: the place in the user's source, also of a call that PyTango hands over to a thread of its own."""
+"""Who calls PyTango: the place in the user's source, also of a call that PyTango hands over to a thread of
+its own.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def _is_skipped(module: str) -> bool:
 
 
 def caller_of_tango(depth: int) -> Any:
-    """Give the first frame outside PyTango and this product, counted from ``depth`` frames up; None if there is none."""
+    """Give the first frame outside PyTango and this product, counted from ``depth`` frames up; None if there
+    is none.
+    """
     frame: Any = sys._getframe(depth)
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
@@ -46,7 +50,8 @@ def caller_of_tango(depth: int) -> Any:
 
 
 class Site:
-    """A delegated call: the place in the source, with the three attributes of a frame that a span needs, and its fate.
+    """A delegated call: the place in the source, with the three attributes of a frame that a span needs, and
+    its fate.
 
     ``f_code`` is None where the caller is no Python code (``gevent.spawn(proxy.ping)``).
     """
@@ -61,7 +66,9 @@ class Site:
         self.error: BaseException | None = None
 
     def get_abandoned(self) -> BaseException | None:
-        """Give why nobody waits for this call any more: a cancelled task, a timeout of the waiting side; else None."""
+        """Give why nobody waits for this call any more: a cancelled task, a timeout of the waiting side; else
+        None.
+        """
         if self.error is None and self.accessor is not None and self.accessor.cancelled():
             self.error = importlib.import_module("asyncio").CancelledError()
         return self.error

@@ -55,12 +55,16 @@ def no_op_tracer_provider() -> TracerProvider:
 
 
 def pass_through_tracer() -> Tracer:
-    """Return the tracer that emits nothing and hands the parent on, so that a trace stays one through what is not traced."""
+    """Return the tracer that emits nothing and hands the parent on, so that a trace stays one through what is
+    not traced.
+    """
     return _PASS_THROUGH
 
 
 def with_incoming_context(context: Context) -> Context:
-    """Return ``context`` with the remote parent of the upcall that runs on this thread, and with its baggage."""
+    """Return ``context`` with the remote parent of the upcall that runs on this thread, and with its
+    baggage.
+    """
     remote, tracestate = state.bridge.get_parent()
     if remote is None:
         return context

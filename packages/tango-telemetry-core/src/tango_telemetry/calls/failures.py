@@ -65,10 +65,11 @@ def record_error(span: Span, kind: str, message: str) -> None:
 
 
 def record_failure(span: Span, error: BaseException) -> None:
-    """Mark a span as failed: ``error.type``, one line of status, one exception event with the whole DevError stack.
+    """Mark a span as failed: ``error.type``, one line of status, one exception event with the whole DevError
+    stack.
 
-    That it has failed, and the type, come first and rest on the class alone. The texts are the user's: each may fail or be
-    huge, and takes nothing else with it.
+    That it has failed, and the type, come first and rest on the class alone. The texts are the user's: each
+    may fail or be huge, and takes nothing else with it.
     """
     if not span.is_recording():
         return

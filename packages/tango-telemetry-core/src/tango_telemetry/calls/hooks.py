@@ -1,4 +1,6 @@
-"""The hooks that a user gives to ``instrument()``: called around each recorded call, event and callback, never able to raise into it."""
+"""The hooks that a user gives to ``instrument()``: called around each recorded call, event and callback,
+never able to raise into it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from tango_telemetry.state import state
 __all__ = ["Hooks", "RequestHook", "ResponseHook"]
 
 RequestHook = Callable[[Span, Any, str], None]
-"""Called with ``(span, subject, operation)``: the proxy, group, database or device, and the name of the operation."""
+"""Called with ``(span, subject, operation)``: the proxy, group, database or device, and the name of the
+operation.
+"""
 
 ResponseHook = Callable[[Span, Any, str, "BaseException | None"], None]
 """Called with ``(span, subject, operation, error)``; ``error`` is None for a call that succeeded."""

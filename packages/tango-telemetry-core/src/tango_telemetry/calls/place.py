@@ -22,7 +22,8 @@ def code_attributes(code: Any, line: int) -> dict[str, Any]:
 def thread_attributes() -> dict[str, Any]:
     """Give the span attributes of the running thread.
 
-    Not to be kept: the next thread may get the id of one that ended, a thread may be renamed, and gevent puts functions of its
-    own into `threading`, perhaps after this module was imported: a thread of the operating system then has many.
+    Not to be kept: the next thread may get the id of one that ended, a thread may be renamed, and gevent puts
+    functions of its own into `threading`, perhaps after this module was imported: a thread of the operating
+    system then has many.
     """
     return {names.THREAD_ID: threading.get_ident(), names.THREAD_NAME: threading.current_thread().name}

@@ -1,4 +1,6 @@
-"""The usual call in C++: where it begins, and where what Python decided of it is kept (docs/decisions/0013)."""
+"""The usual call in C++: where it begins, and where what Python decided of it is kept
+(docs/decisions/0013).
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ __all__ = ["QuickBeginning"]
 class QuickBeginning:
     """The usual call begun in C++, where the native package is there; every other call is begun by ``slow``.
 
-    ``begin`` is what a wrapper calls. It never raises. What is usual, and all that there is to decide about it, ``slow``
-    finds out at the first call from a place, and keeps it with :meth:`keep`.
+    ``begin`` is what a wrapper calls. It never raises. What is usual, and all that there is to decide about
+    it, ``slow`` finds out at the first call from a place, and keeps it with :meth:`keep`.
 
     :param slow: starts a call in Python; called with what ``begin`` is called with
     :param create: makes the beginning in C++ of the native package and ``slow``

@@ -1,7 +1,8 @@
 """A traced call, and how a function runs inside one: functions, coroutine functions and handlers of a device.
 
-A ``KeyboardInterrupt``, or whatever a signal's handler raises, can come between any two instructions. So a span begins
-inside the ``try`` that ends it, and an exception that comes in the middle of the end still takes back what is current.
+A ``KeyboardInterrupt``, or whatever a signal's handler raises, can come between any two instructions. So a
+span begins inside the ``try`` that ends it, and an exception that comes in the middle of the end still takes
+back what is current.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ _NOT_CARRIED: Any = object()  # a bridge's token may be None
 
 
 class TracedCall:
-    """One span around one call: current in OpenTelemetry's context, and carried to the peer if ``carry`` says so."""
+    """One span around one call: current in OpenTelemetry's context, and carried to the peer if ``carry`` says
+    so.
+    """
 
     __slots__ = ("_bridged", "_current", "_entered", "_hooked", "span")
 
@@ -148,7 +151,9 @@ Prepare = Callable[
     [Any, tuple[Any, ...], dict[str, Any]],
     "tuple[tuple[Any, ...], dict[str, Any], Callable[[Any], object] | None]",
 ]
-"""Called with the traced call and the arguments; returns the arguments to go on with, and what to do with the result."""
+"""Called with the traced call and the arguments; returns the arguments to go on with, and what to do with the
+result.
+"""
 
 
 def trace_function(
@@ -160,7 +165,8 @@ def trace_function(
     :param prepare: changes the arguments of a call that has a span, and may ask for its result
     """
 
-    # The object stays in `args`, which then go on as they are (CPython 3.11 builds a list and a tuple otherwise).
+    # The object stays in `args`, which then go on as they are (CPython 3.11 builds a list and a tuple
+    # otherwise).
     def traced(*args: Any, **kwargs: Any) -> Any:
         call = finish = None
         try:
@@ -216,13 +222,15 @@ def trace_handler(
     begin: Callable[[Any, tuple[Any, ...]], Any],
     check: Callable[..., None] | None = None,
 ) -> Callable[..., Any]:
-    """Return a function that calls ``function``, a method of a device, inside a span; also where it gives a coroutine.
+    """Return a function that calls ``function``, a method of a device, inside a span; also where it gives a
+    coroutine.
 
     :param begin: starts the span; called with the device and the other arguments. Never raises.
     :param check: given to the traced call together with the arguments and the result
     """
 
-    # `self` is an argument of its own: pybind11 looks for it in the frame that calls a method of a C++ base class (10.3.1).
+    # `self` is an argument of its own: pybind11 looks for it in the frame that calls a method of a C++ base
+    # class (10.3.1).
     def traced(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         call = None
         try:
@@ -230,7 +238,8 @@ def trace_handler(
             result = function(self, *args, **kwargs) if args or kwargs else function(self)
             if call is not None:
                 kind = type(result)
-                # An `async def` handler that another handler calls itself; PyTango before 10.0 makes a generator of it.
+                # An `async def` handler that another handler calls itself; PyTango before 10.0 makes a
+                # generator of it.
                 if kind is CoroutineType or (
                     kind is GeneratorType and result.gi_code.co_flags & CO_ITERABLE_COROUTINE
                 ):
@@ -256,7 +265,9 @@ def trace_handler(
 
 
 def _in_span(call: Any, coroutine: CoroutineType[Any, Any, Any]) -> CoroutineType[Any, Any, Any]:
-    """Return a coroutine that looks like ``coroutine`` (asyncio names it when nobody awaits it), inside its span."""
+    """Return a coroutine that looks like ``coroutine`` (asyncio names it when nobody awaits it), inside its
+    span.
+    """
     wrapped: Any = _finish(call, coroutine)
     wrapped.__name__, wrapped.__qualname__ = coroutine.__name__, coroutine.__qualname__
     return wrapped  # type: ignore[no-any-return]

@@ -1,8 +1,9 @@
 """OpenTelemetry's baggage beside the trace context: one bounded member of ``tracestate``.
 
-Tango's wire has two strings, ``traceparent`` and ``tracestate``, so baggage has no field of its own. It travels as
-``tangobag=key:value;key:value``: the text of W3C's ``baggage`` header with the two characters replaced that a
-``tracestate`` value may not have. The receiver takes it out again. docs/decisions/0010-baggage.md says why.
+Tango's wire has two strings, ``traceparent`` and ``tracestate``, so baggage has no field of its own. It
+travels as ``tangobag=key:value;key:value``: the text of W3C's ``baggage`` header with the two characters
+replaced that a ``tracestate`` value may not have. The receiver takes it out again.
+docs/decisions/0010-baggage.md says why.
 """
 
 from __future__ import annotations
@@ -49,7 +50,10 @@ def encode_baggage(context: Context, room: int) -> str:
 
 
 def decode_baggage(tracestate: str, context: Context) -> Context:
-    """Give ``context`` with the baggage that came in a ``tracestate``. Never raises: a peer may send anything."""
+    """Give ``context`` with the baggage that came in a ``tracestate``.
+
+    Never raises: a peer may send anything.
+    """
     for member in tracestate.split(","):
         text = member.strip()
         if text.startswith(PREFIX) and len(text) <= len(PREFIX) + MAX_VALUE and text.isprintable():

@@ -1,7 +1,8 @@
-"""How the trace context gets into cppTango and out of it: the ``ContextBridge`` protocol and its implementations.
+"""How the trace context gets into cppTango and out of it: the ``ContextBridge`` protocol and its
+implementations.
 
-The module chooses one implementation per process (:func:`create_context_bridge`); ``PYTANGO_TELEMETRY_CONTEXT_BRIDGE``
-forces one. Every implementation passes ``tests/native/test_bridge.py``.
+The module chooses one implementation per process (:func:`create_context_bridge`);
+``PYTANGO_TELEMETRY_CONTEXT_BRIDGE`` forces one. Every implementation passes ``tests/native/test_bridge.py``.
 """
 
 from __future__ import annotations
@@ -39,33 +40,43 @@ class CarrierParts(NamedTuple):
 
 @runtime_checkable
 class ContextBridge(Protocol):
-    """Carries the two W3C strings across one remote call. All methods are called on the thread of the call."""
+    """Carries the two W3C strings across one remote call.
+
+    All methods are called on the thread of the call.
+    """
 
     name: str
     parts: CarrierParts
     """What it is made of, for calls in C++."""
 
     def get_trace_context(self) -> tuple[str, str]:
-        """Give ``(traceparent, tracestate)`` of the request that the running upcall serves, ``("", "")`` if none."""
+        """Give ``(traceparent, tracestate)`` of the request that the running upcall serves, ``("", "")`` if
+        none.
+        """
 
     def enter(self, name: str, traceparent: str, tracestate: str) -> Any:
-        """Give the strings to the calls that this thread makes from now on; what it returns goes to :meth:`exit`.
+        """Give the strings to the calls that this thread makes from now on; what it returns goes to
+        :meth:`exit`.
 
-        What it returns restores by itself where it is dropped instead: an exception from outside can come between the two.
+        What it returns restores by itself where it is dropped instead: an exception from outside can come
+        between the two.
         """
 
     def exit(self, token: Any) -> None:
         """Restore what was there before the matching :meth:`enter`. Does nothing the second time."""
 
     def prepare_server(self) -> None:
-        """Make ready again after ``Util`` has been initialised: a process that was a client becomes a server."""
+        """Make ready again after ``Util`` has been initialised: a process that was a client becomes a
+        server.
+        """
 
     def enter_span(self, name: str, span_context: SpanContext) -> Any:
         """Do the same as :meth:`enter` for the strings that name a valid span."""
 
     def get_parent(self) -> tuple[SpanContext | None, str]:
-        """Give the parent that :meth:`get_trace_context` names, None if that is nothing or cannot be believed, and the
-        ``tracestate``, which may be left out if it has nothing but our entry."""
+        """Give the parent that :meth:`get_trace_context` names, None if that is nothing or cannot be
+        believed, and the ``tracestate``, which may be left out if it has nothing but our entry.
+        """
 
 
 class _Texts:
@@ -111,8 +122,8 @@ class NoOpBridge(_Texts):
 class IdlBridge(_Texts):
     """IDL v6: the client identification, through cppTango >= 10.0, whose telemetry must be enabled.
 
-    :param module: PyTango's internal ``tango._tango._telemetry`` or ``tango_telemetry_native``, which offer the same
-        ``get_trace_context`` and ``TraceContextScope``.
+    :param module: PyTango's internal ``tango._tango._telemetry`` or ``tango_telemetry_native``, which offer
+        the same ``get_trace_context`` and ``TraceContextScope``.
     :param name: ``pytango`` or ``native``
     :param functions: the native package's capsule, for calls in C++
     """
@@ -121,7 +132,8 @@ class IdlBridge(_Texts):
         self.name = name
         self._get = module.get_trace_context
         self._scope = module.TraceContextScope
-        # PyTango >= 10.3 gives the scope's span a topic. `user` is the one that is on when the kernel's are off.
+        # PyTango >= 10.3 gives the scope's span a topic. `user` is the one that is on when the kernel's are
+        # off.
         self._topic = ("user",) if "arg3" in (self._scope.__init__.__doc__ or "") else ()
         self.parts = CarrierParts(None, functions)
 
@@ -188,7 +200,10 @@ class GiopBridge(_Texts):
 
 
 class StackedBridge(_Texts):
-    """IDL v6 and GIOP together: whichever the peer understands. IDL v6's is believed first (docs/context.md)."""
+    """IDL v6 and GIOP together: whichever the peer understands.
+
+    IDL v6's is believed first (docs/context.md).
+    """
 
     def __init__(self, idl: ContextBridge, giop: ContextBridge) -> None:
         self.name = f"{idl.name}+{giop.name}"
@@ -198,8 +213,9 @@ class StackedBridge(_Texts):
 
     def get_trace_context(self) -> tuple[str, str]:
         traceparent, tracestate = self._idl.get_trace_context()
-        # cppTango's word counts if its spans are recorded (sampled) or if our entry came with it; otherwise it is a
-        # trace that cppTango began itself (10.3.1, topic `user`), and the peer may have spoken GIOP only.
+        # cppTango's word counts if its spans are recorded (sampled) or if our entry came with it; otherwise
+        # it is a trace that cppTango began itself (10.3.1, topic `user`), and the peer may have spoken GIOP
+        # only.
         if is_sampled(traceparent) or "tango=" in tracestate:
             return traceparent, tracestate
         incoming = self._giop.get_trace_context()
@@ -224,7 +240,8 @@ class StackedBridge(_Texts):
 
 
 class NativeBridge(StackedBridge):
-    """Both carriers through the native package, which writes and reads the client identification in cppTango's place.
+    """Both carriers through the native package, which writes and reads the client identification in
+    cppTango's place.
 
     What a thread's requests carry is set once, for both. cppTango's telemetry may be on or off.
     """
@@ -238,7 +255,9 @@ class NativeBridge(StackedBridge):
 
 
 def _pytango_telemetry() -> Any:
-    """Give PyTango's binding of cppTango's telemetry; None before 10.0 and where cppTango was compiled without."""
+    """Give PyTango's binding of cppTango's telemetry; None before 10.0 and where cppTango was compiled
+    without.
+    """
     try:
         telemetry = importlib.import_module("tango._tango")._telemetry
     except (ImportError, AttributeError):
@@ -251,11 +270,13 @@ def create_context_bridge(
 ) -> ContextBridge:
     """Choose how the context travels in this process.
 
-    :param choice: ``auto``, ``pytango``, ``native``, ``giop`` or ``noop`` (``PYTANGO_TELEMETRY_CONTEXT_BRIDGE``)
+    :param choice: ``auto``, ``pytango``, ``native``, ``giop`` or ``noop``
+        (``PYTANGO_TELEMETRY_CONTEXT_BRIDGE``)
     :param kernel: whether cppTango's own spans are wanted; None if the user left it open
-    :param tango_version: PyTango's version; IDL v6 needs >= 10.0, and without the native package >= 10.3 to go without
-        cppTango's spans
-    :param logging: whether cppTango's log records are wanted, which carry a trace id in a scope of cppTango's only
+    :param tango_version: PyTango's version; IDL v6 needs >= 10.0, and without the native package >= 10.3 to
+        go without cppTango's spans
+    :param logging: whether cppTango's log records are wanted, which carry a trace id in a scope of cppTango's
+        only
     :returns: the bridge; a choice that this machine does not have gives the best one it has, with a warning
     """
     release_native()
@@ -277,13 +298,15 @@ def create_context_bridge(
     if choice in ("pytango", "giop"):
         command = "" if choice == "pytango" else " Type: pip install tango-telemetry-native"
         warn(
-            f"PYTANGO_TELEMETRY_CONTEXT_BRIDGE={choice!r} is not available here; the best one that is, is used.{command}",
+            f"PYTANGO_TELEMETRY_CONTEXT_BRIDGE={choice!r} is not available here; the best one that is, is "
+            f"used.{command}",
             2,
         )
     # With cppTango's spans wanted they are the parents, and cppTango names them.
     if idl is not None and giop is not None and not kernel and native.identification.install(scopes=logging):
         return NativeBridge(native)
-    # On 10.0 and 10.1 cppTango carries the context only with its own spans in the trace (FACTS: KERNEL_ENABLE has no effect).
+    # On 10.0 and 10.1 cppTango carries the context only with its own spans in the trace (FACTS: KERNEL_ENABLE
+    # has no effect).
     if idl is not None and (kernel or giop is None or tango_version >= (10, 3)):
         return StackedBridge(idl, giop) if giop is not None else idl
     return giop if giop is not None else NoOpBridge()

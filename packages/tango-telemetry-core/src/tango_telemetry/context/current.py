@@ -1,12 +1,14 @@
-"""What is current: all context variables of ours, and the one place that makes a span current and takes it back.
+"""What is current: all context variables of ours, and the one place that makes a span current and takes it
+back.
 
-Whose call it is, is told twice, because two kinds of carriers exist. The ``Owner`` stands in OpenTelemetry's context, which
-OpenTelemetry's own tools carry to threads and tasks; :data:`current_tracer` and :data:`current_handler` stand in Python's
-context, where the hot path finds them and where a copy of the context has them too.
+Whose call it is, is told twice, because two kinds of carriers exist. The ``Owner`` stands in OpenTelemetry's
+context, which OpenTelemetry's own tools carry to threads and tasks; :data:`current_tracer` and
+:data:`current_handler` stand in Python's context, where the hot path finds them and where a copy of the
+context has them too.
 
-An exception can come between any two instructions of Python: a ``KeyboardInterrupt``, the ``TimeoutError`` of a handler
-for ``SIGALRM``, pytest-timeout's, one that another thread sends. So what a call sets and what is needed to take it back
-are one step in C, and whatever is dropped before it could be left takes itself back.
+An exception can come between any two instructions of Python: a ``KeyboardInterrupt``, the ``TimeoutError`` of
+a handler for ``SIGALRM``, pytest-timeout's, one that another thread sends. So what a call sets and what is
+needed to take it back are one step in C, and whatever is dropped before it could be left takes itself back.
 """
 
 from __future__ import annotations
@@ -52,23 +54,34 @@ __all__ = [
 
 
 class Owner(Protocol):
-    """Whose spans they are: a device. What is kept for later remembers the owner, whose tracer may change or be none."""
+    """Whose spans they are: a device.
+
+    What is kept for later remembers the owner, whose tracer may change or be none.
+    """
 
     def get_tracer(self) -> Tracer | None:
-        """Return the tracer that the owner has now, one that emits nothing while it is switched off; None: no owner any more."""
+        """Return the tracer that the owner has now, one that emits nothing while it is switched off; None: no
+        owner any more.
+        """
 
     def retire(self) -> None:
-        """Let the tracer that was given make no more spans, whoever still has it: the settings are others now."""
+        """Let the tracer that was given make no more spans, whoever still has it: the settings are others
+        now.
+        """
 
 
 _OWNER = "tango-telemetry-owner"
-"""The key in OpenTelemetry's context of whoever the calls that are made in it belong to. The native package reads it too."""
+"""The key in OpenTelemetry's context of whoever the calls that are made in it belong to.
+
+The native package reads it too.
+"""
 
 
 def with_owner(context: Context, owner: Owner) -> Context:
     """Return a context in which calls belong to ``owner``, wherever a tool of OpenTelemetry's carries it.
 
-    :data:`current_tracer` does not travel with it: such tools carry OpenTelemetry's context, and no other variable.
+    :data:`current_tracer` does not travel with it: such tools carry OpenTelemetry's context, and no other
+        variable.
     """
     return set_value(_OWNER, owner, context)
 
@@ -79,7 +92,9 @@ def get_carried_owner(context: Context) -> Owner | None:
 
 
 def get_owner() -> Owner | None:
-    """Return whose calls are made here: those of the device whose handler runs, else of whom the context names."""
+    """Return whose calls are made here: those of the device whose handler runs, else of whom the context
+    names.
+    """
     running = current_handler.get()
     return running[0] if running is not None else get_carried_owner(get_current())
 
@@ -89,7 +104,10 @@ _reset: Any = ContextVar.reset
 _CONTEXT = context_variable()
 
 active_client_span: ContextVar[Any] = ContextVar("tango_telemetry_active_client_span", default=None)
-"""The span of the client call that is being made in this context. A call made while it is current is part of it."""
+"""The span of the client call that is being made in this context.
+
+A call made while it is current is part of it.
+"""
 
 current_tracer: ContextVar[Tracer | None] = ContextVar("tango_telemetry_current_tracer", default=None)
 """The tracer of the device whose handler is running in this context, None outside devices."""
@@ -110,7 +128,8 @@ submitting: ContextVar[bool] = ContextVar("tango_telemetry_submitting", default=
 
 
 class Undoable:
-    """Something that is done by :meth:`do` and undone once, each in one step that no exception from outside can divide.
+    """Something that is done by :meth:`do` and undone once, each in one step that no exception from outside
+    can divide.
 
     :param do: a function in C, called with one item of each of ``arguments``
     :param undo: a function in C, called with one of ``first`` (where that is given) and what ``do`` gave
@@ -129,8 +148,9 @@ class Undoable:
         self._steps = map(do, *arguments)
         # An iterator gives each item once, so undoing again does nothing.
         self._undo = undo_each = map(undo, *first, self._results)
-        # Called where this is dropped, and in C all the way: a `__del__` in Python would be a place where an exception
-        # that comes from outside is only printed, and lost to the user. `fromkeys` is what takes an iterator and one more.
+        # Called where this is dropped, and in C all the way: a `__del__` in Python would be a place where an
+        # exception that comes from outside is only printed, and lost to the user. `fromkeys` is what takes an
+        # iterator and one more.
         self._dropped = weakref.ref(self, functools.partial(dict.fromkeys, undo_each))
 
     def do(self) -> Self:
@@ -145,7 +165,8 @@ class Undoable:
     def leave(self) -> None:
         """Undo it. Does nothing the second time.
 
-        :raises ValueError: for a context variable that was set in another context: there is nothing to undo here
+        :raises ValueError: for a context variable that was set in another context: there is nothing to undo
+            here
         """
         try:
             deque(self._undo, 0)
@@ -192,9 +213,11 @@ class ContextChange(Undoable):
 
 
 def make_current(span: Span, context: Context, *pairs: Any) -> ContextChange:
-    """Make a span current in the running task or thread until ``leave()``. The native package has the same in C++.
+    """Make a span current in the running task or thread until ``leave()``. The native package has the same in
+    C++.
 
-    :param context: OpenTelemetry's context that the span was started in; the result's ``context`` has the span too
+    :param context: OpenTelemetry's context that the span was started in; the result's ``context`` has the
+        span too
     :param pairs: context variables, each followed by the value that it has meanwhile
     """
     return ContextChange(set_span_in_context(span, context), *pairs).do()

@@ -1,8 +1,9 @@
 """The trace context as text: W3C Trace Context, and our own ``tracestate`` entry.
 
-Where cppTango answers for itself it replaces the span id in ``traceparent`` by that of a span of its own, so the real parent
-travels beside it as ``tango=<span id>-<flags>`` in ``tracestate``, which every cppTango >= 10.0 passes on untouched. A
-``traceparent`` that arrives sampled names a span that is recorded, and the parent; where it is not, the entry does.
+Where cppTango answers for itself it replaces the span id in ``traceparent`` by that of a span of its own, so
+the real parent travels beside it as ``tango=<span id>-<flags>`` in ``tracestate``, which every cppTango >=
+10.0 passes on untouched. A ``traceparent`` that arrives sampled names a span that is recorded, and the
+parent; where it is not, the entry does.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ _FLAGS = {f"{flags:02x}": TraceFlags(flags & 3) for flags in range(256)}
 _SUFFIXES = tuple(f"-{flags:02x}" for flags in range(4))
 TRACE_FLAGS = tuple(TraceFlags(flags) for flags in range(4))
 NO_TRACE_STATE = SpanContext(1, 1, False).trace_state
-"""The object that OpenTelemetry itself puts there (1.x): tracers compare with it before they look at its items."""
+"""The object that OpenTelemetry itself puts there (1.x): tracers compare with it before they look at its
+items.
+"""
 
 _SPAN_ID = (1 << 64) - 1
 
@@ -62,7 +65,9 @@ def inject(context: SpanContext) -> tuple[str, str]:
 
 
 def inject_with_baggage(span_context: SpanContext, context: Context) -> tuple[str, str]:
-    """Give the same, with as much of the baggage of ``context`` as the rest of ``tracestate`` has room for."""
+    """Give the same, with as much of the baggage of ``context`` as the rest of ``tracestate`` has
+    room for.
+    """
     traceparent, tracestate = inject(span_context)
     member = encode_baggage(context, _MAX_TRACESTATE - len(tracestate) - 1)
     return traceparent, f"{tracestate},{member}" if member else tracestate
@@ -78,9 +83,10 @@ def extract_baggage(tracestate: str, context: Context) -> Context:
 def read_traceparent(text: str) -> tuple[int, int, TraceFlags] | None:
     """Give trace id, span id and flags of a ``traceparent``, None for what is none. Never raises.
 
-    Source: W3C Trace Context level 2, sections 3.2 and 4.1: lower case, ids that are not zero, no version ``ff``; a later version
-    may go on behind another dash, version ``00`` may not. Flags may arrive as ``02`` or ``03`` (random trace id). The native
-    package's ``span_texts.h`` is the same in C++; ``tests/contract/test_traceparent.py`` holds the two together.
+    Source: W3C Trace Context level 2, sections 3.2 and 4.1: lower case, ids that are not zero, no version
+    ``ff``; a later version may go on behind another dash, version ``00`` may not. Flags may arrive as ``02``
+    or ``03`` (random trace id). The native package's ``span_texts.h`` is the same in C++;
+    ``tests/contract/test_traceparent.py`` holds the two together.
     """
     version = text[:2]
     if len(text) != _TRACEPARENT_LENGTH and (
@@ -129,8 +135,8 @@ def extract(traceparent: str, tracestate: str) -> SpanContext | None:
         entry, state = _split(tracestate)
     if not flags & 1:
         if not entry:
-            # cppTango's topic `user` starts an unsampled trace of its own for a caller without context (seen on
-            # 10.3.1: flags 02, empty tracestate), so an unsampled parent without our entry is no parent.
+            # cppTango's topic `user` starts an unsampled trace of its own for a caller without context (seen
+            # on 10.3.1: flags 02, empty tracestate), so an unsampled parent without our entry is no parent.
             return None
         named = _FLAGS.get(entry[23:])
         span_id = _read_hex(entry[6:22])

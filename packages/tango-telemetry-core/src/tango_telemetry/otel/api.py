@@ -1,4 +1,6 @@
-"""The one module of core that imports OpenTelemetry's API; where that is missing, our stubs have the same names."""
+"""The one module of core that imports OpenTelemetry's API; where that is missing, our stubs have the same
+names.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,9 @@ if TYPE_CHECKING:
         set_span_in_context,
     )
 
-    # Aliases, and no imports: where OpenTelemetry is missing a type checker then knows them as Any, instead of not at all
-    # (pyright 1.1.414 reports each use of a name that was imported from a missing module; mypy 2.4 takes both).
+    # Aliases, and no imports: where OpenTelemetry is missing a type checker then knows them as Any, instead
+    # of not at all (pyright 1.1.414 reports each use of a name that was imported from a missing module; mypy
+    # 2.4 takes both).
     Span: TypeAlias = opentelemetry.trace.Span
     Tracer: TypeAlias = opentelemetry.trace.Tracer
     TracerProvider: TypeAlias = opentelemetry.trace.TracerProvider
@@ -154,8 +157,9 @@ else:
 def context_variable() -> ContextVar[Context] | None:
     """Give the context variable behind ``opentelemetry.context``; None if it is kept in another way.
 
-    Setting it is one step in C, where ``attach`` is several in Python, and an exception can come between any two of them.
-    Source: opentelemetry-api 1.20 to 1.45, ``ContextVarsRuntimeContext``; there is no public name for it.
+    Setting it is one step in C, where ``attach`` is several in Python, and an exception can come between any
+    two of them. Source: opentelemetry-api 1.20 to 1.45, ``ContextVarsRuntimeContext``; there is no public
+    name for it.
     """
     if not API_AVAILABLE:
         return None
@@ -169,12 +173,16 @@ def context_variable() -> ContextVar[Context] | None:
 
 
 def is_launched() -> bool:
-    """Return whether ``opentelemetry-instrument`` has started this program (opentelemetry-instrumentation 0.66)."""
+    """Return whether ``opentelemetry-instrument`` has started this program (opentelemetry-instrumentation
+    0.66).
+    """
     return "opentelemetry.instrumentation.auto_instrumentation" in sys.modules
 
 
 def configured_tracer_provider() -> TracerProvider | None:
-    """Return the provider that somebody set with ``opentelemetry.trace.set_tracer_provider``; None if nobody did."""
+    """Return the provider that somebody set with ``opentelemetry.trace.set_tracer_provider``; None if nobody
+    did.
+    """
     if not API_AVAILABLE:
         return None
     import opentelemetry.trace
@@ -184,10 +192,11 @@ def configured_tracer_provider() -> TracerProvider | None:
 
 
 def suppress_key() -> Any:
-    """The context key under which OpenTelemetry's instrumentation packages look for ``suppress_instrumentation``.
+    """The context key under which OpenTelemetry's instrumentation packages look for
+    ``suppress_instrumentation``.
 
-    Source: opentelemetry-api 1.45 ``opentelemetry.context._SUPPRESS_INSTRUMENTATION_KEY``, which every contrib
-    instrumentation reads; there is no public name for it.
+    Source: opentelemetry-api 1.45 ``opentelemetry.context._SUPPRESS_INSTRUMENTATION_KEY``, which every
+    contrib instrumentation reads; there is no public name for it.
     """
     if not API_AVAILABLE:
         return None

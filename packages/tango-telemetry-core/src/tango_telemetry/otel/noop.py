@@ -1,7 +1,8 @@
 """What stands in for OpenTelemetry where it is not installed: the same names, the same signatures, no effect.
 
-User code written against OpenTelemetry's API (1.45) runs unchanged on these classes. ``tests/contract/test_noop.py``
-compares every public method, its parameters and what it returns with the real ones.
+User code written against OpenTelemetry's API (1.45) runs unchanged on these classes.
+``tests/contract/test_noop.py`` compares every public method, its parameters and what it returns with the real
+ones.
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ INVALID_SPAN = NoOpSpan()
 
 
 class NoOpSpanScope(contextlib.ContextDecorator):
-    """What ``start_as_current_span`` gives: a context manager, and a decorator of plain and ``async`` functions.
+    """What ``start_as_current_span`` gives: a context manager, and a decorator of plain and ``async``
+    functions.
 
     Source: opentelemetry-api 1.45 ``_AgnosticContextManager``.
     """

@@ -1,6 +1,7 @@
 """The values that OpenTelemetry's API is called with and gives back, for where it is not installed.
 
-The same names, signatures and results as in opentelemetry-api 1.45; ``tests/contract/test_noop.py`` compares them.
+The same names, signatures and results as in opentelemetry-api 1.45; ``tests/contract/test_noop.py`` compares
+them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The one module through which the pipeline gets at the OpenTelemetry SDK, the OTLP encoders and the wire libraries.
+"""The one module through which the pipeline gets at the OpenTelemetry SDK, the OTLP encoders and the wire
+libraries.
 
-Nothing is imported before a function is called: `import tango_telemetry.pipeline` works, and costs nothing, where
-OpenTelemetry is not installed.
+Nothing is imported before a function is called: `import tango_telemetry.pipeline` works, and costs nothing,
+where OpenTelemetry is not installed.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ INSTALL_COMMAND = 'pip install "tango-telemetry[full]"'
 
 
 class MissingPackageError(ImportError):
-    """A package that the chosen exporter needs is not installed; the message names the command that installs it."""
+    """A package that the chosen exporter needs is not installed; the message names the command that installs
+    it.
+    """
 
     def __init__(self, purpose: str, module: str, cause: str) -> None:
         super().__init__(
@@ -62,8 +65,8 @@ def sdk_version() -> str:
 
 _GRPC_VERBOSITY = "GRPC_VERBOSITY"
 _PROTOBUF_ENCODER = "opentelemetry.exporter.otlp.proto.common.trace_encoder"
-# Encoder first, then transport. `requests` imports netrc at the first request; in a child forked just then its import lock
-# would stay locked.
+# Encoder first, then transport. `requests` imports netrc at the first request; in a child forked just then
+# its import lock would stay locked.
 _NEEDED = {
     "http": (_PROTOBUF_ENCODER, "requests", "netrc"),
     "grpc": (_PROTOBUF_ENCODER, "grpc"),
@@ -72,12 +75,15 @@ _NEEDED = {
 }
 
 loading = RLock()
-"""Held while a thread of ours imports, so that a fork can wait: a child forked in the middle of an import would find the
-lock of that module locked for ever."""
+"""Held while a thread of ours imports, so that a fork can wait: a child forked in the middle of an import
+would find the lock of that module locked for ever.
+"""
 
 
 class Deferred:
-    """Calls `load` at the first use: the import of a package that is not needed before there is something to send."""
+    """Calls `load` at the first use: the import of a package that is not needed before there is something to
+    send.
+    """
 
     __slots__ = ("_load", "_loaded", "_value")
 
@@ -101,7 +107,8 @@ def reset_after_fork() -> None:
 
 
 def find_exporter(exporter: str) -> None:
-    """Raise MissingPackageError if a package that `exporter` is made of is not installed. Imports none of them.
+    """Raise MissingPackageError if a package that `exporter` is made of is not installed. Imports none of
+    them.
 
     They take 0.1 to 0.3 s, which a server would add to its start.
     """
@@ -116,7 +123,9 @@ def find_exporter(exporter: str) -> None:
 
 
 def load_exporter(exporter: str) -> tuple[Any, ...]:
-    """The modules that `exporter` ("http", "grpc", "file" or "console") is made of: encoder first, then transport."""
+    """The modules that `exporter` ("http", "grpc", "file" or "console") is made of: encoder first, then
+    transport.
+    """
     return load_encoder(exporter), *load_transport(exporter)
 
 
@@ -174,8 +183,9 @@ def detect_resource() -> Any:
     if not threads_are_replaced():
         with contextlib.suppress(RuntimeError):  # no more threads, or the interpreter is ending
             return resources.Resource.create({})
-    # The SDK runs its detectors in a thread pool (1.30 to 1.45) and offers no other way. Where gevent has replaced the
-    # pool's queue and not the threads, each detector takes the 5 s that it may, and is then left out.
+    # The SDK runs its detectors in a thread pool (1.30 to 1.45) and offers no other way. Where gevent has
+    # replaced the pool's queue and not the threads, each detector takes the 5 s that it may, and is then left
+    # out.
     pool, resources.concurrent = resources.concurrent, _CallersThread
     try:
         return resources.Resource.create({})
@@ -224,7 +234,9 @@ class _CallersThread:
 
 
 def create_recording_provider(resource: Any) -> Any:
-    """The SDK's provider that records every span, whatever ``OTEL_TRACES_SAMPLER`` and ``OTEL_SDK_DISABLED`` say."""
+    """The SDK's provider that records every span, whatever ``OTEL_TRACES_SAMPLER`` and ``OTEL_SDK_DISABLED``
+    say.
+    """
     sdk = load_sdk()
     sampling = load("opentelemetry.sdk.trace.sampling", "recording spans")
     # Read when a provider is made (1.45); there is no argument for it.
@@ -246,7 +258,9 @@ def load_metrics_api() -> Any:
 
 
 def suppress_instrumentation() -> None:
-    """Mark this thread's context, so that instrumented HTTP and gRPC libraries make no spans of our own requests."""
+    """Mark this thread's context, so that instrumented HTTP and gRPC libraries make no spans of our own
+    requests.
+    """
     context = importlib.import_module("opentelemetry.context")
     for key in ("suppress_instrumentation", getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", "")):
         if key:

@@ -1,7 +1,8 @@
 """The span pipeline: spans of the SDK or of the C++ recorder in, OTLP payloads out.
 
-One pipeline per endpoint and process, shared by all tracer providers. It never blocks the code that ends a span, holds
-a bounded number of spans and bytes, tries again while the collector is away, and knows where every span is.
+One pipeline per endpoint and process, shared by all tracer providers. It never blocks the code that ends a
+span, holds a bounded number of spans and bytes, tries again while the collector is away, and knows where
+every span is.
 
     registry        the pipelines of this process
     pipeline        one pipeline: its ends, its threads, its last moments
@@ -45,12 +46,16 @@ __all__ = [
 ]
 
 
-# None: no pipeline was ever made. Those who ask for what there is import nothing, which fails while the interpreter ends.
+# None: no pipeline was ever made. Those who ask for what there is import nothing, which fails while the
+# interpreter ends.
 _loaded: Registry | None = None
 
 
 def _get_registry() -> Registry:
-    """The pipelines of this process. Imported when first asked for: the settings alone cost 5 ms, all of it 30."""
+    """The pipelines of this process.
+
+    Imported when first asked for: the settings alone cost 5 ms, all of it 30.
+    """
     global _loaded
     from tango_telemetry.pipeline.registry import registry
 
@@ -78,16 +83,19 @@ def configure_pipelines(settings: PipelineSettings) -> None:
 def get_pipeline(endpoint: Endpoint, processor: str = "batch") -> Pipeline:
     """The pipeline of this process for `endpoint`; `processor` is "simple" or "batch".
 
-    Never raises. Where the exporter's package is missing, the target is unusable or the folder cannot be written, one
-    warning says so and the pipeline that comes back discards spans and counts them as dropped for "no_exporter".
+    Never raises. Where the exporter's package is missing, the target is unusable or the folder cannot be
+    written, one warning says so and the pipeline that comes back discards spans and counts them as dropped
+    for "no_exporter".
     """
     return _get_registry().get(endpoint, processor)
 
 
 def wait_for_start() -> None:
-    """Say that this process is a device server that is starting: what exports is imported when the first export is due.
+    """Say that this process is a device server that is starting: what exports is imported when the first
+    export is due.
 
-    Elsewhere it is imported with the first pipeline: a script may end any moment, and then there is no time for that.
+    Elsewhere it is imported with the first pipeline: a script may end any moment, and then there is no time
+    for that.
     """
     _get_registry().patient = True
 

@@ -14,10 +14,9 @@ class PipelineStats:
     made: sampled spans that ended. All others that ended unsampled never come to a pipeline.
     queued: in memory, not yet delivered; a batch that is being sent counts here.
     delivered: taken by the collector, or written to the file or the console.
-    spooled: in a file of the spool folder; whoever delivers that file later counts it as `adopted`, if another process.
-    dropped: lost, and `dropped_by_reason` says why.
-    adopted: spans of other processes delivered from the spool; not part of the sum.
-    failed_attempts: requests that did not succeed.
+    spooled: in a file of the spool folder; whoever delivers that file later counts it as `adopted`, if
+    another process. dropped: lost, and `dropped_by_reason` says why. adopted: spans of other processes
+    delivered from the spool; not part of the sum. failed_attempts: requests that did not succeed.
     """
 
     made: int = 0

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class Result(Enum):
     """How one attempt to send ended.
 
-    REJECTED is an answer about the data, which deletes it. An answer about the place, such as a proxy's 404 or a token
-    that has expired, is RETRY: another answer may come from there tomorrow.
+    REJECTED is an answer about the data, which deletes it. An answer about the place, such as a proxy's 404
+    or a token that has expired, is RETRY: another answer may come from there tomorrow.
     """
 
     DELIVERED = "delivered"
@@ -27,12 +27,12 @@ class Result(Enum):
 class Outcome:
     """The end of one attempt to send a payload.
 
-    reason: what kind of end, a short text with few different values, such as "HTTP status 401": what was logged once is
-    known by it. detail: more of it, as the server's own words. peer: who gave the answer, where that is known. None of
-    the three holds secrets or control characters.
-    retry_after: seconds that the collector asked us to wait, 0 if it did not.
-    rejected_spans: spans that the collector took delivery of and refused (OTLP's partial success).
-    doubtful: the answer was an error of the server's own, which this payload may cause each time.
+    reason: what kind of end, a short text with few different values, such as "HTTP status 401": what was
+    logged once is known by it. detail: more of it, as the server's own words. peer: who gave the answer,
+    where that is known. None of the three holds secrets or control characters. retry_after: seconds that the
+    collector asked us to wait, 0 if it did not. rejected_spans: spans that the collector took delivery of and
+    refused (OTLP's partial success). doubtful: the answer was an error of the server's own, which this
+    payload may cause each time.
     """
 
     result: Result
@@ -53,7 +53,9 @@ DELIVERED = Outcome(Result.DELIVERED)
 
 
 class Batch(NamedTuple):
-    """Spans that are encoded and wait to be sent. apart: in a request of their own, for another has failed with them."""
+    """Spans that are encoded and wait to be sent. apart: in a request of their own, for another has failed
+    with them.
+    """
 
     payload: bytes
     spans: int
@@ -64,7 +66,9 @@ class EncodedSource(Protocol):
     """Finished spans of another recorder, already encoded as OTLP protobuf."""
 
     def drain(self, max_bytes: int) -> tuple[bytes, int]:
-        """The bytes of complete `ResourceSpans`, as field 1 of a request, tag included, and how many spans they hold."""
+        """The bytes of complete `ResourceSpans`, as field 1 of a request, tag included, and how many spans
+        they hold.
+        """
         ...
 
     def pending(self) -> tuple[int, int]:
@@ -81,7 +85,8 @@ class EncodedSource(Protocol):
 
 
 class Exporter(Protocol):
-    """The far end of a pipeline. Called from the pipeline's threads only, `encode` and `send` from different ones.
+    """The far end of a pipeline. Called from the pipeline's threads only, `encode` and `send` from different
+    ones.
 
     spoolable: its payloads may wait in the spool: OTLP requests for another machine.
     chunk_spans: how many spans to encode at a time; other threads wait for the GIL meanwhile.
@@ -91,7 +96,9 @@ class Exporter(Protocol):
     chunk_spans: int
 
     def prepare(self, encoding: bool) -> None:
-        """Import what sends, and with `encoding` what encodes spans of the SDK; else each is imported at its first use."""
+        """Import what sends, and with `encoding` what encodes spans of the SDK; else each is imported at its
+        first use.
+        """
         ...
 
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
@@ -103,7 +110,10 @@ class Exporter(Protocol):
         ...
 
     def send(self, payload: bytes, timeout: float) -> Outcome:
-        """One attempt, bounded by `timeout` seconds. May raise anything: the sender counts that as a retry."""
+        """One attempt, bounded by `timeout` seconds.
+
+        May raise anything: the sender counts that as a retry.
+        """
         ...
 
     def reset_after_fork(self) -> None:

@@ -1,4 +1,6 @@
-"""Says in the log when the loss of spans begins and when it ends; once each, from the worker, never from a call."""
+"""Says in the log when the loss of spans begins and when it ends; once each, from the worker, never from a
+call.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The account as OpenTelemetry metrics, under the names that the specification gives an SDK's own metrics.
 
-Asynchronous instruments on the global meter: they cost nothing until the program sets a meter provider, and then they
-are read when that provider collects.
+Asynchronous instruments on the global meter: they cost nothing until the program sets a meter provider, and
+then they are read when that provider collects.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from tango_telemetry.otel import sdk as otel_sdk
 if TYPE_CHECKING:
     from tango_telemetry.pipeline.pipeline import Pipeline
 
-# Spans lost before they came to an exporter, by the specification's word for it; all other losses are the exporter's.
+# Spans lost before they came to an exporter, by the specification's word for it; all other losses are the
+# exporter's.
 _PROCESSOR_REASONS = {"queue_full": "queue_full", "encoding": "encoding", "no_exporter": "no_exporter"}
 _TYPES = {"grpc": "otlp_grpc_span_exporter", "http": "otlp_http_span_exporter"}
 

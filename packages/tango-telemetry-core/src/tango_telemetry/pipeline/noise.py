@@ -14,7 +14,9 @@ from tango_telemetry.base.originals import is_own_thread
 INTERVAL = 60.0
 """Seconds for which the same message of the same logger is not repeated."""
 MOST_OF_A_KIND = 4
-"""How many messages with the same text and different arguments are let through meanwhile: each may be another defect."""
+"""How many messages with the same text and different arguments are let through meanwhile: each may be another
+defect.
+"""
 _LOGGERS = (
     "opentelemetry.attributes",
     "opentelemetry.baggage",
@@ -42,7 +44,8 @@ class _Kind:
 
 
 class RateLimit(logging.Filter):
-    """Lets a message through once per INTERVAL, and of those that differ only in what they are about the first few.
+    """Lets a message through once per INTERVAL, and of those that differ only in what they are about the
+    first few.
 
     The next one of its kind after that time says how many were held back.
     """
@@ -73,7 +76,9 @@ class RateLimit(logging.Filter):
 
 
 class OurRequests(logging.Filter):
-    """Holds back what HTTP libraries log about our own requests: their debug lines quote paths and queries."""
+    """Holds back what HTTP libraries log about our own requests: their debug lines quote paths and
+    queries.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not is_own_thread()
@@ -82,7 +87,8 @@ class OurRequests(logging.Filter):
 class ReadConsole(logging.Filter):
     """Holds back a message of ours while the console that it would go to is full and nobody reads it.
 
-    Whoever writes there waits with the lock of the stream, which the interpreter needs at its end (3.11: it aborts then).
+    Whoever writes there waits with the lock of the stream, which the interpreter needs at its end (3.11: it
+    aborts then).
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -126,7 +132,8 @@ def calm_sdk_loggers(level: str) -> None:
             logging.getLogger(name).setLevel(number)
     elif level:
         logging.getLogger("tango_telemetry.pipeline").warning(
-            "tango-telemetry: PYTANGO_TELEMETRY_SDK_LOG_LEVEL=%.50r is not one of DEBUG, INFO, WARNING, ERROR, CRITICAL;"
+            "tango-telemetry: PYTANGO_TELEMETRY_SDK_LOG_LEVEL=%.50r is not one of DEBUG, INFO, WARNING, "
+            "ERROR, CRITICAL;"
             " the level is left as it is",
             level,
         )

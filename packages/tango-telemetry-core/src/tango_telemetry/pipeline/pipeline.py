@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from tango_telemetry.pipeline.spool import Spool
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
-# So many spans may wait for the first export: a server with a thousand devices has ended that many before it serves.
+# So many spans may wait for the first export: a server with a thousand devices has ended that many before it
+# serves.
 _FIRST_WORK_SPANS = 4096
-# Seconds before a thread whose body has ended begins again: a defect that comes back at once must not take a whole CPU.
+# Seconds before a thread whose body has ended begins again: a defect that comes back at once must not take a
+# whole CPU.
 _RESTART_PAUSE = 0.5
 
 
@@ -103,7 +105,10 @@ class Pipeline:
     # --- coming in
 
     def create_span_processor(self) -> SpanProcessor:
-        """A span processor for one tracer provider. Its shutdown flushes and lets go; the pipeline goes on."""
+        """A span processor for one tracer provider.
+
+        Its shutdown flushes and lets go; the pipeline goes on.
+        """
         from tango_telemetry.pipeline.span_processor import create_span_processor
 
         if self._exporter is not None and not self._patient():
@@ -136,7 +141,10 @@ class Pipeline:
     # --- the threads
 
     def _start(self) -> None:
-        """Start the threads that do not run yet. A process that can have no more threads keeps its spans for later."""
+        """Start the threads that do not run yet.
+
+        A process that can have no more threads keeps its spans for later.
+        """
         if not self._bodies or time.monotonic() < self._next_start:
             return
         with self._start_lock:
@@ -159,7 +167,9 @@ class Pipeline:
     # --- waiting
 
     def begin_flush(self) -> Callable[[float], bool]:
-        """Ask for everything that waits to be sent now; the function returned waits for it, for so many seconds."""
+        """Ask for everything that waits to be sent now; the function returned waits for it, for so many
+        seconds.
+        """
         before = self._spans.stats()
         target = before.made
         self.hurry()
@@ -192,7 +202,10 @@ class Pipeline:
         self._sender.wake.put(None)
 
     def flush(self, timeout: float) -> bool:
-        """Send what waits; True if all of it left within `timeout` seconds. One attempt: a failure ends the wait."""
+        """Send what waits; True if all of it left within `timeout` seconds.
+
+        One attempt: a failure ends the wait.
+        """
         return self.begin_flush()(timeout)
 
     def begin_shutdown(self, deadline: float) -> None:
@@ -252,8 +265,9 @@ class Pipeline:
     def pause_for_fork(self, deadline: float) -> None:
         """Wait until `deadline` for the threads to be between two pieces of work, and hold them there.
 
-        A thread that does not exist in the child may leave it a lock that nobody opens: an import lock, say. And gRPC's
-        fork handlers give up where a call is running (grpcio 1.85), after which some children could not use gRPC.
+        A thread that does not exist in the child may leave it a lock that nobody opens: an import lock, say.
+        And gRPC's fork handlers give up where a call is running (grpcio 1.85), after which some children
+        could not use gRPC.
         """
         if self._exporter is not None and not self._bodies:
             for gate in (self._worker.gate, self._sender.gate):
@@ -290,7 +304,9 @@ class Pipeline:
 
 
 def _restarting(name: str, body: Callable[[], None]) -> Callable[[], None]:
-    """Return a function that runs the body of a thread, and begins it anew, with a word in the log, should it ever end."""
+    """Return a function that runs the body of a thread, and begins it anew, with a word in the log, should it
+    ever end.
+    """
 
     def run() -> None:
         while True:

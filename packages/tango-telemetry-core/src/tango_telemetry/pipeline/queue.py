@@ -1,7 +1,7 @@
 """The middle of a pipeline: what waits, within its bounds, and the account of where every span is.
 
-SDK spans wait in `_raw` for as short as the worker can make it, because one takes about ten times the memory of its
-encoded form. Encoded batches wait in `_encoded`; there their size is exact.
+SDK spans wait in `_raw` for as short as the worker can make it, because one takes about ten times the memory
+of its encoded form. Encoded batches wait in `_encoded`; there their size is exact.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from tango_telemetry.otel.sdk import ReadableSpan
     from tango_telemetry.pipeline.spool import Spool
 
-# How many spans may wait unweighed: weighing costs several microseconds per span, so it starts when a queue builds up.
+# How many spans may wait unweighed: weighing costs several microseconds per span, so it starts when a queue
+# builds up.
 UNWEIGHED_SPANS = 256
 # The worker is woken each time that this many wait.
 WAKE_SPANS = 64
-# What an SDK span takes in memory besides the texts that a user put into it (measured: 2,855 with 8 attributes).
+# What an SDK span takes in memory besides the texts that a user put into it (measured: 2,855 with 8
+# attributes).
 SPAN_BYTES = 2600
 
 
@@ -57,7 +59,10 @@ class SpanQueue:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: a forked child counts and delivers its own spans only. Sources do the same themselves."""
+        """Forget everything: a forked child counts and delivers its own spans only.
+
+        Sources do the same themselves.
+        """
         self._lock = RLock()
         self._settled = Waiters(self._lock)
         # SimpleQueue, not Event: its put() may be re-entered by a signal handler or a finaliser.
@@ -132,7 +137,10 @@ class SpanQueue:
     # --- the worker's side
 
     def has_room(self, spans: int) -> bool:
-        """Whether fewer than `spans` wait, in less than a quarter of the bytes. The worker is woken again afterwards."""
+        """Whether fewer than `spans` wait, in less than a quarter of the bytes.
+
+        The worker is woken again afterwards.
+        """
         with self._lock:
             self._signalled = False
             pending = [source.pending() for source in self.sources]
@@ -172,7 +180,9 @@ class SpanQueue:
             self.drop(reason, spans)
 
     def drain(self, source: EncodedSource, max_bytes: int, transcode: Callable[[bytes], bytes]) -> bool:
-        """Move some spans of `source` into the queue, in one step of the account; False if there are none, or no room."""
+        """Move some spans of `source` into the queue, in one step of the account; False if there are none, or
+        no room.
+        """
         with self._lock:
             if (
                 self._encoded_bytes >= self._max_bytes
@@ -209,7 +219,9 @@ class SpanQueue:
         self._set_soft_limit()
 
     def spool_out(self, spool: Spool, max_bytes: int) -> None:
-        """Move what waits to the disk, in files of at most `max_bytes`, until there is no more or that fails."""
+        """Move what waits to the disk, in files of at most `max_bytes`, until there is no more or
+        that fails.
+        """
         while batches := self._take_batches(self._max_spans, max_bytes, self._spooling):
             spans = sum(batch.spans for batch in batches)
             file = spool.write(b"".join(batch.payload for batch in batches), spans)
@@ -230,7 +242,9 @@ class SpanQueue:
         return b"".join(batch.payload for batch in batches)
 
     def put_back(self, apart: bool = False) -> None:
-        """What was checked out was not sent. apart: let others go first, and send each batch of it in its own request."""
+        """What was checked out was not sent. apart: let others go first, and send each batch of it in its own
+        request.
+        """
         with self._lock:
             if apart:
                 self._encoded.extend(batch._replace(apart=True) for batch in self._in_flight)
@@ -239,7 +253,9 @@ class SpanQueue:
                 self._give_back(self._in_flight)
 
     def settle(self, drop_reason: str = "", rejected: int = 0) -> None:
-        """What was checked out is delivered, except `rejected` spans of it, or is dropped for `drop_reason`."""
+        """What was checked out is delivered, except `rejected` spans of it, or is dropped for
+        `drop_reason`.
+        """
         with self._lock:
             self._count(self._forget(self._in_flight), drop_reason, rejected)
 
@@ -258,7 +274,8 @@ class SpanQueue:
         self.drop(drop_reason or "rejected", rejected)
         self._settled.notify_all()
 
-    # Batches that somebody is busy with are not in `_encoded`, so nobody else takes them; they still count as queued.
+    # Batches that somebody is busy with are not in `_encoded`, so nobody else takes them; they still count as
+    # queued.
 
     def _take_batches(self, max_spans: int, max_bytes: int, into: list[Batch]) -> list[Batch]:
         spans = size = 0
@@ -341,7 +358,9 @@ class SpanQueue:
             return bool(self._refuse)
 
     def wait(self, done: Callable[[], bool], timeout: float) -> bool:
-        """Wait until `done()`, which is asked again whenever something was settled, at most `timeout` seconds."""
+        """Wait until `done()`, which is asked again whenever something was settled, at most `timeout`
+        seconds.
+        """
         return self._settled.wait_for(done, timeout)
 
     def stats(self) -> PipelineStats:

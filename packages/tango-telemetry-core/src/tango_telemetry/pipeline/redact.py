@@ -14,7 +14,8 @@ _MOST_SHOWN = 300
 def redact_url(url: str) -> str:
     """`url` without user info and without the values of its query, cut at 200.
 
-    What stands where a port would and is none may be the beginning of a password with a `/`, `?` or `#` in it.
+    What stands where a port would and is none may be the beginning of a password with a `/`, `?` or `#` in
+    it.
     """
     if "://" not in url:
         text, asked, _ = url.partition("?")
@@ -37,7 +38,9 @@ def redact_url(url: str) -> str:
 
 
 def secrets_of(url: str, headers: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """What a server might repeat and nobody may read in a log: values of `headers`, user info and query of `url`."""
+    """What a server might repeat and nobody may read in a log: values of `headers`, user info and query of
+    `url`.
+    """
     found = {part for _, value in headers for part in (value, *value.split())}
     userinfo, at, _ = url.partition("://")[2].partition("/")[0].rpartition("@")
     if at:
@@ -45,12 +48,14 @@ def secrets_of(url: str, headers: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     for pair in url.partition("?")[2].partition("#")[0].split("&"):
         found.add(pair.partition("=")[2])
     found.update({unquote(secret) for secret in found})
-    # Shorter ones are no secrets and would make holes in every text; the longest first, for one may hold another.
+    # Shorter ones are no secrets and would make holes in every text; the longest first, for one may hold
+    # another.
     return tuple(sorted((secret for secret in found if len(secret) >= 4), key=len, reverse=True))
 
 
 def clean_text(text: str | bytes, secrets: tuple[str, ...] = ()) -> str:
-    """A server's or a library's words for a log: on one line, without markup, control characters and `secrets`, cut.
+    """A server's or a library's words for a log: on one line, without markup, control characters and
+    `secrets`, cut.
 
     Secrets are taken out before the text is cut, for a part of one is one.
     """

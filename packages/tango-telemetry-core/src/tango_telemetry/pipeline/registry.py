@@ -19,7 +19,9 @@ from tango_telemetry.pipeline.process.exit import ExitHooks
 from tango_telemetry.pipeline.settings import EXPORTERS, PROCESSORS, Endpoint, PipelineSettings
 
 LOADING_PAUSE = 1.0
-"""Seconds that a fork may wait for an import in one of our threads, which there is once in the life of a process."""
+"""Seconds that a fork may wait for an import in one of our threads, which there is once in the life of a
+process.
+"""
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
 
@@ -34,8 +36,8 @@ class Registry:
         self.patient = False
         self._exit_hooks = ExitHooks(self)
         self._has_metrics = False
-        # Keyed by thread: a second thread that forks at the same time, and did not get the lock, must not release
-        # this one's.
+        # Keyed by thread: a second thread that forks at the same time, and did not get the lock, must not
+        # release this one's.
         self._loading: dict[int, Any] = {}
 
     def configure(self, settings: PipelineSettings) -> None:
@@ -75,7 +77,9 @@ class Registry:
         )
 
     def _register_metrics(self) -> None:
-        """Once per process, by the first pipeline that has sent something: it imports what a server's start can do without."""
+        """Once per process, by the first pipeline that has sent something: it imports what a server's start
+        can do without.
+        """
         if not self._has_metrics:
             with otel_sdk.loading:
                 from tango_telemetry.pipeline import metrics
@@ -83,11 +87,15 @@ class Registry:
                 self._has_metrics = metrics.register(self.all)
 
     def install_exit_hooks(self) -> None:
-        """Flush at exit and on SIGTERM, start afresh in forked children. Idempotent; done with the first pipeline."""
+        """Flush at exit and on SIGTERM, start afresh in forked children.
+
+        Idempotent; done with the first pipeline.
+        """
         self._exit_hooks.install()
 
     def _create_exporter(self, endpoint: Endpoint) -> Exporter | None:
-        # What is imported may raise anything: protobuf TypeError, gRPC RuntimeError, where their versions do not fit.
+        # What is imported may raise anything: protobuf TypeError, gRPC RuntimeError, where their versions do
+        # not fit.
         with log_internal_error("making an exporter", foreign=True):
             try:
                 exporter = create_exporter(endpoint, self.settings)
@@ -96,8 +104,10 @@ class Registry:
                 return exporter
             except (ValueError, MissingPackageError, OSError) as error:
                 _logger.warning(
-                    "tango-telemetry: TANGO_TELEMETRY_TRACES_EXPORTER=%.100r with TANGO_TELEMETRY_TRACES_ENDPOINT=%.200r"
-                    " cannot be used: %s (exporters: %s, none). Spans for it are counted and discarded; the program runs on.",
+                    "tango-telemetry: TANGO_TELEMETRY_TRACES_EXPORTER=%.100r with "
+                    "TANGO_TELEMETRY_TRACES_ENDPOINT=%.200r"
+                    " cannot be used: %s (exporters: %s, none). Spans for it are counted and discarded; the "
+                    "program runs on.",
                     endpoint.exporter,
                     str(endpoint).partition(":")[2],
                     error,
@@ -144,7 +154,9 @@ class Registry:
             pipeline.resume()
 
     def pause_for_fork(self, timeout: float) -> None:
-        """Before a fork: hold the threads where nothing is half done, waiting at most `timeout` seconds in all."""
+        """Before a fork: hold the threads where nothing is half done, waiting at most `timeout` seconds in
+        all.
+        """
         loading = otel_sdk.loading
         if loading.acquire(timeout=LOADING_PAUSE):
             self._loading[get_ident()] = loading

@@ -29,8 +29,9 @@ _REPEAT_AFTER = 60.0
 class Sender:
     """Sends the oldest payloads until there are none, one request at a time, each kept until it is delivered.
 
-    The wait between attempts grows with jitter up to `retry_max`; what a collector asks for by Retry-After comes first.
-    A flush or a shutdown cuts the wait short. During a shutdown there is one attempt: its failure ends the sending.
+    The wait between attempts grows with jitter up to `retry_max`; what a collector asks for by Retry-After
+    comes first. A flush or a shutdown cuts the wait short. During a shutdown there is one attempt: its
+    failure ends the sending.
     """
 
     def __init__(
@@ -106,8 +107,8 @@ class Sender:
     def _send_from_memory(self) -> Outcome | None:
         """Send the oldest batches that wait in memory; None if there are none."""
         if self._spool is not None and self._spool.accepting:
-            # The worker is about to write them to the spool. At exit it matters: what is taken here and comes back from a
-            # failed attempt may have missed the last writing.
+            # The worker is about to write them to the spool. At exit it matters: what is taken here and comes
+            # back from a failed attempt may have missed the last writing.
             return None
         payload = self._spans.check_out(self._settings.max_batch_spans, self._settings.max_batch_bytes)
         if not payload:
@@ -136,8 +137,8 @@ class Sender:
                 outcome = Outcome(Result.RETRY, str(error))
             finally:
                 if outcome.result is Result.RETRY:
-                    # The next attempt starts from nothing: the connection may be dead without a word, the name may mean
-                    # another machine by now, and a certificate or a proxy may be a new one.
+                    # The next attempt starts from nothing: the connection may be dead without a word, the
+                    # name may mean another machine by now, and a certificate or a proxy may be a new one.
                     self._exporter.close()
         if outcome.result is Result.DELIVERED:
             self._worked()
@@ -177,7 +178,9 @@ class Sender:
             self._back_off(outcome.retry_after)
 
     def _tell_refused(self, outcome: Outcome, spans: int) -> None:
-        """Say what a collector refused, or remarked while it took everything; once a minute for each reason."""
+        """Say what a collector refused, or remarked while it took everything; once a minute for each
+        reason.
+        """
         refused = spans if outcome.result is Result.REJECTED else min(outcome.rejected_spans, spans)
         if not refused and not outcome.detail:
             return

@@ -1,4 +1,7 @@
-"""What a pipeline is told: where to send, and within which bounds. Plain values; the environment is read elsewhere."""
+"""What a pipeline is told: where to send, and within which bounds.
+
+Plain values; the environment is read elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,9 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class WireSettings:
-    """How to talk to a collector: OTEL_EXPORTER_OTLP_* and OTEL_EXPORTER_OTLP_TRACES_*, in the SDK's meaning."""
+    """How to talk to a collector: OTEL_EXPORTER_OTLP_* and OTEL_EXPORTER_OTLP_TRACES_*, in the SDK's
+    meaning.
+    """
 
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     compression: str = "none"
@@ -92,7 +97,10 @@ class PipelineSettings:
     """
 
     max_queue_spans: int = 65536
-    """OTEL_BSP_MAX_QUEUE_SIZE. Spans that wait in memory, per pipeline; a span that meets a full queue is dropped."""
+    """OTEL_BSP_MAX_QUEUE_SIZE.
+
+    Spans that wait in memory, per pipeline; a span that meets a full queue is dropped.
+    """
     max_queue_bytes: int = 64 * 1024 * 1024
     """PYTANGO_TELEMETRY_QUEUE_MAX_BYTES. Bytes that waiting spans may take, per pipeline."""
     max_batch_spans: int = 512
@@ -100,15 +108,24 @@ class PipelineSettings:
     max_batch_bytes: int = 2 * 1024 * 1024
     """PYTANGO_TELEMETRY_BATCH_MAX_BYTES. Bytes in one request (gRPC servers refuse 4 MiB by default)."""
     schedule_delay: float = 1.0
-    """OTEL_BSP_SCHEDULE_DELAY (there in milliseconds). The longest that a span waits for others before it is sent."""
+    """OTEL_BSP_SCHEDULE_DELAY (there in milliseconds).
+
+    The longest that a span waits for others before it is sent.
+    """
     export_timeout: float = 10.0
     """OTEL_EXPORTER_OTLP_TIMEOUT. The bound of one attempt to send."""
     retry_initial: float = 0.5
-    """Wait before the first retry; doubled, with jitter, up to `retry_max`. A collector's Retry-After comes first."""
+    """Wait before the first retry; doubled, with jitter, up to `retry_max`.
+
+    A collector's Retry-After comes first.
+    """
     retry_max: float = 10.0
     """PYTANGO_TELEMETRY_RETRY_MAX. The longest wait between two attempts."""
     shutdown_timeout: float = 1.0
-    """PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT. What telemetry may add to the exit of a process, all pipelines together."""
+    """PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT.
+
+    What telemetry may add to the exit of a process, all pipelines together.
+    """
     spool_dir: str = ""
     """PYTANGO_TELEMETRY_SPOOL_DIR. Folder for payloads that wait; "" for none."""
     spool_max_bytes: int = 256 * 1024 * 1024

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from tango_telemetry.otel.sdk import SpanProcessor
 
 
-# What may lie between two readings of the clocks that belong together; where more does, the thread was interrupted.
+# What may lie between two readings of the clocks that belong together; where more does, the thread was
+# interrupted.
 _TOGETHER = 1_000_000
 _STEP = 2 * _TOGETHER
-# How many open spans are watched. Those that never end would else fill the memory: all are forgotten, and new ones watched.
+# How many open spans are watched. Those that never end would else fill the memory: all are forgotten, and new
+# ones watched.
 _MAX_OPEN = 65_536
 _UNKNOWN = (None, 0)
 
@@ -40,10 +42,12 @@ def _processor_class() -> type[SpanProcessor]:
     class PipelineSpanProcessor(base):  # type: ignore[misc, valid-type]
         """Hands finished spans to the shared pipeline.
 
-        The SDK reads both ends of a span from the system clock, so a span that was open while that clock was set would
-        last an hour, or less than nothing. Here its start is also read from a clock that is never set.
+        The SDK reads both ends of a span from the system clock, so a span that was open while that clock was
+        set would last an hour, or less than nothing. Here its start is also read from a clock that is never
+        set.
 
-        `keeps_failed`: also those that failed beyond the limit of new traces, which are recorded but not sampled.
+        `keeps_failed`: also those that failed beyond the limit of new traces, which are recorded but not
+        sampled.
         """
 
         keeps_failed = False
@@ -51,7 +55,8 @@ def _processor_class() -> type[SpanProcessor]:
         def __init__(self, pipeline: Target) -> None:
             self._pipeline = pipeline
             self._accept: Any = pipeline.accept_span()
-            # Of each open span, weakly, and when it began by the steady clock; 0 where the user has given the start.
+            # Of each open span, weakly, and when it began by the steady clock; 0 where the user has given the
+            # start.
             self._open: dict[int, tuple[weakref.ref[Any], int]] = {}
             open_spans.sources.append(self._find_open)
             os.register_at_fork(after_in_child=self._open.clear)  # there they are the parent's
@@ -79,8 +84,9 @@ def _processor_class() -> type[SpanProcessor]:
             return [span for reference, _ in references if (span := reference()) is not None]
 
         def shutdown(self) -> None:
-            """Asks for what waits to be sent, and does not wait: a thousand devices may be deleted one after the other,
-            and the pipeline, which goes on, is flushed when the process exits."""
+            """Asks for what waits to be sent, and does not wait: a thousand devices may be deleted one after
+            the other, and the pipeline, which goes on, is flushed when the process exits.
+            """
             self._pipeline.hurry()
 
         def force_flush(self, timeout_millis: int = 30000) -> bool:

@@ -1,8 +1,9 @@
 """Payloads on disk, so that they outlive an outage of the collector and the end of the process.
 
-One folder per user and endpoint inside `PYTANGO_TELEMETRY_SPOOL_DIR`. A file holds a plain OTLP request and is called
-`<owner>-<sequence>-<spans>-<crc32>.otlp`. An owner is one process; it keeps a lock (`flock`) on `<owner>.lock` while it
-lives, so who gets that lock knows that the owner is dead, and takes its files over by renaming them.
+One folder per user and endpoint inside `PYTANGO_TELEMETRY_SPOOL_DIR`. A file holds a plain OTLP request and
+is called `<owner>-<sequence>-<spans>-<crc32>.otlp`. An owner is one process; it keeps a lock (`flock`) on
+`<owner>.lock` while it lives, so who gets that lock knows that the owner is dead, and takes its files over by
+renaming them.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def _make_private(folder: str) -> None:
 class Spool:
     """The files of one endpoint. `write` is called from the worker, the reading side from the sender.
 
-    No method raises OSError: the first error is logged once, the spool rests for 30 s, and tracing goes on without it.
+    No method raises OSError: the first error is logged once, the spool rests for 30 s, and tracing goes on
+    without it.
     """
 
     def __init__(self, root: str, endpoint: str, max_bytes: int) -> None:
@@ -101,7 +103,10 @@ class Spool:
     # --- writing
 
     def write(self, payload: bytes, spans: int) -> SpoolFile | None:
-        """Store a payload; None where there is no room or no disk, and the caller keeps it. `add` makes it readable."""
+        """Store a payload; None where there is no room or no disk, and the caller keeps it.
+
+        `add` makes it readable.
+        """
         self._full = self._bytes + len(payload) > self._max_bytes
         if not self.accepting:
             return None
@@ -172,7 +177,8 @@ class Spool:
         if not self._in_error:
             self._in_error = True
             _logger.warning(
-                "tango-telemetry: cannot %s the spool folder %s (PYTANGO_TELEMETRY_SPOOL_DIR): %s; spans wait in memory"
+                "tango-telemetry: cannot %s the spool folder %s (PYTANGO_TELEMETRY_SPOOL_DIR): %s; spans "
+                "wait in memory"
                 " only, and it is tried again every %.0f s",
                 what,
                 self._folder,

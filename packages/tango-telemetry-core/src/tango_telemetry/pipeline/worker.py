@@ -14,17 +14,18 @@ from tango_telemetry.pipeline.process.watchdog import Watchdog
 from tango_telemetry.pipeline.queue import SpanQueue
 
 _WATCH_INTERVAL = 0.25
-# Between two chunks. sleep(0) does not do: it gives the GIL up and takes it again before a waiting thread has woken, which
-# then waits for the switch interval of 5 ms (3.11: p99 of a call 10 to 12 ms with 0, 4 to 7 with this, same machine).
+# Between two chunks. sleep(0) does not do: it gives the GIL up and takes it again before a waiting thread has
+# woken, which then waits for the switch interval of 5 ms (3.11: p99 of a call 10 to 12 ms with 0, 4 to 7 with
+# this, same machine).
 _NAP = 0.00005
 
 
 class Worker:
     """Encodes what waits, in small chunks, and hands over to the sender by `release`.
 
-    It wakes when enough spans wait or when `schedule_delay` has passed. Where `patient` says so only the delay counts for the
-    first work, or `first_work_spans`. `after_first_work` is called once. Between two chunks it lets go of the GIL, which the
-    official encoder holds for about 30 microseconds per span.
+    It wakes when enough spans wait or when `schedule_delay` has passed. Where `patient` says so only the
+    delay counts for the first work, or `first_work_spans`. `after_first_work` is called once. Between two
+    chunks it lets go of the GIL, which the official encoder holds for about 30 microseconds per span.
     """
 
     def __init__(
@@ -116,8 +117,8 @@ class Worker:
                 if len(payload) <= self._max_batch_bytes:
                     self._spans.put(payload)
                     return True
-            # A collector refuses what is too long, and an encoder what it does not understand: of many spans none must go
-            # with the others.
+            # A collector refuses what is too long, and an encoder what it does not understand: of many spans
+            # none must go with the others.
             for span in spans:
                 with log_internal_error("encoding a span", foreign=True) as guard:
                     self._spans.put(self._exporter.encode([span]), 1)

@@ -1,4 +1,7 @@
-"""Tracer providers over our span pipeline: in C++ where that is there, else OpenTelemetry's SDK's. Imported when the first provider is made."""
+"""Tracer providers over our span pipeline: in C++ where that is there, else OpenTelemetry's SDK's.
+
+Imported when the first provider is made.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,8 @@ def _native_queue(native: Any, target: pipeline.Pipeline, processor: str, config
 class _Plan:
     """What all providers for the same endpoints under the same settings have in common.
 
-    A server makes a provider for each of its devices: whatever can be looked up once is not looked up a thousand times.
+    A server makes a provider for each of its devices: whatever can be looked up once is not looked up a
+    thousand times.
     """
 
     def __init__(self, endpoints: tuple[Endpoint, ...], config: TelemetryConfig) -> None:
@@ -70,7 +74,9 @@ class _Plan:
         )
 
     def _create_sdk_provider(self, sdk: Any, resource: Any) -> Any:
-        """The sampler, the limits and the span processors know nothing of their provider: one of each will do."""
+        """The sampler, the limits and the span processors know nothing of their provider: one of each will
+        do.
+        """
         shared = self._shared
         if shared is None:
             sampler = sdk.TracerProvider(resource=resource, shutdown_on_exit=False).sampler
@@ -94,7 +100,9 @@ def _process_tracer_provider() -> Any:
     base: Any = otel_sdk.load_sdk().TracerProvider
 
     class ProcessTracerProvider(base):  # type: ignore[misc]
-        """The SDK's tracer provider, whose spans carry the identity of the process that begins them, also after a fork."""
+        """The SDK's tracer provider, whose spans carry the identity of the process that begins them, also
+        after a fork.
+        """
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
@@ -107,8 +115,10 @@ def _process_tracer_provider() -> Any:
             return tracer
 
         def _handle_fork(self) -> None:
-            """Take the place of what the SDK does in a forked child (1.45): it runs its detectors again for each provider,
-            in a thread pool, and the instance id that they make up replaces the name of a device."""
+            """Take the place of what the SDK does in a forked child (1.45): it runs its detectors again for
+            each provider, in a thread pool, and the instance id that they make up replaces the name of a
+            device.
+            """
             self._tracers_lock = Lock()
 
     return ProcessTracerProvider
@@ -124,8 +134,8 @@ def create_tracer_provider(
 
     ``OTEL_*`` are read when the first provider for these endpoints is made under ``config``.
 
-    :returns: the provider in C++ where the native package has it, the settings allow it and one endpoint takes its
-        payloads; else the SDK's
+    :returns: the provider in C++ where the native package has it, the settings allow it and one endpoint
+        takes its payloads; else the SDK's
     :raises MissingPackageError: if the SDK is not installed
     """
     plan = _plans.get(endpoints)

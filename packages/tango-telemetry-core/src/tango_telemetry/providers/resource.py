@@ -1,4 +1,6 @@
-"""The resource of a tracer provider: what the OpenTelemetry SDK's detectors find, and the attributes of one service."""
+"""The resource of a tracer provider: what the OpenTelemetry SDK's detectors find, and the attributes of one
+service.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,12 @@ def create_resource(attributes: Mapping[str, Any]) -> Any:
 
 
 def create_plain_resource(attributes: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Give the attributes of what :func:`create_resource` would give, without importing the SDK (15 ms with psutil).
+    """Give the attributes of what :func:`create_resource` would give, without importing the SDK (15 ms with
+    psutil).
 
-    :returns: None where only the SDK knows: other detectors, attributes that it would change, a version that is not known
-        here; and for a service without an instance id, which its ``service_instance`` detector has to give
+    :returns: None where only the SDK knows: other detectors, attributes that it would change, a version that
+        is not known here; and for a service without an instance id, which its ``service_instance`` detector
+        has to give
     """
     if names.SERVICE_INSTANCE_ID not in attributes or _base_resource is not None:
         return None
@@ -76,7 +80,9 @@ _registered = False
 
 
 def renew_after_fork(owner: Any, attribute: str) -> None:
-    """Give the child's resource to `owner` in each forked child: to a tracer or a provider, under the name it has there."""
+    """Give the child's resource to `owner` in each forked child: to a tracer or a provider, under the name it
+    has there.
+    """
     global _registered
     if not _registered:
         _registered = True
@@ -110,7 +116,8 @@ def _of_this_process(resource: Any) -> Any:
         attributes[names.PROCESS_PARENT_PID] = os.getppid()
     instance = attributes.get(names.SERVICE_INSTANCE_ID)
     if isinstance(instance, str) and _MADE_UP.fullmatch(instance):
-        # Worked out, not drawn: services that were one instance are one again, also where the native package makes spans.
+        # Worked out, not drawn: services that were one instance are one again, also where the native package
+        # makes spans.
         derived = uuid.uuid5(uuid.UUID(instance), str(os.getpid()))
         attributes[names.SERVICE_INSTANCE_ID] = str(uuid.UUID(bytes=derived.bytes, version=4))
     return type(resource)(attributes, resource.schema_url)

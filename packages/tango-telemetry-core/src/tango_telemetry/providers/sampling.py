@@ -53,8 +53,9 @@ def _sampler_class() -> Any:
     class NewTracesPerSecond(base):  # type: ignore[misc]
         """Asks the user's sampler, then bounds how many new traces it may begin.
 
-        A span with a parent is none of its business. The first span of a trace beyond the bound is recorded without
-        being sampled, so that it can still be kept should the operation fail; its children are not recorded.
+        A span with a parent is none of its business. The first span of a trace beyond the bound is recorded
+        without being sampled, so that it can still be kept should the operation fail; its children are not
+        recorded.
         """
 
         def __init__(self, inner: Any, bucket: TokenBucket) -> None:

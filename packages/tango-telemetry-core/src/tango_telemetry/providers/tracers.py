@@ -36,7 +36,9 @@ _NO_OP = type(NoOpTracerProvider().get_tracer("tango_telemetry"))
 
 
 class TracerProviderFactory(Protocol):
-    """What makes tracer providers (the signature of PyTango 10.3; 10.0's, without ``endpoints``, is accepted too)."""
+    """What makes tracer providers (the signature of PyTango 10.3; 10.0's, without ``endpoints``, is accepted
+    too).
+    """
 
     def __call__(
         self,
@@ -58,8 +60,10 @@ def create_tracer_provider(
     :param service_name: resource attribute ``service.name``; a device class, or a client's name
     :param service_instance_id: ``service.instance.id``; a device name
     :param extra_resource_attributes: further resource attributes
-    :param endpoints: where its spans go; None: where the settings say, which is nowhere while telemetry is off
-    :returns: the C++ provider or the SDK's; OpenTelemetry's no-op where its SDK is missing; our stub where the API is
+    :param endpoints: where its spans go; None: where the settings say, which is nowhere while telemetry is
+        off
+    :returns: the C++ provider or the SDK's; OpenTelemetry's no-op where its SDK is missing; our stub where
+        the API is
     """
     config = get_config()
     if endpoints is None:
@@ -81,7 +85,8 @@ def create_tracer_provider(
         warn_once(str(error))
         return NoOpTracerProvider()
     except ValueError as error:
-        # The SDK does not take the value of one of its variables, and says which (1.45, OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT).
+        # The SDK does not take the value of one of its variables, and says which (1.45,
+        # OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT).
         warn_once(f"{error}. No span is made. Type: unset {str(error).partition(' ')[0]}")
         return NoOpTracerProvider()
 
@@ -109,8 +114,8 @@ def get_tracer_provider_factory() -> TracerProviderFactory:
 def set_tracer_provider_factory(factory: TracerProviderFactory | None) -> None:
     """Register what makes the tracer providers of devices and clients from now on; None restores our own.
 
-    :param factory: called with ``(service_name, service_instance_id, extra_resource_attributes, endpoints=…)``;
-        ``endpoints`` is left out for a factory that does not take it
+    :param factory: called with ``(service_name, service_instance_id, extra_resource_attributes,
+        endpoints=…)``; ``endpoints`` is left out for a factory that does not take it
     """
     global _factory
     _factory = factory
@@ -123,7 +128,9 @@ def call_tracer_provider_factory(
     extra_resource_attributes: dict[str, str] | None = None,
     endpoints: tuple[Endpoint, ...] | None = None,
 ) -> TracerProvider:
-    """Make a provider as the user wants it: the one given to ``instrument()``, the factory's, OpenTelemetry's global."""
+    """Make a provider as the user wants it: the one given to ``instrument()``, the factory's, OpenTelemetry's
+    global.
+    """
     if get_config().enabled is False:
         return NoOpTracerProvider()
     if state.tracer_provider is not None:
@@ -153,9 +160,10 @@ _LAUNCHERS_OWN = (
 def _stands_for_settings(provider: TracerProvider) -> bool:
     """Whether a global provider is nothing but the settings that ``opentelemetry-instrument`` has read.
 
-    One provider has one resource, so every device would be one service; and its exit waits for a collector that is away for
-    longer than ours. Providers of our own follow the same settings, and Tango's variables where they are set. Whatever only
-    the launcher can make stays in force: another distribution or configurator, an exporter that we have not, an id generator.
+    One provider has one resource, so every device would be one service; and its exit waits for a collector
+    that is away for longer than ours. Providers of our own follow the same settings, and Tango's variables
+    where they are set. Whatever only the launcher can make stays in force: another distribution or
+    configurator, an exporter that we have not, an id generator.
     """
     if not otel.is_launched() or type(provider).__module__ != "opentelemetry.sdk.trace":
         return False
@@ -166,7 +174,8 @@ def _stands_for_settings(provider: TracerProvider) -> bool:
 
 
 def get_tracer(name: str, version: str | None = None) -> Tracer:
-    """Give a tracer for spans of your own, whatever is installed: ``with get_tracer("my.app").start_as_current_span("scan"):``.
+    """Give a tracer for spans of your own, whatever is installed: ``with
+    get_tracer("my.app").start_as_current_span("scan"):``.
 
     :param name: the service name of its spans and the name of the tracer
     :param version: the version of the instrumented code
@@ -182,10 +191,11 @@ def get_tracer(name: str, version: str | None = None) -> Tracer:
 
 
 def get_calling_tracer(context: Context) -> Tracer:
-    """Return the tracer of a client call that is made here: that of the device whose call it is, or the client's.
+    """Return the tracer of a client call that is made here: that of the device whose call it is, or the
+    client's.
 
-    A context may be older than the last change of the settings (that of a job in a pool, a thread, a greenlet). So the
-    tracer in it is not used; the owner is asked for the one that it has now.
+    A context may be older than the last change of the settings (that of a job in a pool, a thread, a
+    greenlet). So the tracer in it is not used; the owner is asked for the one that it has now.
 
     :param context: OpenTelemetry's, which may have come here by a tool that carries nothing else
     """
@@ -199,20 +209,26 @@ def get_calling_tracer(context: Context) -> Tracer:
 
 
 def _make_tracer(service_name: str, name: str, version: str | None) -> Tracer:
-    """Make a provider and its tracer; a no-op where that raises, which is logged and no concern of the program's."""
+    """Make a provider and its tracer; a no-op where that raises, which is logged and no concern of the
+    program's.
+    """
     with log_internal_error("making a tracer", foreign=True), quiet_warnings():
         return call_tracer_provider_factory(service_name).get_tracer(name, version)
     return NoOpTracerProvider().get_tracer(name, version)
 
 
 def _client_service_name() -> str:
-    """Whose calls those outside devices are: as the user says, else the device server's, else PyTango's name for clients."""
+    """Whose calls those outside devices are: as the user says, else the device server's, else PyTango's name
+    for clients.
+    """
     launchers = os.environ.get("OTEL_SERVICE_NAME") if otel.is_launched() else ""
     return get_config().client_service_name or launchers or state.server_name or "pytango.client"
 
 
 def get_client_tracer() -> Tracer:
-    """Give the tracer of client calls made outside devices, named by ``PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME`` or the server."""
+    """Give the tracer of client calls made outside devices, named by
+    ``PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME`` or the server.
+    """
     tracer = state.client_tracer
     if tracer is None:
         tracer = state.client_tracer = _make_tracer(_client_service_name(), CLIENT_SCOPE, VERSION)

@@ -1,7 +1,7 @@
 """Keeping PyTango's own tracing out of the way while ours is on, whichever was imported first.
 
-PyTango >= 10 traces itself. Its wrappers stay where they are, so that they are back in force after ``uninstrument()``;
-they are made to do nothing, and ours go around them, not through them.
+PyTango >= 10 traces itself. Its wrappers stay where they are, so that they are back in force after
+``uninstrument()``; they are made to do nothing, and ours go around them, not through them.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ __all__ = [
     "silence_builtin_tracing",
 ]
 
-# What PyTango says when it is imported of settings that we follow and it does not: the exporter `file` and 10.0's names
-# (10.3.1). What is wrong with them we say ourselves.
+# What PyTango says when it is imported of settings that we follow and it does not: the exporter `file` and
+# 10.0's names (10.3.1). What is wrong with them we say ourselves.
 _SAYS_OF_SETTINGS = (
     r"(Unknown value '.*' for TANGO_TELEMETRY_|TANGO_TELEMETRY_\w+ is deprecated|"
     r"Ignoring extra endpoint values from TANGO_TELEMETRY_)"
@@ -39,7 +39,8 @@ _SAYS_OF_SETTINGS = (
 
 
 def import_pytango() -> ModuleType | None:
-    """Import ``tango`` without what it says of settings that are ours to follow; None where it is not installed.
+    """Import ``tango`` without what it says of settings that are ours to follow; None where it is not
+    installed.
 
     :raises Exception: what the import of PyTango raises, apart from ``ImportError``
     """
@@ -57,7 +58,8 @@ def import_pytango() -> ModuleType | None:
 
 
 def _loaded(name: str) -> ModuleType | None:
-    # What PyTango warns of when it is loaded is no reason for its import by us to fail (10.3.1: a deprecated variable).
+    # What PyTango warns of when it is loaded is no reason for its import by us to fail (10.3.1: a deprecated
+    # variable).
     try:
         with quiet_warnings():
             return importlib.import_module(name)
@@ -73,8 +75,8 @@ def _nothing(*args: Any, **kwargs: Any) -> Iterator[None]:
 def silence_builtin_tracing(patches: Patches) -> None:
     """Make PyTango's wrappers do nothing until ``patches`` is undone.
 
-    Source: PyTango 10.3 keeps its state in ``tango._telemetry._telemetry_runtime``, 10.0 and 10.1 in globals of
-    ``tango.utils``; 9.x has none.
+    Source: PyTango 10.3 keeps its state in ``tango._telemetry._telemetry_runtime``, 10.0 and 10.1 in globals
+    of ``tango.utils``; 9.x has none.
     """
     telemetry = _loaded("tango._telemetry")
     runtime = getattr(telemetry, "_telemetry_runtime", None)
@@ -95,8 +97,9 @@ def silence_builtin_tracing(patches: Patches) -> None:
 def leave_builtin_tracing_out() -> None:
     """Keep PyTango's own tracing from costing anything in a process whose telemetry is off.
 
-    Its wrappers read a dozen variables at every client call as soon as OpenTelemetry is installed (10.3.1: a call takes
-    three times as long). If PyTango is not loaded yet, it is loaded without them; if it is, they are silenced.
+    Its wrappers read a dozen variables at every client call as soon as OpenTelemetry is installed (10.3.1: a
+    call takes three times as long). If PyTango is not loaded yet, it is loaded without them; if it is, they
+    are silenced.
     """
     if "tango" in sys.modules:
         silence_builtin_tracing(_off)
@@ -133,9 +136,9 @@ def force_tracing_needed() -> bool:
 def complete_pytango() -> None:
     """Give every PyTango the names that code written for 10.3 asks for, and stubs that can be used.
 
-    ``tango.constants.TELEMETRY_SUPPORTED`` does not exist before 10.0. ``start_span`` of PyTango's own stub tracer
-    gives None (10.0 to 10.3.1), on which ``.end()`` fails exactly when telemetry is off; ours gives a span. No class is
-    changed: the stub is replaced by name in the modules that make one.
+    ``tango.constants.TELEMETRY_SUPPORTED`` does not exist before 10.0. ``start_span`` of PyTango's own stub
+    tracer gives None (10.0 to 10.3.1), on which ``.end()`` fails exactly when telemetry is off; ours gives a
+    span. No class is changed: the stub is replaced by name in the modules that make one.
     """
     constants = _loaded("tango.constants")
     if constants is not None and not hasattr(constants, "TELEMETRY_SUPPORTED"):
@@ -154,10 +157,12 @@ _kept = False
 
 
 def _keep_beyond_the_end() -> None:
-    """Give one reference away for ever, once, to a function of Boost.Python's that PyTango's C++ holds in a static object.
+    """Give one reference away for ever, once, to a function of Boost.Python's that PyTango's C++ holds in a
+    static object.
 
-    C++ lets go of it after Python has ended. Where that is the last reference the process ends by SIGSEGV, and what a
-    program does decides whether it is (PyTango 9.5.1 and 10.0.3 on Python 3.12 and 3.13, also without us).
+    C++ lets go of it after Python has ended. Where that is the last reference the process ends by SIGSEGV,
+    and what a program does decides whether it is (PyTango 9.5.1 and 10.0.3 on Python 3.12 and 3.13, also
+    without us).
     """
     global _kept
     function = getattr(_loaded("tango._tango"), "__on_callback_parent_fades", None)

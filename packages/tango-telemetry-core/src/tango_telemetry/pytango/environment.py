@@ -1,10 +1,11 @@
-"""What cppTango is handed through the environment, which it reads when its first telemetry interface is created.
+"""What cppTango is handed through the environment, which it reads when its first telemetry interface is
+created.
 
-A value that cppTango cannot parse ends the process (10.3.1: ``TANGO_TELEMETRY_LOGGING_EXPORTERS=none``, an empty
-``TANGO_TELEMETRY_TYPES``, an unknown exporter), so only validated values reach it. With the native package cppTango is
-answered where it asks, and ``os.environ`` stays the user's. Without, the values are set there, and what the user had set is
-noted in ``PYTANGO_TELEMETRY_HANDED_ON``: child processes, which inherit the environment, read the user's settings from it,
-and the last ``uninstrument()`` puts them back.
+A value that cppTango cannot parse ends the process (10.3.1: ``TANGO_TELEMETRY_LOGGING_EXPORTERS=none``, an
+empty ``TANGO_TELEMETRY_TYPES``, an unknown exporter), so only validated values reach it. With the native
+package cppTango is answered where it asks, and ``os.environ`` stays the user's. Without, the values are set
+there, and what the user had set is noted in ``PYTANGO_TELEMETRY_HANDED_ON``: child processes, which inherit
+the environment, read the user's settings from it, and the last ``uninstrument()`` puts them back.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ __all__ = [
 ]
 
 _KNOWN = ("console", "grpc", "http")
-# What cppTango takes as an endpoint, tried on 10.3.3: a port must be there, schemes are in lower case, gRPC has no TLS.
-# Anything else ends the process.
+# What cppTango takes as an endpoint, tried on 10.3.3: a port must be there, schemes are in lower case, gRPC
+# has no TLS. Anything else ends the process.
 _ENDPOINTS = {
     "console": re.compile(r"cout|cerr|"),
     "grpc": re.compile(r"grpc://[^\s/,]+:\d{1,5}"),
@@ -65,7 +66,8 @@ def cpptango_environment(
         return {}
     logging = _logging_endpoints(user) if not config.types or "logging" in config.types else []
     if not idl and not kernel and not logging:
-        # cppTango parses the rest all the same, and fails for what it does not know (10.0, 10.1: the exporter `file`).
+        # cppTango parses the rest all the same, and fails for what it does not know (10.0, 10.1: the exporter
+        # `file`).
         return {**environment_when_off(user), env.TANGO_TELEMETRY_ENABLE: "off"}
     endpoints = (
         [(e.exporter, e.target) for e in config.endpoints if _is_usable(e.exporter, e.target)]
@@ -108,13 +110,15 @@ _ENDPOINT_OF = {family.exporters: family.endpoints for family in (*TRACES, *LOGS
 def environment_when_off(user: Mapping[str, str]) -> dict[str, str | None]:
     """Give what to change before cppTango reads the settings of a process whose telemetry is off. Pure.
 
-    cppTango parses them all the same, and a value that it does not know makes every ``DeviceProxy`` fail (10.3.1: an
-    empty ``TANGO_TELEMETRY_ENABLE``); values that it does know stay, for those who switch it on at run time.
+    cppTango parses them all the same, and a value that it does not know makes every ``DeviceProxy`` fail
+    (10.3.1: an empty ``TANGO_TELEMETRY_ENABLE``); values that it does know stay, for those who switch it on
+    at run time.
     """
     given: dict[str, str | None] = {}
     for exporters, endpoints in _ENDPOINT_OF.items():
         targets = user.get(endpoints, "").strip()
-        # One that its exporter cannot use makes every proxy fail as well (10.3.1), and so does one too few or too many.
+        # One that its exporter cannot use makes every proxy fail as well (10.3.1), and so does one too few or
+        # too many.
         if targets and not _fit(user.get(exporters) or "console", targets):
             given[exporters] = given[endpoints] = None
     if user.get(env.TANGO_TELEMETRY_ENABLE, "off").strip().lower() not in (
@@ -131,7 +135,8 @@ def environment_when_off(user: Mapping[str, str]) -> dict[str, str | None]:
         if any(item not in choices for item in items):
             given[name] = None
             if name in _ENDPOINT_OF and _ENDPOINT_OF[name] in user:
-                # Without its exporter it is taken for the console's, and every proxy fails (10.3.1, also when off).
+                # Without its exporter it is taken for the console's, and every proxy fails (10.3.1, also when
+                # off).
                 given[_ENDPOINT_OF[name]] = None
     return given
 
@@ -160,8 +165,8 @@ def _is_usable(exporter: str, target: str) -> bool:
 def environment_afterwards(user: Mapping[str, str]) -> dict[str, str | None]:
     """Give what to change in the user's environment when tracing has been taken back. Pure.
 
-    PyTango's own tracing then follows the user's settings. Where they name an exporter that only we have, nothing can
-    follow them: cppTango would fail, or print its spans (10.3.1), so it is off.
+    PyTango's own tracing then follows the user's settings. Where they name an exporter that only we have,
+    nothing can follow them: cppTango would fail, or print its spans (10.3.1), so it is off.
     """
     given = environment_when_off(user)
     if any(family.exporters in given for family in TRACES):
@@ -172,7 +177,8 @@ def environment_afterwards(user: Mapping[str, str]) -> dict[str, str | None]:
 def apply_cpptango_environment(
     given: Mapping[str, str | None], environment: MutableMapping[str, str] | None = None
 ) -> None:
-    """Tell cppTango ``given``: through the native package, or through the environment with a note of what the user had.
+    """Tell cppTango ``given``: through the native package, or through the environment with a note of what the
+    user had.
 
     :param environment: None: of this process, natively where that works; a mapping, for tests, is changed as
         ``os.environ`` would be without the native package

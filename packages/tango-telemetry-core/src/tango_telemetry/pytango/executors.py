@@ -1,9 +1,10 @@
 """Carrying the context across the hand-overs that PyTango makes itself: the executors of its green modes.
 
-Source: PyTango 9.3 to 10.3, ``tango.green.AbstractExecutor``. ``delegate`` takes a client call to a thread pool, which
-starts from an empty context; gevent's ``submit`` takes a handler to a greenlet that the hub spawns, likewise.
-asyncio's ``submit`` copies the context of its caller by itself (``loop.call_soon_threadsafe``), and so does its
-``create_task``; ``gevent.spawn`` does not (gevent 26.9), so that is done for it.
+Source: PyTango 9.3 to 10.3, ``tango.green.AbstractExecutor``. ``delegate`` takes a client call to a thread
+pool, which starts from an empty context; gevent's ``submit`` takes a handler to a greenlet that the hub
+spawns, likewise. asyncio's ``submit`` copies the context of its caller by itself
+(``loop.call_soon_threadsafe``), and so does its ``create_task``; ``gevent.spawn`` does not (gevent 26.9), so
+that is done for it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ __all__ = ["patch_executors"]
 
 
 def _prepare(executor: Any) -> tuple[Context, Site] | None:
-    # What goes to another process has to be pickled, which a context cannot be (FuturesExecutor(process=True), 9.x).
+    # What goes to another process has to be pickled, which a context cannot be
+    # (FuturesExecutor(process=True), 9.x).
     if type(executor.subexecutor).__name__ == "ProcessPoolExecutor":
         return None
     context = copy_context()
@@ -62,7 +64,9 @@ def _wrap_delegate(delegate: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _wrap_access(access: Callable[..., Any]) -> Callable[..., Any]:
-    """Note where the waiting side gives up: a timeout of the call's own, ``gevent.Timeout``, a killed greenlet."""
+    """Note where the waiting side gives up: a timeout of the call's own, ``gevent.Timeout``, a killed
+    greenlet.
+    """
 
     def noting_access(self: Any, accessor: Any, timeout: Any = None) -> Any:
         try:
@@ -90,7 +94,8 @@ def _wrap_submit(submit: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _carry_into_greenlet(greenlet: Any) -> None:
-    """Let a greenlet that is being started go on in the trace, and with the tracer, of the one that starts it.
+    """Let a greenlet that is being started go on in the trace, and with the tracer, of the one that starts
+    it.
 
     Only these two: the user's own context variables stay as gevent has them, which is empty.
     """
@@ -120,7 +125,9 @@ def _patch_executor(patches: Patches, executor: type) -> None:
 
 
 def patch_executors(patches: Patches) -> None:
-    """Patch the executors that are loaded, and those that are loaded later (gevent's only when it is asked for)."""
+    """Patch the executors that are loaded, and those that are loaded later (gevent's only when it is asked
+    for).
+    """
     base: Any = importlib.import_module("tango.green").AbstractExecutor
 
     def patch_new(cls: type, /, **kwargs: Any) -> None:

@@ -1,13 +1,15 @@
 """Replacing methods and putting back exactly what was there.
 
-Two ways, chosen by what is found. A method in a class is replaced in the class's own dictionary and comes back as the
-very entry that was there, or as none where it was inherited. A method that PyTango made green is a closure around the
-function that makes the call; there the function is replaced inside the closure, so that the class stays untouched and
-the green mode, ``wait``, ``timeout``, signature and docstring stay PyTango's (``tango.green.green``, 9.3 to 10.3).
+Two ways, chosen by what is found. A method in a class is replaced in the class's own dictionary and comes
+back as the very entry that was there, or as none where it was inherited. A method that PyTango made green is
+a closure around the function that makes the call; there the function is replaced inside the closure, so that
+the class stays untouched and the green mode, ``wait``, ``timeout``, signature and docstring stay PyTango's
+(``tango.green.green``, 9.3 to 10.3).
 
-Other tools wrap the same methods, before us, after us or between two of our turns. So an entry is called as Python calls
-it, through its descriptor; what replaces it carries its name, its marks and its kind; only what is exactly PyTango's own
-wrapper is left out; and what somebody else has put over ours stays when ours is undone.
+Other tools wrap the same methods, before us, after us or between two of our turns. So an entry is called as
+Python calls it, through its descriptor; what replaces it carries its name, its marks and its kind; only what
+is exactly PyTango's own wrapper is left out; and what somebody else has put over ours stays when ours is
+undone.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ def find_owner(cls: type, name: str) -> type | None:
 
 
 def find_raw(owner: type, name: str) -> Any:
-    """Give the raw class-dict entry that ``owner.name`` comes from, through the MRO; None if there is none."""
+    """Give the raw class-dict entry that ``owner.name`` comes from, through the MRO; None if there is
+    none.
+    """
     found = find_owner(owner, name)
     return None if found is None else vars(found)[name]
 
@@ -49,7 +53,8 @@ def find_raw(owner: type, name: str) -> Any:
 def is_pytango_function(function: Any, *names: str) -> bool:
     """Whether ``function`` is exactly one that PyTango makes, with a code object of one of these names.
 
-    A tool that wraps such a function copies its attributes, and a proxy has even its type: neither is taken for it.
+    A tool that wraps such a function copies its attributes, and a proxy has even its type: neither is taken
+    for it.
     """
     if type(function) is not FunctionType or function.__code__.co_name not in names:
         return False
@@ -58,14 +63,18 @@ def is_pytango_function(function: Any, *names: str) -> bool:
 
 
 def green_cell(function: Any) -> CellType | None:
-    """Give the closure cell that holds the function inside PyTango's ``green`` wrapper, None for anything else."""
+    """Give the closure cell that holds the function inside PyTango's ``green`` wrapper, None for anything
+    else.
+    """
     if not is_pytango_function(function, "greener") or not function.__closure__:
         return None
     return dict(zip(function.__code__.co_freevars, function.__closure__, strict=True)).get("fn")
 
 
 def without_builtin_tracing(function: Any) -> Any:
-    """Give what PyTango's own client tracing wrapped (10.0 to 10.3: ``_trace_client``), or the function itself."""
+    """Give what PyTango's own client tracing wrapped (10.0 to 10.3: ``_trace_client``), or the function
+    itself.
+    """
     while is_pytango_function(function, "client_trace_wrapper"):
         function = function.__wrapped__
     return function
@@ -82,15 +91,18 @@ _UNBOUND = (FunctionType, MethodDescriptorType, WrapperDescriptorType)
 
 
 def _is_native(raw: Any) -> bool:
-    """Whether ``raw`` is a method in C++ of PyTango's (Boost.Python's ``function``, pybind11's ``instancemethod``)."""
+    """Whether ``raw`` is a method in C++ of PyTango's (Boost.Python's ``function``, pybind11's
+    ``instancemethod``).
+    """
     return type(raw).__name__ == "instancemethod" or type(raw).__module__ == "Boost.Python"
 
 
 def call_as_method(raw: Any) -> Callable[..., Any]:
     """Give a function that is called with the object first, and calls a class entry as Python would.
 
-    :param raw: the entry: a function, a ``staticmethod`` or ``classmethod``, a ``partial`` or ``partialmethod``, a method of
-        another object, a compiled function, a callable object, a proxy of another tool's
+    :param raw: the entry: a function, a ``staticmethod`` or ``classmethod``, a ``partial`` or
+        ``partialmethod``, a method of another object, a compiled function, a callable object, a proxy of
+        another tool's
     """
     if type(raw) in _UNBOUND or _is_native(raw):
         return raw  # type: ignore[no-any-return]
@@ -167,9 +179,11 @@ _call: Callable[[Any], Any] = vars(_Bound)["_call"].__get__
 
 
 class ClassEntry(_Stand):
-    """Stands in a class for an entry that is no function: a static method, a partial, an object that can be called.
+    """Stands in a class for an entry that is no function: a static method, a partial, an object that can be
+    called.
 
-    Calls through an instance go to ``made``, which gets the instance first; everything else finds the entry itself.
+    Calls through an instance go to ``made``, which gets the instance first; everything else finds the entry
+    itself.
     """
 
     __slots__ = ("_made",)
@@ -223,7 +237,9 @@ class Patches:
         return bool(self._undo)
 
     def add_undo(self, function: Callable[..., Any], *args: Any) -> None:
-        """Let :meth:`undo` call ``function(*args)`` in its turn: for what has an undoing function of its own."""
+        """Let :meth:`undo` call ``function(*args)`` in its turn: for what has an undoing function of
+        its own.
+        """
         self._undo.append(functools.partial(function, *args))
 
     def set_attribute(self, owner: Any, name: str, value: Any) -> None:

@@ -17,15 +17,18 @@ __all__ = ["import_tango", "tango_version"]
 
 
 def import_tango() -> Any:
-    """Return PyTango, for a process that is at work with it. No module of core imports it while it is loaded itself."""
+    """Return PyTango, for a process that is at work with it.
+
+    No module of core imports it while it is loaded itself.
+    """
     return importlib.import_module("tango")
 
 
 def tango_version() -> tuple[int, ...]:
     """Return the version of the installed PyTango, empty if there is none.
 
-    Imports it only where its metadata is missing, as in programs that were frozen or stripped: that says nothing about
-    whether PyTango is there.
+    Imports it only where its metadata is missing, as in programs that were frozen or stripped: that says
+    nothing about whether PyTango is there.
     """
     text = getattr(sys.modules.get("tango"), "__version__", None) or _version_beside_package()
     if text is None:
@@ -53,7 +56,9 @@ def _version_of_package() -> str:
 
 
 def _version_beside_package() -> str | None:
-    """Read the version off the name of the folder that pip writes beside the package; None unless there is just one."""
+    """Read the version off the name of the folder that pip writes beside the package; None unless there is
+    just one.
+    """
     spec = importlib.util.find_spec("tango")
     if spec is None or spec.origin is None:
         return None

@@ -22,8 +22,9 @@ _PIPELINE = "pipeline."
 class TelemetryConfig:
     """The settings of telemetry in this process. Made by :meth:`from_env`, changed only by :func:`configure`.
 
-    ``enabled`` is None where ``TANGO_TELEMETRY_ENABLE`` is not set: an explicit ``instrument()`` then still traces.
-    Times are in seconds, sizes in bytes. ``problems`` holds one line for each setting that could not be used.
+    ``enabled`` is None where ``TANGO_TELEMETRY_ENABLE`` is not set: an explicit ``instrument()`` then still
+    traces. Times are in seconds, sizes in bytes. ``problems`` holds one line for each setting that could not
+    be used.
     """
 
     enabled: bool | None = None
@@ -51,7 +52,8 @@ class TelemetryConfig:
 
     @classmethod
     def from_env(cls, mapping: Mapping[str, str]) -> TelemetryConfig:
-        """Return the settings that a mapping such as ``os.environ`` asks for. Pure: reads nothing else, raises nothing.
+        """Return the settings that a mapping such as ``os.environ`` asks for. Pure: reads nothing else,
+        raises nothing.
 
         Both families of Tango's variables are read; where both are set, 10.3's wins, as in cppTango 10.3.
         """
@@ -65,7 +67,8 @@ class TelemetryConfig:
             value = (reader.text(name) or "").lower()
             if value and value != followed:
                 reader.warnings.append(
-                    f"{name}={show_value(value)} is not followed by the tracer providers of tango-telemetry, only by "
+                    f"{name}={show_value(value)} is not followed by the tracer providers of tango-telemetry, "
+                    "only by "
                     f"one that the program, or opentelemetry-instrument, has made from it. {advice}."
                 )
         bounds = {

@@ -1,7 +1,7 @@
 """Where spans go: which of Tango's two families of variables counts, and which exporter has which endpoint.
 
-Tango 10.0 has one exporter and one endpoint, Tango 10.3 comma-separated lists under other names. Which family the user
-speaks, and how a list of exporters goes with a list of endpoints, is decided here and nowhere else.
+Tango 10.0 has one exporter and one endpoint, Tango 10.3 comma-separated lists under other names. Which family
+the user speaks, and how a list of exporters goes with a list of endpoints, is decided here and nowhere else.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def choose_family(values: Mapping[str, str], families: tuple[Family, Family] = T
 
 
 def pair(exporters: str, endpoints: str) -> list[tuple[str, str]]:
-    """Return the exporters of a comma-separated list with their endpoints, ``""`` where there is none; bounded."""
+    """Return the exporters of a comma-separated list with their endpoints, ``""`` where there is none;
+    bounded.
+    """
     listed = [item.strip().lower() for item in exporters[:4096].split(",")]
     where = [item.strip() for item in endpoints.split(",", len(listed))]
     return [(exporter, where[i] if i < len(where) else "") for i, exporter in enumerate(listed)]
@@ -69,8 +71,8 @@ def pair(exporters: str, endpoints: str) -> list[tuple[str, str]]:
 def read_endpoints(reader: Reader) -> tuple[Endpoint, ...]:
     """Return where spans go; an endpoint that cannot be used is left out after one warning.
 
-    Where no variable of Tango's says it, OpenTelemetry's do, and where none of these is set either, it is the console,
-    as in cppTango.
+    Where no variable of Tango's says it, OpenTelemetry's do, and where none of these is set either, it is the
+    console, as in cppTango.
     """
     family = choose_family(reader.mapping)
     endpoints = reader.text(family.endpoints) or ""
@@ -97,7 +99,8 @@ def _check_endpoint(reader: Reader, family: Family, exporter: str, target: str) 
     if exporter == "console":
         if target.lower() not in ("", "cout", "cerr"):
             reader.warnings.append(
-                f"{family.endpoints}={show_value(target)}: 'console' knows cout and cerr; cout is used instead."
+                f"{family.endpoints}={show_value(target)}: 'console' knows cout and cerr; cout is used "
+                "instead."
             )
             target = ""
         return Endpoint("console", target.lower() or "cout")
@@ -133,10 +136,11 @@ def _check_url(reader: Reader, name: str, exporter: str, target: str) -> Endpoin
 
 
 def _opentelemetrys_exporter(reader: Reader) -> str:
-    """Return the exporters that OpenTelemetry's own variables ask for, ``console`` where they name none and no endpoint.
+    """Return the exporters that OpenTelemetry's own variables ask for, ``console`` where they name none and
+    no endpoint.
 
-    Source: OTLP exporter specification 1.45. Where no protocol is named the port tells: 4317 is that of gRPC, and the
-    specification's default is ``http/protobuf``.
+    Source: OTLP exporter specification 1.45. Where no protocol is named the port tells: 4317 is that of gRPC,
+    and the specification's default is ``http/protobuf``.
     """
     listed = [_OF_SDK[item] for item in reader.listed(_OTLP_EXPORTERS) if item in _OF_SDK]
     name, target = _opentelemetrys_endpoint(reader, "http", "")
@@ -157,8 +161,8 @@ def _otlp_exporter(reader: Reader, target: str) -> str:
 def _opentelemetrys_endpoint(reader: Reader, exporter: str, name: str) -> tuple[str, str]:
     """Return the name of OpenTelemetry's own variable that says where spans go, and what it says.
 
-    Source: OTLP exporter specification 1.45: the general endpoint gets the signal's path over HTTP, the one for traces
-    is taken as it stands.
+    Source: OTLP exporter specification 1.45: the general endpoint gets the signal's path over HTTP, the one
+    for traces is taken as it stands.
     """
     for_traces, general = _OTLP_ENDPOINTS
     if target := reader.text(for_traces):

@@ -16,7 +16,9 @@ KINDS = ("device", "class", "command", "attribute", "operation")
 STATE_AND_STATUS = tuple(
     f"{kind}:{name}" for kind in ("command", "attribute", "operation") for name in ("state", "status")
 )
-"""What ``PYTANGO_TELEMETRY_STATE_STATUS=off`` stands for: they are commands, attributes and methods of a proxy."""
+"""What ``PYTANGO_TELEMETRY_STATE_STATUS=off`` stands for: they are commands, attributes and methods of a
+proxy.
+"""
 _MAX_REMEMBERED = 4096
 
 
@@ -31,8 +33,9 @@ def check_pattern(pattern: str) -> str | None:
 class Exclusion:
     """Whether a call or request is not traced, decided once for each device, operation and name.
 
-    ``*``, ``?`` and ``[...]`` are those of :mod:`fnmatch`; letter case does not matter, as in Tango. A command's or
-    attribute's pattern with a ``/`` is compared with ``device/name``, one without with the name alone.
+    ``*``, ``?`` and ``[...]`` are those of :mod:`fnmatch`; letter case does not matter, as in Tango. A
+    command's or attribute's pattern with a ``/`` is compared with ``device/name``, one without with the name
+    alone.
     """
 
     __slots__ = ("_known", "_patterns")

@@ -11,10 +11,12 @@ __all__ = ["is_chosen", "name_of_program"]
 
 
 def name_of_program(arguments: Sequence[str], original: Sequence[str] = ()) -> str:
-    """Return ``Server/instance`` for the command line of a device server, as Tango makes it; any other program's likewise.
+    """Return ``Server/instance`` for the command line of a device server, as Tango makes it; any other
+    program's likewise.
 
-    The server is the file without ``.py``, or the module of ``python -m``. The instance is the first argument, if that is no
-    option. A server that gives ``server_run`` another name is known here by its file: this is asked before it runs.
+    The server is the file without ``.py``, or the module of ``python -m``. The instance is the first
+    argument, if that is no option. A server that gives ``server_run`` another name is known here by its file:
+    this is asked before it runs.
 
     :param arguments: ``sys.argv``; its first is ``-m`` while Python looks for the module
     :param original: ``sys.orig_argv``
@@ -32,9 +34,11 @@ def name_of_program(arguments: Sequence[str], original: Sequence[str] = ()) -> s
 
 
 def is_chosen(patterns: Sequence[str], name: str = "") -> bool:
-    """Return whether a program is traced: one of the patterns fits, or there are only excluding ones, and none excludes it.
+    """Return whether a program is traced: one of the patterns fits, or there are only excluding ones, and
+    none excludes it.
 
-    :param patterns: of ``Server/instance``, or of the server alone; ``!`` before one that excludes. Letter case does not matter.
+    :param patterns: of ``Server/instance``, or of the server alone; ``!`` before one that excludes. Letter
+        case does not matter.
     :param name: as :func:`name_of_program` gives it; ``""``: this program's
     """
     if not patterns:

@@ -1,4 +1,6 @@
-"""Reading one mapping of variables: each value checked, one warning for each that cannot be used, nothing raised."""
+"""Reading one mapping of variables: each value checked, one warning for each that cannot be used, nothing
+raised.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ __all__ = ["Read", "Reader", "choice", "items", "show_value", "whole_number"]
 
 _T = TypeVar("_T")
 Read = Callable[["Reader", str, Any], Any]
-"""Reads the value of one variable: called with the reader, the variable's name and the default of its field."""
+"""Reads the value of one variable: called with the reader, the variable's name and the default of its field.
+"""
 
 _TRUE = frozenset({"on", "1", "true", "yes", "y"})
 _FALSE = frozenset({"off", "0", "false", "no", "n", ""})
@@ -76,7 +79,8 @@ class Reader:
             return True
         if value.lower() not in _FALSE:
             self.warnings.append(
-                f"{name}={show_value(value)} is neither 'on' nor 'off'; it counts as 'off'. Set it to 'on' or 'off'."
+                f"{name}={show_value(value)} is neither 'on' nor 'off'; it counts as 'off'. Set it to 'on' "
+                "or 'off'."
             )
         return False
 
@@ -121,7 +125,10 @@ class Reader:
         return tuple(item.strip() for item in listed if item.strip()) or default
 
     def propagators(self, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
-        """Return what travels with a call. The names and the default are OpenTelemetry's; ``none`` is alone."""
+        """Return what travels with a call.
+
+        The names and the default are OpenTelemetry's; ``none`` is alone.
+        """
         listed = tuple(dict.fromkeys(self.listed(name)))
         if not listed:
             return default
@@ -156,7 +163,8 @@ def items(*choices: str) -> Read:
         listed = reader.listed(name)
         if unknown := [item for item in listed if item not in choices]:
             reader.warnings.append(
-                f"{name}: {show_value(', '.join(unknown))} is not one of {', '.join(choices)}; it is left out."
+                f"{name}: {show_value(', '.join(unknown))} is not one of {', '.join(choices)}; it is left "
+                "out."
             )
         return tuple(dict.fromkeys(item for item in listed if item in choices)) or default
 

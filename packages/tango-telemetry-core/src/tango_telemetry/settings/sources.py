@@ -28,7 +28,9 @@ def read_note(mapping: Mapping[str, str]) -> dict[str, tuple[str, str | None]]:
 
 
 def as_the_user_set_it(mapping: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the mapping without what this process or its parent handed to cppTango through the environment."""
+    """Return the mapping without what this process or its parent handed to cppTango through the
+    environment.
+    """
     note = read_note(mapping)
     if not note:
         return mapping
@@ -44,7 +46,8 @@ def as_the_user_set_it(mapping: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def read_tangorc(path: Path) -> dict[str, str]:
-    """Return the ``NAME=value`` lines about telemetry, as cppTango's ``ApiUtil::get_env_var`` reads them (10.3).
+    """Return the ``NAME=value`` lines about telemetry, as cppTango's ``ApiUtil::get_env_var`` reads them
+    (10.3).
 
     ``#`` starts a comment.
     """
@@ -56,19 +59,24 @@ def read_tangorc(path: Path) -> dict[str, str]:
     for line in text.splitlines():
         name, separator, value = line.partition("=")
         if separator and not name.lstrip().startswith("#") and "TEL" in name.upper():
-            # In a URL it is a part of it, unless it stands apart: cppTango would take the comment for an endpoint.
+            # In a URL it is a part of it, unless it stands apart: cppTango would take the comment for an
+            # endpoint.
             end = "#" if "://" not in value else " #"
             values[name.strip().upper()] = value.replace("\t", " ").split(end, 1)[0].strip()
     return values
 
 
 def tangorc_paths() -> tuple[Path, ...]:
-    """Return the files that cppTango 10.3 looks a variable up in when the environment has it not, first one first."""
+    """Return the files that cppTango 10.3 looks a variable up in when the environment has it not, first one
+    first.
+    """
     return (Path(os.path.expanduser("~/.tangorc")), Path("/etc/tangorc"))
 
 
 def read_environment() -> dict[str, str]:
-    """Return the environment of the process, as the user set it, over what the tangorc files say about telemetry."""
+    """Return the environment of the process, as the user set it, over what the tangorc files say about
+    telemetry.
+    """
     merged: dict[str, str] = {}
     for path in reversed(tangorc_paths()):
         merged.update(read_tangorc(path))

@@ -1,10 +1,12 @@
-"""The environment variables: one declaration for each, from which the settings, the doctor and the pages are made.
+"""The environment variables: one declaration for each, from which the settings, the doctor and the pages are
+made.
 
-To add a setting, declare its variable here and give :class:`~tango_telemetry.settings.config.TelemetryConfig` (or
-``PipelineSettings``) the field that it names: its default stands there, and nowhere else.
+To add a setting, declare its variable here and give :class:`~tango_telemetry.settings.config.TelemetryConfig`
+(or ``PipelineSettings``) the field that it names: its default stands there, and nowhere else.
 
-Tango's own keep Tango's meaning; those that start with ``PYTANGO_TELEMETRY_`` and are not PyTango's are ours. What
-OpenTelemetry's SDK defines (``OTEL_*``) keeps its meaning; those of them that have no field are read by the SDK.
+Tango's own keep Tango's meaning; those that start with ``PYTANGO_TELEMETRY_`` and are not PyTango's are ours.
+What OpenTelemetry's SDK defines (``OTEL_*``) keeps its meaning; those of them that have no field are read by
+the SDK.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ _LOG_LEVELS: Final = ("critical", "fatal", "error", "warning", "warn", "info", "
 class Variable(NamedTuple):
     """One environment variable.
 
-    ``field`` names the field that holds its value (``pipeline.`` before one of ``PipelineSettings``), ``read`` reads it.
-    Both are empty for a variable that is read together with others, or that is only handed on. ``unit`` is ``bytes``,
-    ``s`` or ``ms``. ``doc`` says what it means, in reStructuredText, without the default.
+    ``field`` names the field that holds its value (``pipeline.`` before one of ``PipelineSettings``),
+    ``read`` reads it. Both are empty for a variable that is read together with others, or that is only handed
+    on. ``unit`` is ``bytes``, ``s`` or ``ms``. ``doc`` says what it means, in reStructuredText, without the
+    default.
     """
 
     name: str
@@ -73,7 +76,8 @@ TANGO_TELEMETRY_TRACING_ENDPOINTS: Final = _declare(
 )
 TANGO_TELEMETRY_KERNEL_ENABLE: Final = _declare(
     "TANGO_TELEMETRY_KERNEL_ENABLE",
-    "``on`` or ``off``: cppTango's own spans in the trace. Unset: off where the context can travel without them.",
+    "``on`` or ``off``: cppTango's own spans in the trace. Unset: off where the context can travel without "
+    "them.",
     "kernel",
     Reader.switch,
 )
@@ -85,27 +89,31 @@ TANGO_TELEMETRY_TYPES: Final = _declare(
 )
 TANGO_TELEMETRY_TOPICS: Final = _declare(
     "TANGO_TELEMETRY_TOPICS",
-    "``all``, ``user``, ``polling``, ``events``, ``database``, comma-separated; for cppTango's own spans (10.3).",
+    "``all``, ``user``, ``polling``, ``events``, ``database``, comma-separated; for cppTango's own spans "
+    "(10.3).",
     "topics",
     items("all", "user", "polling", "events", "database"),
 )
 TANGO_TELEMETRY_LOGS_EXPORTER: Final = _declare(
     "TANGO_TELEMETRY_LOGS_EXPORTER",
-    "cppTango's log exporter (10.0): ``console``, ``grpc``, ``http``, ``none``; handed to cppTango after validation.",
+    "cppTango's log exporter (10.0): ``console``, ``grpc``, ``http``, ``none``; handed to cppTango after "
+    "validation.",
 )
 TANGO_TELEMETRY_LOGS_ENDPOINT: Final = _declare(
     "TANGO_TELEMETRY_LOGS_ENDPOINT", "cppTango's log endpoint (10.0); handed to cppTango."
 )
 TANGO_TELEMETRY_LOGGING_EXPORTERS: Final = _declare(
     "TANGO_TELEMETRY_LOGGING_EXPORTERS",
-    "cppTango's log exporters (10.3). ``none`` stops a 10.3.1 server from starting, so it is never handed on.",
+    "cppTango's log exporters (10.3). ``none`` stops a 10.3.1 server from starting, so it is never handed "
+    "on.",
 )
 TANGO_TELEMETRY_LOGGING_ENDPOINTS: Final = _declare(
     "TANGO_TELEMETRY_LOGGING_ENDPOINTS", "cppTango's log endpoints (10.3); handed to cppTango."
 )
 PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME: Final = _declare(
     "PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME",
-    "The service name of client calls made outside a device's handlers. Unset: the server's name (``Motor/test``) in a "
+    "The service name of client calls made outside a device's handlers. Unset: the server's name "
+    "(``Motor/test``) in a "
     "device server, else ``pytango.client``. Source: PyTango 10.0.",
     "client_service_name",
     Reader.short_text,
@@ -118,7 +126,8 @@ PYTANGO_TELEMETRY_SPAN_PROCESSOR_TYPE: Final = _declare(
 )
 PYTANGO_DISABLE_TELEMETRY_PATCHING: Final = _declare(
     "PYTANGO_DISABLE_TELEMETRY_PATCHING",
-    "``on``: neither PyTango nor tango-telemetry patches anything; cppTango is left as it is. Source: PyTango 10.0.",
+    "``on``: neither PyTango nor tango-telemetry patches anything; cppTango is left as it is. Source: "
+    "PyTango 10.0.",
     "patching_disabled",
     Reader.switch,
 )
@@ -148,13 +157,15 @@ PYTANGO_TELEMETRY_NATIVE_CALLS: Final = _declare(
 )
 PYTANGO_TELEMETRY_EVENT_CONTEXT: Final = _declare(
     "PYTANGO_TELEMETRY_EVENT_CONTEXT",
-    "``on``: events carry the span that sent them, in 30 bytes that other subscribers do not look at (native package).",
+    "``on``: events carry the span that sent them, in 30 bytes that other subscribers do not look at "
+    "(native package).",
     "event_context",
     Reader.switch,
 )
 PYTANGO_TELEMETRY_EVENT_PARENT: Final = _declare(
     "PYTANGO_TELEMETRY_EVENT_PARENT",
-    "What the span of an event that arrives has to do with the span that sent it: ``link``, a trace of its own that is "
+    "What the span of an event that arrives has to do with the span that sent it: ``link``, a trace of its "
+    "own that is "
     "linked to it, or ``producer``, its child.",
     "event_parent",
     choice(*EVENT_PARENTS),
@@ -173,7 +184,8 @@ PYTANGO_TELEMETRY_EXCLUDE: Final = _declare(
 )
 PYTANGO_TELEMETRY_SERVERS: Final = _declare(
     "PYTANGO_TELEMETRY_SERVERS",
-    "Which programs are traced: patterns of ``Server/instance``, comma-separated; ``!`` before those that are not. "
+    "Which programs are traced: patterns of ``Server/instance``, comma-separated; ``!`` before those that "
+    "are not. "
     "Unset: all.",
     "servers",
     Reader.names,
@@ -263,7 +275,8 @@ PYTANGO_TELEMETRY_FILE_MAX_COUNT: Final = _declare(
 )
 PYTANGO_TELEMETRY_HANDED_ON: Final = _declare(
     "PYTANGO_TELEMETRY_HANDED_ON",
-    "Written by us, not for users: what the user had set where we gave cppTango something else. Children read it.",
+    "Written by us, not for users: what the user had set where we gave cppTango something else. Children "
+    "read it.",
 )
 NOT_FOR_USERS: Final = frozenset({PYTANGO_TELEMETRY_HANDED_ON})
 """Variables that pages and the doctor do not show."""
@@ -293,7 +306,8 @@ OTEL_EXPORTER_OTLP_COMPRESSION: Final = _declare("OTEL_EXPORTER_OTLP_COMPRESSION
 
 
 def _timeout(reader: Reader, name: str, default: float) -> float:
-    # Seconds in the Python SDK's exporters (1.45), milliseconds in the specification: the SDK's meaning is kept.
+    # Seconds in the Python SDK's exporters (1.45), milliseconds in the specification: the SDK's meaning is
+    # kept.
     for_traces = "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"
     return reader.some_seconds(for_traces if reader.text(for_traces) else name, default)
 
@@ -332,5 +346,6 @@ NOT_FOLLOWED: Final[dict[str, tuple[str | None, str]]] = {
         "Give instrument() a tracer_provider with that id generator, or unset it",
     ),
 }
-"""What the SDK, or ``opentelemetry-instrument``, would do and we do not: the one value that we follow, if any, and what
-to do instead."""
+"""What the SDK, or ``opentelemetry-instrument``, would do and we do not: the one value that we follow, if
+any, and what to do instead.
+"""

@@ -41,7 +41,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "demo",
         help="run a small control system and draw the trace of one operation",
-        description="Start a Tango database server, a Leader and its Followers, each in a process of its own, run a "
+        description="Start a Tango database server, a Leader and its Followers, each in a process of its "
+        "own, run a "
         "client script, stop everything, and draw the trace that it left.",
         epilog="Exit status: 0 the trace is whole, 1 it is not or something failed, 2 wrong usage.",
     )
@@ -54,7 +55,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--endpoint",
         metavar="URL|DIR",
-        help="the collector (default: the usual port on this machine); with --exporter file a folder that keeps the spans",
+        help="the collector (default: the usual port on this machine); with --exporter file a folder that "
+        "keeps the spans",
     )
     parser.add_argument(
         "--html", type=Path, metavar="FILE", help=f"where the HTML page goes (default: ./{_DEFAULT_PAGE})"
@@ -170,14 +172,16 @@ def _present(console: Console, forest: Forest, page: Path, kept: Path | None) ->
     print(f"page:  {page.resolve()}")
     if kept and forest.spans:
         print(
-            f"spans: {kept}\n       tango-telemetry show {shlex.quote(str(kept))} --trace {forest.spans[0].trace_id[:8]}"
+            f"spans: {kept}\n       tango-telemetry show {shlex.quote(str(kept))} --trace "
+            f"{forest.spans[0].trace_id[:8]}"
         )
     if faults := find_faults(forest, SERVICES):
         for fault in faults:
             print(f"tango-telemetry demo: the trace is not whole: {fault}", file=sys.stderr)
         return FAILED
     console.print(
-        f"{glyphs.tick} the trace is whole: one root, no span without its parent, {count(len(SERVICES), 'service')}",
+        f"{glyphs.tick} the trace is whole: one root, no span without its parent, "
+        f"{count(len(SERVICES), 'service')}",
         style="green",
     )
     return DONE

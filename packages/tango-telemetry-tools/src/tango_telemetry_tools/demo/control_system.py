@@ -1,4 +1,6 @@
-"""A Tango control system for the demo: a database server and two device servers on free ports, in a folder that goes away."""
+"""A Tango control system for the demo: a database server and two device servers on free ports, in a folder
+that goes away.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,13 @@ LEADER = "demo/leader/1"
 _READY = "Ready to accept request"
 _START_TIMEOUT = 60.0
 _CLIENT_TIMEOUT = 120.0
-# Seconds. Programs give spans up that a busy machine could not write within a second of the exit; the demo's are shown.
+# Seconds. Programs give spans up that a busy machine could not write within a second of the exit; the demo's
+# are shown.
 _SHUTDOWN_TIMEOUT = "5"
 _PORT_ATTEMPTS = 5
 
-# Settings of the user's own that would turn the demo into another one. Everything else of OTEL_* and PYTANGO_* stays:
-# headers and certificates for a collector, a bridge to try.
+# Settings of the user's own that would turn the demo into another one. Everything else of OTEL_* and
+# PYTANGO_* stays: headers and certificates for a collector, a bridge to try.
 _NOT_INHERITED = (
     "OTEL_SDK_DISABLED",
     "OTEL_SERVICE_NAME",
@@ -47,8 +50,8 @@ def create_environment(
     }
     environment.setdefault(env.PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT, _SHUTDOWN_TIMEOUT)
     environment.update(telemetry)
-    # Nothing is read from the user's ~/.tangorc, nor written to the home. Packages installed with `pip install --user`
-    # are found through the home too, so their place is named.
+    # Nothing is read from the user's ~/.tangorc, nor written to the home. Packages installed with `pip
+    # install --user` are found through the home too, so their place is named.
     environment["PYTHONUSERBASE"] = site.getuserbase()
     environment["HOME"] = str(home)
     environment["PYTHONUNBUFFERED"] = "1"
@@ -71,7 +74,8 @@ class ControlSystem:
         pytango = version("pytango")
         if int(pytango.split(".")[0]) < 10:
             raise ProgramError(
-                f"the demo needs PyTango 10: the database server of {pytango} waits for itself for ever while it makes "
+                f"the demo needs PyTango 10: the database server of {pytango} waits for itself for ever "
+                "while it makes "
                 "its tables. Programs of your own are traced with it too: docs/how-to/tango9.md"
             )
         for attempt in range(_PORT_ATTEMPTS):
@@ -106,7 +110,9 @@ class ControlSystem:
         self._programs.start(title, command, self._create_untraced(), self._folder).wait(_START_TIMEOUT)
 
     def _create_untraced(self) -> dict[str, str]:
-        """Give the environment of a program without us: cppTango 10.0 and 10.1 fail for the exporter ``file``, even when off."""
+        """Give the environment of a program without us: cppTango 10.0 and 10.1 fail for the exporter
+        ``file``, even when off.
+        """
         untraced = {
             name: value
             for name, value in self._environment.items()

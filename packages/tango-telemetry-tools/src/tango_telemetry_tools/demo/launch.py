@@ -2,8 +2,8 @@
 
 Usage: python -m tango_telemetry_tools.demo.launch REPORT SCRIPT ARGUMENTS
 
-REPORT becomes a JSON file with the name of the context bridge that carried the trace context. The script knows nothing
-of it: it stays an ordinary one.
+REPORT becomes a JSON file with the name of the context bridge that carried the trace context. The script
+knows nothing of it: it stays an ordinary one.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ from typing import IO, NoReturn
 
 from .signals import Signals
 
-# A server that was asked to stop gets this long (seconds) to hand over its last spans and to leave the database.
+# A server that was asked to stop gets this long (seconds) to hand over its last spans and to leave the
+# database.
 STOP_TIMEOUT = 8.0
 
 _TAIL_LINES = 40
@@ -27,7 +28,9 @@ class ProgramError(Exception):
 
 
 class Program:
-    """One process in a process group of its own, so that Ctrl-C in the terminal reaches it only through us."""
+    """One process in a process group of its own, so that Ctrl-C in the terminal reaches it only
+    through us.
+    """
 
     def __init__(
         self, title: str, command: Sequence[str], environment: Mapping[str, str], directory: Path
@@ -58,7 +61,10 @@ class Program:
             return "\n".join(self._tail)
 
     def wait_for(self, marker: str, timeout: float) -> None:
-        """Return when a line with `marker` has come. Raises ProgramError if the process ends or `timeout` seconds pass."""
+        """Return when a line with `marker` has come.
+
+        Raises ProgramError if the process ends or `timeout` seconds pass.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._ended or any(marker in line for line in self.lines), timeout)
             if any(marker in line for line in self.lines):
@@ -66,7 +72,10 @@ class Program:
         self._raise_not_ready(timeout)
 
     def wait_until(self, condition: Callable[[], bool], timeout: float) -> None:
-        """Return when `condition` holds; it is asked again and again. Raises ProgramError as `wait_for` does."""
+        """Return when `condition` holds; it is asked again and again.
+
+        Raises ProgramError as `wait_for` does.
+        """
         deadline = time.monotonic() + timeout
         with self._changed:
             while not self._ended and time.monotonic() < deadline:
@@ -76,7 +85,10 @@ class Program:
         self._raise_not_ready(timeout)
 
     def wait(self, timeout: float) -> None:
-        """Return when the process has ended well. Raises ProgramError if it has not, or not within `timeout` seconds."""
+        """Return when the process has ended well.
+
+        Raises ProgramError if it has not, or not within `timeout` seconds.
+        """
         try:
             status = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -117,7 +129,8 @@ class Program:
         try:
             os.killpg(self._process.pid, signum)
         except (ProcessLookupError, PermissionError):
-            # The group is gone. Its number cannot belong to another group while a member or its unreaped leader lives.
+            # The group is gone. Its number cannot belong to another group while a member or its unreaped
+            # leader lives.
             pass
 
     def _read(self, stream: IO[str]) -> None:

@@ -22,7 +22,8 @@ class Interrupted(BaseException):
 class Signals:
     """Context manager: in it the first SIGINT, SIGTERM or SIGHUP raises Interrupted, but not within `hold`.
 
-    Later ones do nothing: what the first one began is bounded in time, and cleaning up must not be left half done.
+    Later ones do nothing: what the first one began is bounded in time, and cleaning up must not be left half
+    done.
     """
 
     def __init__(self) -> None:

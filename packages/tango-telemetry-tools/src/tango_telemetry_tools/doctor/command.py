@@ -25,7 +25,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "doctor",
         help="find out whether traces would arrive, and what to type if not",
-        description="Look at what is installed, at every setting and its source, and at the context bridge; send one span "
+        description="Look at what is installed, at every setting and its source, and at the context "
+        "bridge; send one span "
         "to each endpoint; say for everything that is wrong the one line to type.",
         epilog="Exit status: 0 traces would arrive, 1 they would not, 2 wrong usage.",
     )

@@ -1,4 +1,6 @@
-"""Which bridge carries the context and which tracer provider makes spans: tracing is switched on for a moment and asked."""
+"""Which bridge carries the context and which tracer provider makes spans: tracing is switched on for a moment
+and asked.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ def look(diagnosis: Diagnosis, config: TelemetryConfig) -> None:
 
 @contextmanager
 def _opentelemetry_lines() -> Iterator[list[str]]:
-    """Collect what OpenTelemetry says in its log of a setting that it does not understand; it says so nowhere else."""
+    """Collect what OpenTelemetry says in its log of a setting that it does not understand; it says so nowhere
+    else.
+    """
     lines: list[str] = []
 
     class Collect(logging.Handler):
@@ -86,7 +90,9 @@ def _opentelemetry_lines() -> Iterator[list[str]]:
 
 
 def _try_propagators(lines: list[str]) -> None:
-    """OpenTelemetry's own module for them cannot be imported if there is one that it does not know (API 1.45)."""
+    """OpenTelemetry's own module for them cannot be imported if there is one that it does not know (API
+    1.45).
+    """
     try:
         importlib.import_module("opentelemetry.propagate")
     except ValueError as error:
@@ -102,7 +108,9 @@ def _get_a_bridge(diagnosis: Diagnosis, config: TelemetryConfig) -> str:
 
 
 def _stand_ins(config: TelemetryConfig) -> tuple[Endpoint, ...]:
-    """As many endpoints as there are, of kinds that the choice is made by, without making a folder for files."""
+    """As many endpoints as there are, of kinds that the choice is made by, without making a folder
+    for files.
+    """
     nowhere = Endpoint("http", "http://localhost:4318/v1/traces")
     return tuple(nowhere if endpoint.exporter == "file" else endpoint for endpoint in config.endpoints)
 
@@ -124,7 +132,9 @@ def _bridge_reason(bridge: str, config: TelemetryConfig) -> str:
 
 
 def _why_cpptango_answers(bridge: str) -> str:
-    """Say why cppTango names spans of its own in the client identification, where the native package should name ours."""
+    """Say why cppTango names spans of its own in the client identification, where the native package should
+    name ours.
+    """
     native = import_native() if bridge == "pytango+giop" else None
     status = native.identification.status() if native is not None else {}
     # Without a failed check it was not tried: cppTango's own spans are wanted.

@@ -31,7 +31,8 @@ def look(diagnosis: Diagnosis, name: str) -> None:
     for variable in [name for name in os.environ if name.startswith("TANGO_TELEMETRY_")]:
         del os.environ[variable]  # a value that cppTango cannot parse would end this process here
     os.environ["TANGO_TELEMETRY_ENABLE"] = "off"
-    leave_builtin_tracing_out()  # 10.0 and 10.1 read that when they were imported, and print spans where we answer
+    # 10.0 and 10.1 read that when they were imported, and print spans where we answer
+    leave_builtin_tracing_out()
     try:
         diagnosis.device = _ask(tango, name)
     except tango.DevFailed as failure:

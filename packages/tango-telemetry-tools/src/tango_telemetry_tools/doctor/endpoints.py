@@ -1,4 +1,6 @@
-"""One span really sent to each endpoint, by the exporter that a traced process would use, within a few seconds."""
+"""One span really sent to each endpoint, by the exporter that a traced process would use, within a few
+seconds.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,8 @@ def _write_file(endpoint: Endpoint) -> Outcome:
         raise NotADirectoryError(20, "not a directory", str(existing))
     if not os.access(existing, os.W_OK | os.X_OK):
         raise PermissionError(13, "the folder is not writable", str(existing))
-    # The access check is not enough: a full disk and a quota are found by writing only, and root may access everything.
+    # The access check is not enough: a full disk and a quota are found by writing only, and root may access
+    # everything.
     with tempfile.TemporaryFile(dir=existing) as probe:
         probe.write(bytes(_PROBE_BYTES))
         probe.flush()

@@ -1,4 +1,7 @@
-"""What is installed. A package counts if it can be imported: metadata alone may be left over from a broken install."""
+"""What is installed.
+
+A package counts if it can be imported: metadata alone may be left over from a broken install.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,8 @@ def _version(name: str, module: str) -> str | None:
     except ImportError:
         return None
     except ValueError:
-        pass  # it is there, and does not take the value of a variable (the SDK 1.45): `context` finds that too
+        # it is there, and does not take the value of a variable (the SDK 1.45): `context` finds that too
+        pass
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -1,4 +1,7 @@
-"""What the doctor found. `Diagnosis.as_json` is a stable schema: fields are added, never renamed or removed."""
+"""What the doctor found.
+
+`Diagnosis.as_json` is a stable schema: fields are added, never renamed or removed.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ Configuration = Literal["none", "api-only", "full"]
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong, and the one line to type. An `error` keeps traces from arriving, a `warning` costs something."""
+    """Something wrong, and the one line to type.
+
+    An `error` keeps traces from arriving, a `warning` costs something.
+    """
 
     severity: Severity
     what: str
@@ -38,7 +44,9 @@ class Installed:
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: `value` as it is in force, without secrets; `source` is "environment", "default" or a file."""
+    """One setting: `value` as it is in force, without secrets; `source` is "environment", "default" or a
+    file.
+    """
 
     name: str
     value: str
@@ -102,7 +110,9 @@ class Diagnosis:
         return f"sed -i '/^ *{name} *=/Id' {shlex.quote(file)}" if file else f"unset {name}"
 
     def rename(self, name: str, meant: str) -> str:
-        """Give the line that gives the value of one variable to another, in the shell or in the file where it stands."""
+        """Give the line that gives the value of one variable to another, in the shell or in the file where it
+        stands.
+        """
         file = self._file_of(name)
         if file:
             return f"sed -i 's/^ *{name} *=/{meant}=/I' {shlex.quote(file)}"

@@ -1,4 +1,6 @@
-"""The diagnosis in the terminal: sections of rows that fit 80 columns, problems and what to type at the end."""
+"""The diagnosis in the terminal: sections of rows that fit 80 columns, problems and what to type at
+the end.
+"""
 
 from __future__ import annotations
 

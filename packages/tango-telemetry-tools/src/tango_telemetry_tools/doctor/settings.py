@@ -40,7 +40,9 @@ _EXAMPLES = {
 
 
 def read_sources(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Give `{name: (value, source)}` of everything that is set: the environment first, then the tangorc files."""
+    """Give `{name: (value, source)}` of everything that is set: the environment first, then the tangorc
+    files.
+    """
     found: dict[str, tuple[str, str]] = {}
     for path in reversed(tangorc_paths()):
         found.update({name: (value, str(path)) for name, value in read_tangorc(path).items()})
@@ -169,7 +171,8 @@ def _judge_names(diagnosis: Diagnosis, values: Mapping[str, str]) -> None:
     for name in sorted(set(values) - known):
         if "TANGO" not in name or "TEL" not in name:
             continue
-        # Nearest to TANGO_TELEMETRY_EXPORTER is TANGO_TELEMETRY_LOGS_EXPORTER, which is cppTango's own affair.
+        # Nearest to TANGO_TELEMETRY_EXPORTER is TANGO_TELEMETRY_LOGS_EXPORTER, which is cppTango's own
+        # affair.
         candidates = [other for other in known - NOT_FOR_USERS if ("LOG" in other) == ("LOG" in name)]
         for meant in difflib.get_close_matches(name, candidates, n=1, cutoff=_NAMESAKE):
             fix = diagnosis.unset(name) if meant in values else diagnosis.rename(name, meant)

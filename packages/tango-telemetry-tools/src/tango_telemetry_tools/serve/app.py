@@ -32,7 +32,8 @@ from ..viewer.tree import build_forest
 from .receiver import MAX_MESSAGE_BYTES, parse_protobuf
 
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; connect-src "
+    "'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {
@@ -50,7 +51,10 @@ Answer = Callable[[Request], Any]
 
 
 def make_app(store: Store, token: str = "", loopback: bool = True) -> ASGIApp:
-    """Give the application. With a `token` everything asks for it; on `loopback` only local names are answered."""
+    """Give the application.
+
+    With a `token` everything asks for it; on `loopback` only local names are answered.
+    """
 
     def asked(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
@@ -178,7 +182,9 @@ def make_app(store: Store, token: str = "", loopback: bool = True) -> ASGIApp:
 
 
 class _Guard:
-    """Answers nobody whom it does not know: other names of this machine (DNS rebinding), other pages, who has no token."""
+    """Answers nobody whom it does not know: other names of this machine (DNS rebinding), other pages, who has
+    no token.
+    """
 
     def __init__(self, app: ASGIApp, token: str, loopback: bool) -> None:
         self._app = app

@@ -26,7 +26,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "serve",
         help="a collector at hand, and a page that shows traces as they come",
-        description="Take OTLP over HTTP and gRPC on the standard ports, watch folders of the `file` exporter, and show it all "
+        description="Take OTLP over HTTP and gRPC on the standard ports, watch folders of the `file` "
+        "exporter, and show it all "
         "in the browser. For one user at one machine, not for production.",
         epilog="Exit status: 0 stopped by Ctrl-C, 1 a port or the store cannot be used, 2 wrong usage.",
     )
@@ -91,7 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
             listener = _listen(arguments.host, arguments.port)
             if listener is None:
                 _say(
-                    f"port {arguments.port} of {arguments.host} is taken (by a collector?): --port N takes another"
+                    f"port {arguments.port} of {arguments.host} is taken (by a collector?): --port N takes "
+                    "another"
                 )
                 return 1
             try:
@@ -99,7 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
             except RuntimeError:
                 listener.close()
                 _say(
-                    f"port {arguments.grpc_port} of {arguments.host} is taken (by a collector?): --grpc-port N takes another"
+                    f"port {arguments.grpc_port} of {arguments.host} is taken (by a collector?): --grpc-port "
+                    "N takes another"
                 )
                 return 1
             url = (
@@ -109,7 +112,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"OTLP http:  {url}v1/traces")
             if grpc_server is not None:
                 print(
-                    f"OTLP grpc:  grpc://{_address('localhost' if loopback else arguments.host, arguments.grpc_port)}"
+                    "OTLP grpc:  "
+                    f"grpc://{_address('localhost' if loopback else arguments.host, arguments.grpc_port)}"
                 )
             else:
                 print("OTLP grpc:  not without grpcio: pip install grpcio")

@@ -24,7 +24,10 @@ MAX_MESSAGE_BYTES = 64 << 20
 
 
 def parse_protobuf(body: bytes) -> list[Span]:
-    """Give the spans of one request. Raises google.protobuf.message.DecodeError. Spans without valid ids are left out."""
+    """Give the spans of one request.
+
+    Raises google.protobuf.message.DecodeError. Spans without valid ids are left out.
+    """
     request = ExportTraceServiceRequest()
     request.ParseFromString(body)
     return list(read_request(request))
@@ -86,7 +89,10 @@ def _value(value: Any) -> AttributeValue:
 
 
 def start_grpc(address: str, take: Callable[[list[Span]], None], token: str) -> Any:
-    """Listen for OTLP over gRPC; give the server, or None without grpcio. Raises RuntimeError where the port is taken."""
+    """Listen for OTLP over gRPC; give the server, or None without grpcio.
+
+    Raises RuntimeError where the port is taken.
+    """
     try:
         import grpc
     except ImportError:

@@ -1,4 +1,5 @@
-"""Spans of many traces in an embedded database (DuckDB): fed from files and by OTLP, asked by the finder, `top`, `map` and `serve`.
+"""Spans of many traces in an embedded database (DuckDB): fed from files and by OTLP, asked by the finder,
+`top`, `map` and `serve`.
 
 database    the store itself: spans in, one trace out, bounds, damage
 feed        folders of the `file` exporter into a store, each line once

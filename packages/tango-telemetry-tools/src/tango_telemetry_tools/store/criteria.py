@@ -30,10 +30,12 @@ SORTS = ("start", "duration", "spans", "errors")
 
 @dataclass(frozen=True)
 class Criteria:
-    """What a trace must have. Times are nanoseconds since 1970, `minimum` is in nanoseconds, 0 and "" ask for nothing.
+    """What a trace must have. Times are nanoseconds since 1970, `minimum` is in nanoseconds, 0 and "" ask for
+    nothing.
 
-    Everything that is said of a span (`errors`, `device`, `device_class`, `operation`, `service`, `text`, and `minimum`
-    where one of these is there) must hold for one and the same span. `everything`: also connects, inits and polled reads.
+    Everything that is said of a span (`errors`, `device`, `device_class`, `operation`, `service`, `text`, and
+    `minimum` where one of these is there) must hold for one and the same span. `everything`: also connects,
+    inits and polled reads.
     """
 
     errors: bool = False
@@ -88,7 +90,9 @@ class _Matcher:
 
 
 def matcher(pattern: str) -> _Matcher:
-    """Give a test for names: with `*`, `?` or `[...]` the whole name must fit, else the pattern is a part of it."""
+    """Give a test for names: with `*`, `?` or `[...]` the whole name must fit, else the pattern is a part of
+    it.
+    """
     return _Matcher(pattern)
 
 
@@ -101,7 +105,10 @@ def parse_duration(text: str) -> int:
 
 
 def parse_time(text: str, now: float | None = None) -> int:
-    """Give the nanoseconds since 1970 of "10m" (that long ago) or of a local time such as "2026-11-30 14:05". Raises ValueError."""
+    """Give the nanoseconds since 1970 of "10m" (that long ago) or of a local time such as "2026-11-30 14:05".
+
+    Raises ValueError.
+    """
     try:
         return int((time.time() if now is None else now) * 1e9) - parse_duration(text)
     except ValueError:

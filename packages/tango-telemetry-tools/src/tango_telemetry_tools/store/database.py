@@ -1,6 +1,7 @@
 """The store: spans go in by batches, are kept in columns, and are bounded in age and size.
 
-DuckDB locks its file for one process. Whoever finds it locked takes a store in memory, which differs in nothing else.
+DuckDB locks its file for one process. Whoever finds it locked takes a store in memory, which differs in
+nothing else.
 """
 
 from __future__ import annotations
@@ -20,25 +21,29 @@ import numpy
 
 from ..viewer.model import Attributes, Event, Link, Resource, Span
 
-# Of the tables below. A store of another version is set aside like a damaged one: it is a copy, never the only place.
+# Of the tables below. A store of another version is set aside like a damaged one: it is a copy, never the
+# only place.
 VERSION = 1
 
 BATCH_SPANS = 20_000
 MEMORY_LIMIT = "512MB"
 DEFAULT_MAX_BYTES = 4 << 30
 _MAX_BIGINT = (1 << 63) - 1
-# Of the spans in the store, this share goes when it is too big: one delete for a while, not one for each batch.
+# Of the spans in the store, this share goes when it is too big: one delete for a while, not one for each
+# batch.
 _SHARE_TO_DROP = 0.1
 
 _SCHEMA = f"""
 create table meta(version integer);
 insert into meta values ({VERSION});
-create table operations(id integer, service varchar, instance varchar, class varchar, device varchar, name varchar,
+create table operations(
+    id integer, service varchar, instance varchar, class varchar, device varchar, name varchar,
     kind varchar, folded boolean);
 create table resources(id integer, text varchar);
 create table spans(hi ubigint, lo ubigint, span ubigint, parent ubigint, start bigint, duration bigint,
     operation integer, resource integer, error boolean, folded boolean, arrived integer, detail varchar);
-create table files(fingerprint varchar, path varchar, size bigint, changed bigint, position bigint, line bigint,
+create table files(
+    fingerprint varchar, path varchar, size bigint, changed bigint, position bigint, line bigint,
     tail blob);
 create table problems(path varchar, line bigint, message varchar);
 """
@@ -110,7 +115,10 @@ class Operation:
 
 
 class FileState(NamedTuple):
-    """How far a file has been read. `tail` is what stands just before `position`, to notice that it was rewritten."""
+    """How far a file has been read.
+
+    `tail` is what stands just before `position`, to notice that it was rewritten.
+    """
 
     path: str
     size: int
@@ -312,8 +320,9 @@ class Store:
             self._new_resources = []
 
     def _write_spans(self, connection: duckdb.DuckDBPyConnection, batch: dict[str, Any]) -> int:
-        # A span may come twice: by OTLP and in a file, or in a copy of a file. The same one has the same start, and
-        # DuckDB passes over blocks of other times, so that this costs little in a store of any size.
+        # A span may come twice: by OTLP and in a file, or in a copy of a file. The same one has the same
+        # start, and DuckDB passes over blocks of other times, so that this costs little in a store of any
+        # size.
         connection.register("batch", batch)
         try:
             known = connection.execute(
@@ -405,7 +414,8 @@ class Store:
         """Give all spans of one trace; `wanted` is its whole id."""
         number = int(wanted, 16)
         rows = self.query(
-            "select span, parent, start, duration, operation, resource, error, detail from spans where lo = ? and hi = ?",
+            "select span, parent, start, duration, operation, resource, error, detail from spans where lo = "
+            "? and hi = ?",
             [number & 0xFFFFFFFFFFFFFFFF, number >> 64],
         )
         resources = self._resources({row[5] for row in rows})
@@ -533,7 +543,10 @@ class Store:
 
     @contextmanager
     def _guarded(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Give the connection. A store that turns out to be damaged is set aside, and a new one takes its place."""
+        """Give the connection.
+
+        A store that turns out to be damaged is set aside, and a new one takes its place.
+        """
         if self._closed:
             raise StoreError("the store is closed")
         try:

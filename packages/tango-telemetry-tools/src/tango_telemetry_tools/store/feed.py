@@ -1,4 +1,6 @@
-"""Files of the `file` exporter into a store: each line once, also when the file grows, is rotated, compressed or copied."""
+"""Files of the `file` exporter into a store: each line once, also when the file grows, is rotated, compressed
+or copied.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ from ..viewer.reader import (
 )
 from .database import BATCH_SPANS, FileState, Store
 
-# A file is known by its first line: that stays the same when the file grows, gets another name or is compressed, and
-# no two files of the exporter begin with the same spans.
+# A file is known by its first line: that stays the same when the file grows, gets another name or is
+# compressed, and no two files of the exporter begin with the same spans.
 _FINGERPRINT_BYTES = 1 << 16
 _TAIL_BYTES = 64
 # In the place of a file's size: there is more of it to read.
@@ -28,7 +30,10 @@ _NOT_ALL = -1
 
 
 class Feeder:
-    """Reads what is new in files and folders. `live`: a last line that is not finished yet is no problem to tell of."""
+    """Reads what is new in files and folders.
+
+    `live`: a last line that is not finished yet is no problem to tell of.
+    """
 
     def __init__(
         self, store: Store, places: Collection[Path], problems: Problems, live: bool = False
@@ -61,7 +66,8 @@ class Feeder:
     def _read_stream(self, path: Path, stream: BinaryIO, mark: tuple[int, int]) -> None:
         first = stream.readline(_FINGERPRINT_BYTES)
         if not first or (len(first) < _FINGERPRINT_BYTES and not first.endswith(b"\n")):
-            # Without its first newline a file cannot be told from others yet; it is small, so it is read again.
+            # Without its first newline a file cannot be told from others yet; it is small, so it is read
+            # again.
             stream.seek(0)
             self._take(path, stream, None, FileState(str(path), *mark, 0, 0, b""))
             return
@@ -140,7 +146,8 @@ class _Noted(Problems):
 
 
 def cache_path(places: Collection[Path], files: Collection[Path]) -> Path | None:
-    """Give where the store of these places is kept between two commands; None where reading them again is as quick.
+    """Give where the store of these places is kept between two commands; None where reading them again is as
+    quick.
 
     In ``$XDG_CACHE_HOME/tango-telemetry`` (default ``~/.cache``), by the names of the places.
     """

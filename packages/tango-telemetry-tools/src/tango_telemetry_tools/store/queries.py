@@ -23,7 +23,10 @@ _MAX_TIME = (1 << 63) - 1
 
 @dataclass(frozen=True)
 class TraceSummary:
-    """One line of a list of traces. Times are nanoseconds since 1970; `root` is None where the root is not there."""
+    """One line of a list of traces.
+
+    Times are nanoseconds since 1970; `root` is None where the root is not there.
+    """
 
     trace_id: str
     start: int
@@ -142,7 +145,8 @@ def _summaries(
         """
         select s.hi, s.lo, min(start), max(start + duration), count(*), count_if(error),
             arg_min(operation, start) filter (parent = 0), arg_min(operation, start), list(distinct operation)
-        from spans s join (select unnest(?::ubigint[]) hi, unnest(?::ubigint[]) lo) k on s.hi = k.hi and s.lo = k.lo
+        from spans s join
+        (select unnest(?::ubigint[]) hi, unnest(?::ubigint[]) lo) k on s.hi = k.hi and s.lo = k.lo
         group by s.hi, s.lo
         """,
         [[hi for hi, _ in keys], [lo for _, lo in keys]],
@@ -169,7 +173,10 @@ def _summaries(
 
 @dataclass(frozen=True)
 class Row:
-    """One line of `top`. Durations are nanoseconds; `share` is that of all time that spans of the table took."""
+    """One line of `top`.
+
+    Durations are nanoseconds; `share` is that of all time that spans of the table took.
+    """
 
     key: tuple[str, ...]
     count: int
@@ -197,8 +204,8 @@ _STATISTICS = (
 def top(store: Store, criteria: Criteria, by: str = "") -> list[Row]:
     """Give count, errors and durations for each device and operation, or `by` one of GROUPS; most time first.
 
-    A call has a span in the client and one in the server. Only the server's counts where there are any of the device, so
-    that a call counts once; by caller the client's.
+    A call has a span in the client and one in the server. Only the server's counts where there are any of the
+    device, so that a call counts once; by caller the client's.
     """
     classes = _classes(store)
     served = {o.device for o in store.operations if o.kind == "server" and o.device}
@@ -261,7 +268,8 @@ def _classes(store: Store) -> dict[str, str]:
 class Edge:
     """`caller` calls `callee`: how often, how often in vain, and the 95th percentile in nanoseconds.
 
-    `event`: no calls but events, pushed by `caller` and received by `callee`; "" as `callee`: nobody received any.
+    `event`: no calls but events, pushed by `caller` and received by `callee`; "" as `callee`: nobody received
+    any.
     """
 
     caller: str
@@ -281,7 +289,9 @@ class DeviceMap:
 
 
 def device_map(store: Store, criteria: Criteria, by: str = "device") -> DeviceMap:
-    """Give the calls between devices, or `by` "class", and the events from those that push them to those that get them."""
+    """Give the calls between devices, or `by` "class", and the events from those that push them to those that
+    get them.
+    """
     classes = _classes(store)
 
     def name(device: str, program: str) -> str:
@@ -315,7 +325,9 @@ def device_map(store: Store, criteria: Criteria, by: str = "device") -> DeviceMa
 
 
 def _subject(operation: Operation) -> str:
-    """The attribute of an event: spans are called "Motor.push_change_event position" and "push_event position"."""
+    """The attribute of an event: spans are called "Motor.push_change_event position" and "push_event
+    position".
+    """
     return operation.name.partition(" ")[2].lower()
 
 
@@ -383,7 +395,10 @@ def _count(store: Store, criteria: Criteria, numbers: list[int]) -> dict[int, tu
 
 @dataclass(frozen=True)
 class Change:
-    """How one operation differs between two sets of spans. Durations are means in nanoseconds, `extra` their totals' difference."""
+    """How one operation differs between two sets of spans.
+
+    Durations are means in nanoseconds, `extra` their totals' difference.
+    """
 
     key: tuple[str, ...]
     kind: str
@@ -428,13 +443,16 @@ def _word(before: int, after: int, more: str, less: str) -> list[str]:
 def operation_totals(
     store: Store, criteria: Criteria = Criteria(), trace: str = ""
 ) -> dict[tuple[str, ...], Sequence[int]]:
-    """Give (count, total duration, errors) for each device, operation and kind, of one trace or of all that fits."""
+    """Give (count, total duration, errors) for each device, operation and kind, of one trace or of all that
+    fits.
+    """
     where, parameters = _where(criteria)
     if trace:
         number = int(trace, 16)
         where, parameters = "hi = ? and lo = ?", [number >> 64, number & 0xFFFFFFFFFFFFFFFF]
     rows = store.query(
-        f"select operation, count(*), sum(duration)::hugeint, count_if(error) from spans where {where} group by operation",
+        f"select operation, count(*), sum(duration)::hugeint, count_if(error) from spans where {where} "
+        "group by operation",
         parameters,
     )
     totals: dict[tuple[str, ...], list[int]] = {}

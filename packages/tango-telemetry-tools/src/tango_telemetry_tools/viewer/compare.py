@@ -1,4 +1,6 @@
-"""`tango-telemetry compare A B`: what became slower, more frequent, new or gone, between two traces or two spans of time."""
+"""`tango-telemetry compare A B`: what became slower, more frequent, new or gone, between two traces or two
+spans of time.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "compare",
         help="two traces, or two spans of time: what became slower, more frequent, new, gone",
-        description="A and B are the first digits of trace ids, or spans of time FROM..TO such as 2h..1h, 9:00..10:00 or "
+        description="A and B are the first digits of trace ids, or spans of time FROM..TO such as 2h..1h, "
+        "9:00..10:00 or "
         "2026-11-29T09:00..2026-11-29T10:00. What takes the most more, or less, time comes first.",
         epilog="Exit status: 0 something was shown, 1 there was nothing to show, 2 wrong usage.",
     )

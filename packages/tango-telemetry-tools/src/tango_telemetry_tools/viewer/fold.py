@@ -24,7 +24,9 @@ class Line:
 
 
 def fold(forest: Forest, depth: int = 0, groups: bool = True) -> list[Line]:
-    """Give the lines of a picture: at most `depth` levels (0: all), runs of equal siblings as one where `groups`."""
+    """Give the lines of a picture: at most `depth` levels (0: all), runs of equal siblings as one where
+    `groups`.
+    """
     rows = forest.rows
     sizes = [row.descendants + 1 for row in rows]
     signatures = _signatures(rows) if groups else []

@@ -48,7 +48,9 @@ class Glyphs:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Break `text` into lines of at most `width` columns, at spaces where there are any; at least one line."""
+    """Break `text` into lines of at most `width` columns, at spaces where there are any; at least one
+    line.
+    """
     lines: list[str] = []
     current = ""
     for word in text.split(" "):

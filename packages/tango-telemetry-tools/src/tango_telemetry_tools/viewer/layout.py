@@ -1,4 +1,6 @@
-"""What the picture in the terminal and the one in the browser share: colours, numbers, times and harmless text."""
+"""What the picture in the terminal and the one in the browser share: colours, numbers, times and harmless
+text.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from datetime import datetime, timezone
 from .model import Span
 from .tree import Forest
 
-# Told apart on a dark and on a light ground, also by most people who see fewer colours. No red: red is for errors.
+# Told apart on a dark and on a light ground, also by most people who see fewer colours. No red: red is for
+# errors.
 PALETTE = (
     "#f2994a",
     "#4a9df0",
@@ -24,7 +27,8 @@ PALETTE = (
 )
 ERROR_COLOUR = "#e5484d"
 
-# Names come from other people's programs: no escape sequences, no line breaks, nothing that turns the writing direction.
+# Names come from other people's programs: no escape sequences, no line breaks, nothing that turns the writing
+# direction.
 _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 _UNITS = (
@@ -38,7 +42,9 @@ _UNITS = (
 
 
 def clean(text: str) -> str:
-    """Make text from a span fit for one line of a terminal: what is not printable becomes a replacement character."""
+    """Make text from a span fit for one line of a terminal: what is not printable becomes a replacement
+    character.
+    """
     return text if text.isascii() and text.isprintable() else _HARMFUL.sub("\ufffd", text)
 
 
@@ -68,7 +74,9 @@ def choose_colours(services: Iterable[str]) -> dict[str, str]:
 
 
 def error_origins(forest: Forest) -> set[str]:
-    """Ids of failed spans whose reason is worth a line: where a child gives the same reason, the child tells it."""
+    """Ids of failed spans whose reason is worth a line: where a child gives the same reason, the child tells
+    it.
+    """
     failed = [span for span in forest.spans if span.is_error]
     told = {(span.parent_id, span.error_line) for span in failed}
     return {span.span_id for span in failed if (span.span_id, span.error_line) not in told}

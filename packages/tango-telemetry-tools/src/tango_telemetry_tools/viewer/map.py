@@ -1,4 +1,6 @@
-"""`tango-telemetry map`: who calls whom, by device or class: as text, as a picture, for Graphviz and for programs."""
+"""`tango-telemetry map`: who calls whom, by device or class: as text, as a picture, for Graphviz and for
+programs.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "map",
         help="who calls whom, by device or class: calls, errors, p95, events",
-        description="Calls from programs and devices to devices, and events from the devices that push them to those who get "
+        description="Calls from programs and devices to devices, and events from the devices that push "
+        "them to those who get "
         "them. An event that reaches nobody is listed as such.",
         epilog="Exit status: 0 something was shown, 1 there was nothing to show, 2 wrong usage.",
     )

@@ -1,4 +1,6 @@
-"""The map as SVG. networkx finds the layers; the order within them follows the neighbours, so that few lines cross."""
+"""The map as SVG. networkx finds the layers; the order within them follows the neighbours, so that few lines
+cross.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +18,18 @@ _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 210, 34, 150, 26, 20
 _MAX_NAME = 28
 
 STYLE = """
-.node rect { fill: #f6f7f9; stroke: #667085; rx: 6px; } .node.program rect { fill: #eaf2fd; stroke: #3b82f6; rx: 17px; }
+.node rect { fill: #f6f7f9; stroke: #667085; rx: 6px; }
+.node.program rect { fill: #eaf2fd; stroke: #3b82f6; rx: 17px; }
 .node.nobody rect { fill: #fdecee; stroke: #d92d3a; stroke-dasharray: 4 3; }
 text { font: 12px system-ui, sans-serif; fill: #1c2330; } .edge path { fill: none; stroke: #98a2b3; }
 .edge text { font-size: 10.5px; fill: #667085; paint-order: stroke; stroke: #fff; stroke-width: 3px; }
-.edge.bad path { stroke: #d92d3a; } .edge.bad text { fill: #d92d3a; } .edge.event path { stroke-dasharray: 5 4; }
+.edge.bad path { stroke: #d92d3a; } .edge.bad text { fill: #d92d3a; }
+.edge.event path { stroke-dasharray: 5 4; }
 @media (prefers-color-scheme: dark) {
 .node rect { fill: #191d26; stroke: #939db0; } .node.program rect { fill: #16243a; stroke: #60a5fa; }
 .node.nobody rect { fill: #331b20; stroke: #ff6b74; } text { fill: #e6e9ef; } .edge path { stroke: #566074; }
-.edge text { fill: #b3bccb; stroke: #12151c; } .edge.bad path { stroke: #ff6b74; } .edge.bad text { fill: #ff6b74; }
+.edge text { fill: #b3bccb; stroke: #12151c; }
+.edge.bad path { stroke: #ff6b74; } .edge.bad text { fill: #ff6b74; }
 svg { background: #12151c; } }
 """
 
@@ -73,9 +78,11 @@ def render_svg(found: DeviceMap) -> str:
     width = max(x.values(), default=0) + _WIDTH + _MARGIN + 60
     height = max(y.values(), default=0) + _HEIGHT + _MARGIN + 20
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+        f'height="{height}" role="img">',
         f"<style>{STYLE}</style>",
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" '
+        'orient="auto">'
         '<path d="M0 0 8 4 0 8z" fill="#98a2b3"/></marker></defs>',
     ]
     parts += [_edge(edge, x, y, number) for number, edge in enumerate(found.edges)]
@@ -87,7 +94,8 @@ def _node(name: str, kind: str, x: int, y: int) -> str:
     cleaned = layout.clean(name)
     short = cleaned if len(cleaned) <= _MAX_NAME else cleaned[: _MAX_NAME - 1] + "…"
     return (
-        f'<g class="node {kind}"><title>{escape(cleaned)}</title><rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}"/>'
+        f'<g class="node {kind}"><title>{escape(cleaned)}</title><rect x="{x}" y="{y}" width="{_WIDTH}" '
+        f'height="{_HEIGHT}"/>'
         f'<text x="{x + _WIDTH // 2}" y="{y + 21}" text-anchor="middle">{escape(short)}</text></g>'
     )
 
@@ -105,7 +113,8 @@ def _edge(edge: Edge, x: dict[str, int], y: dict[str, int], number: int) -> str:
         end = (x[edge.callee] + _WIDTH, y[edge.callee] + _HEIGHT // 2 + 6)
     bend = 60 if end[0] <= start[0] else (end[0] - start[0]) // 2
     back = end[0] <= start[0]
-    path = f"M{start[0]} {start[1]} C{start[0] + bend} {start[1]} {end[0] + bend if back else end[0] - bend} {end[1]} {end[0]} {end[1]}"
+    towards = end[0] + bend if back else end[0] - bend
+    path = f"M{start[0]} {start[1]} C{start[0] + bend} {start[1]} {towards} {end[1]} {end[0]} {end[1]}"
     middle = ((start[0] + end[0]) // 2 + (50 if back else 0), (start[1] + end[1]) // 2 - 4)
     kinds = f"edge{' event' if edge.event else ''}{' bad' if edge.errors or not edge.callee else ''}"
     return (
@@ -117,7 +126,8 @@ def _edge(edge: Edge, x: dict[str, int], y: dict[str, int], number: int) -> str:
 def render_page(found: DeviceMap) -> str:
     """Give a page with the picture and a table of its numbers."""
     rows = "".join(
-        f"<tr><td>{escape(layout.clean(edge.caller))}</td><td>{escape(layout.clean(edge.callee or '(nobody)'))}</td>"
+        f"<tr><td>{escape(layout.clean(edge.caller))}</td>"
+        f"<td>{escape(layout.clean(edge.callee or '(nobody)'))}</td>"
         f"<td>{'events' if edge.event else 'calls'}</td><td>{edge.calls}</td><td>{edge.errors}</td>"
         f"<td>{'' if edge.event else escape(layout.format_duration(edge.p95))}</td></tr>"
         for edge in found.edges
@@ -125,9 +135,12 @@ def render_page(found: DeviceMap) -> str:
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        "<title>Who calls whom</title><style>:root { color-scheme: light dark; } body { font: 13px system-ui, sans-serif; margin: 16px; }"
-        " div { overflow-x: auto; } td, th { padding: 3px 14px 3px 0; text-align: left; }</style></head><body><h1>Who calls whom</h1>"
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src '
+        "'unsafe-inline'\">"
+        "<title>Who calls whom</title><style>:root { color-scheme: light dark; } body { font: 13px "
+        "system-ui, sans-serif; margin: 16px; }"
+        " div { overflow-x: auto; } td, th { padding: 3px 14px 3px 0; text-align: left; "
+        "}</style></head><body><h1>Who calls whom</h1>"
         f"<div>{render_svg(found)}</div><table><tr><th>caller</th><th>callee</th><th>what</th><th>count</th><th>errors</th><th>p95</th></tr>"
         f"{rows}</table></body></html>"
     )

@@ -44,8 +44,8 @@ class Link:
 class Span:
     """One finished span.
 
-    Ids are lower-case hexadecimal, `parent_id` is empty for a root, times are nanoseconds since 1970, `kind` is
-    OpenTelemetry's word in lower case ("client", "server", "internal", "producer", "consumer").
+    Ids are lower-case hexadecimal, `parent_id` is empty for a root, times are nanoseconds since 1970, `kind`
+    is OpenTelemetry's word in lower case ("client", "server", "internal", "producer", "consumer").
     """
 
     trace_id: str

@@ -10,19 +10,24 @@ _FRESH = 5.0
 
 
 def find_notes(forest: Forest, now: float = 0.0) -> list[str]:
-    """Give sentences, none where there is nothing to say. `now`, in seconds since 1970: more spans may be on their way."""
+    """Give sentences, none where there is nothing to say.
+
+    `now`, in seconds since 1970: more spans may be on their way.
+    """
     notes = []
     age = now - forest.end / 1e9
     if forest.orphans:
         number = count(len(forest.orphans), "span")
         wait = "wait" if len(forest.orphans) > 1 else "waits"
         notes.append(
-            f"{number} {wait} for a parent that is not there: a span is written when it ends and handed over up to a second"
+            f"{number} {wait} for a parent that is not there: a span is written when it ends and handed over "
+            "up to a second"
             " later, or the program above is not traced, not among these files, or its span was dropped"
         )
     elif forest.spans and -_FRESH < age < _FRESH:
         notes.append(
-            f"this trace ended {max(0.0, age):.1f} s ago: device servers hand their spans over up to a second later, so more may come"
+            f"this trace ended {max(0.0, age):.1f} s ago: device servers hand their spans over up to a "
+            "second later, so more may come"
         )
     if forest.loops:
         notes.append(
@@ -37,7 +42,8 @@ def find_notes(forest: Forest, now: float = 0.0) -> list[str]:
     if early:
         one = len(early) == 1
         notes.append(
-            f"{count(len(early), 'span')} {'begins before its parent' if one else 'begin before their parents'}, by up to"
+            f"{count(len(early), 'span')} "
+            f"{'begins before its parent' if one else 'begin before their parents'}, by up to"
             f" {format_duration(max(early))}: the clocks of the machines differ"
         )
     return notes

@@ -1,7 +1,8 @@
 """OTLP in JSON: one line of a file is one ExportTraceServiceRequest.
 
-The specification (OTLP 1.x, "JSON Protobuf Encoding") writes ids in hexadecimal, 64-bit integers as strings and enums as
-integers. Writers in the field also use Base64 ids (protobuf's own JSON mapping), plain numbers and enum names: all read here.
+The specification (OTLP 1.x, "JSON Protobuf Encoding") writes ids in hexadecimal, 64-bit integers as strings
+and enums as integers. Writers in the field also use Base64 ids (protobuf's own JSON mapping), plain numbers
+and enum names: all read here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One trace as one self-contained HTML page: a trace viewer that works offline.
 
-Nothing is loaded from elsewhere, and the page's content security policy says so to the browser. Names in a trace are
-other people's: they travel as JSON and become text nodes in the browser, and only the one script whose hash the policy
-names may run, so that even an escape forgotten here could not execute anything.
+Nothing is loaded from elsewhere, and the page's content security policy says so to the browser. Names in a
+trace are other people's: they travel as JSON and become text nodes in the browser, and only the one script
+whose hash the policy names may run, so that even an escape forgotten here could not execute anything.
 """
 
 from __future__ import annotations

@@ -41,7 +41,9 @@ class Problem:
 
 @dataclass
 class Problems:
-    """Collects problems once each, at most MAX_PROBLEMS_PER_FILE of one file; `report` sees each as it is found."""
+    """Collects problems once each, at most MAX_PROBLEMS_PER_FILE of one file; `report` sees each as it is
+    found.
+    """
 
     report: Callable[[Problem], None] = lambda problem: None
     found: list[Problem] = field(default_factory=list)
@@ -49,7 +51,10 @@ class Problems:
     _per_file: dict[str, int] = field(default_factory=dict)
 
     def add(self, path: Path, line: int, message: str) -> bool:
-        """Note one problem; give whether it is news. The same one again, from a second pass over the file, is none."""
+        """Note one problem; give whether it is news.
+
+        The same one again, from a second pass over the file, is none.
+        """
         key = (str(path), line, message)
         if key in self._seen:
             return False
@@ -66,7 +71,8 @@ class Problems:
 
 
 def find_files(places: Collection[Path], problems: Problems, live: bool = False) -> list[Path]:
-    """Give the files that `places` name: each file itself, and of a folder every file called *.jsonl or *.json.
+    """Give the files that `places` name: each file itself, and of a folder every file called *.jsonl or
+    *.json.
 
     `live`: folders are watched, so an empty one is no problem.
     """
@@ -106,19 +112,25 @@ def read_spans(files: Collection[Path], problems: Problems) -> Iterator[Span]:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one line of a file holds: `size` is its length in bytes, `complete` whether it was written to its end."""
+    """What one line of a file holds: `size` is its length in bytes, `complete` whether it was written to its
+    end.
+    """
 
     spans: list[Span]
     size: int
     complete: bool
 
 
-# What a stream of `open_stream` raises where the file cannot be read on. A .gz that is cut off ends in EOFError.
+# What a stream of `open_stream` raises where the file cannot be read on. A .gz that is cut off ends in
+# EOFError.
 DAMAGED = (OSError, EOFError, zlib.error)
 
 
 def open_stream(path: Path) -> BinaryIO:
-    """Open a file for reading; what gzip has compressed is decompressed, whatever its name. Raises OSError."""
+    """Open a file for reading; what gzip has compressed is decompressed, whatever its name.
+
+    Raises OSError.
+    """
     stream = path.open("rb")
     try:
         compressed = stream.read(2) == b"\x1f\x8b"
@@ -141,7 +153,10 @@ def describe_damage(error: BaseException) -> str:
 
 
 def read_requests(path: Path, stream: BinaryIO, problems: Problems, number: int = 0) -> Iterator[Request]:
-    """Read on from where `stream` stands, behind line `number`. What cannot be read becomes a problem and no spans."""
+    """Read on from where `stream` stands, behind line `number`.
+
+    What cannot be read becomes a problem and no spans.
+    """
     for size, line, complete in _lines(stream):
         number += 1
         spans: list[Span] = []
@@ -162,7 +177,8 @@ def _read_line(
         problems.add(path, number, "not text: OTLP JSON is UTF-8")
         return False
     except (ValueError, RecursionError) as error:
-        # The file exporter ends each request with a newline, so a last line without one was cut off in writing.
+        # The file exporter ends each request with a newline, so a last line without one was cut off in
+        # writing.
         cut = "" if complete else f"{CUT_OFF}: "
         problems.add(path, number, f"{cut}not JSON: {_short(error)}")
         return False

@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser, filters: bool = True) -> None
         return
     group = parser.add_argument_group(
         "filters",
-        "PATTERN is a part of a name, or with * and ? all of it. What is said of a span must hold for one and the same.",
+        "PATTERN is a part of a name, or with * and ? all of it. What is said of a span must hold for one "
+        "and the same.",
     )
     group.add_argument("--errors", action="store_true", help="only what failed")
     group.add_argument("--min", type=duration, default=0, metavar="50ms", help="at least as long as this")

@@ -35,7 +35,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "show",
         help="find and draw traces of OTLP JSON files",
-        description="Read OTLP JSON lines (what TANGO_TELEMETRY_TRACES_EXPORTER=file writes) of any number of processes, "
+        description="Read OTLP JSON lines (what TANGO_TELEMETRY_TRACES_EXPORTER=file writes) of any "
+        "number of processes, "
         "and draw one trace in the terminal: the newest, or the first that the filters leave.",
         epilog="Exit status: 0 something was shown, 1 there was nothing to show, 2 wrong usage.",
     )
@@ -177,7 +178,9 @@ def draw(
     verbose: bool = False,
     now: float = 0.0,
 ) -> None:
-    """Draw the waterfall, with the characters that the terminal can show, and what the spans carry if `verbose`."""
+    """Draw the waterfall, with the characters that the terminal can show, and what the spans carry if
+    `verbose`.
+    """
     glyphs = choose_glyphs(console)
     waterfall = Waterfall(forest, glyphs, depth, groups, now)
     console.print(waterfall, soft_wrap=True)

@@ -1,4 +1,6 @@
-"""Tables in the terminal that can be cut with other tools: one unit per column, nothing shortened when piped."""
+"""Tables in the terminal that can be cut with other tools: one unit per column, nothing shortened
+when piped.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from .glyphs import Glyphs
 
 @dataclass(frozen=True)
 class Column:
-    """`share` is how much of the room that is left a text column gets; 0: as wide as it needs, for numbers at the right."""
+    """`share` is how much of the room that is left a text column gets; 0: as wide as it needs, for numbers at
+    the right.
+    """
 
     title: str
     share: int = 0

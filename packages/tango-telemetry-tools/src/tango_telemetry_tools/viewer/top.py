@@ -25,7 +25,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "top",
         help="per device and operation: how often, how often in vain, how long",
-        description="Count, errors, median, 95th percentile, longest, and the share of all time, over all traces. A call counts "
+        description="Count, errors, median, 95th percentile, longest, and the share of all time, over all "
+        "traces. A call counts "
         "once: in the server, where that is traced; by caller in the client.",
         epilog="Exit status: 0 something was shown, 1 there was nothing to show, 2 wrong usage.",
     )

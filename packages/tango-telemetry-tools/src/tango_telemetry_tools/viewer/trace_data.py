@@ -1,4 +1,6 @@
-"""One trace as the data that the page's script draws: rows from the top down, times as nanoseconds since the first start."""
+"""One trace as the data that the page's script draws: rows from the top down, times as nanoseconds since the
+first start.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The spans of one trace as a forest, and what is wrong with it. No recursion: a trace may be ten thousand levels deep."""
+"""The spans of one trace as a forest, and what is wrong with it.
+
+No recursion: a trace may be ten thousand levels deep.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from functools import cached_property
 
 from .model import Span
 
-# Rows remember the tree's lines for this many levels: all levels of a trace that is one long chain would be quadratic.
+# Rows remember the tree's lines for this many levels: all levels of a trace that is one long chain would be
+# quadratic.
 MAX_GUIDES = 32
 
 
@@ -16,8 +20,9 @@ MAX_GUIDES = 32
 class Row:
     """One line of the picture: a span, or (`span` None) a parent that is missing.
 
-    `depth` is 0 at the top. `last` says for each level from 1 to the row's own (at most MAX_GUIDES), whether the row
-    there is the last of its siblings: what is needed to draw the lines of the tree. `descendants` counts all spans below.
+    `depth` is 0 at the top. `last` says for each level from 1 to the row's own (at most MAX_GUIDES), whether
+    the row there is the last of its siblings: what is needed to draw the lines of the tree. `descendants`
+    counts all spans below.
     """
 
     span: Span | None
@@ -97,7 +102,9 @@ def build_forest(spans: Iterable[Span]) -> Forest:
 def _find_loops(
     ordered: Collection[Span], children: dict[str, list[Span]], roots: list[Span], orphans: list[Span]
 ) -> tuple[Span, ...]:
-    """Spans that reach no top because their ancestors form a ring: the earliest of each ring, to be shown as a top."""
+    """Spans that reach no top because their ancestors form a ring: the earliest of each ring, to be shown as
+    a top.
+    """
     reached: set[str] = set()
     loops: list[Span] = []
 

@@ -111,7 +111,9 @@ class Waterfall:
         yield Segment.line()
 
     def _axis(self, columns: _Columns) -> RenderResult:
-        """The time axis: 0 at its left end, the trace's duration at the right, what is between where it fits."""
+        """The time axis: 0 at its left end, the trace's duration at the right, what is between where
+        it fits.
+        """
         left = columns.name + sum(column + 1 for column in (columns.service, columns.device) if column)
         ticks = 4 if columns.bar >= 60 else 2 if columns.bar >= 32 else 1
         axis = [" "] * columns.bar

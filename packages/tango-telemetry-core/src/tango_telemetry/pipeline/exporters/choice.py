@@ -9,8 +9,8 @@ from tango_telemetry.pipeline.settings import EXPORTERS, Endpoint, PipelineSetti
 def create_exporter(endpoint: Endpoint, settings: PipelineSettings) -> Exporter:
     """The exporter for `endpoint`, not yet connected.
 
-    Raises ValueError for an unknown exporter or an unusable target, MissingPackageError where a package is not
-    installed, OSError for a folder that cannot be written.
+    Raises ValueError for an unknown exporter or an unusable target, MissingPackageError where a package is
+    not installed, OSError for a folder that cannot be written.
     """
     if endpoint.exporter not in EXPORTERS:
         raise ValueError(f"unknown exporter; choices: {', '.join(EXPORTERS)}")

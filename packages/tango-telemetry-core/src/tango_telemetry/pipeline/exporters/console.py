@@ -1,4 +1,6 @@
-"""The exporter of spans to the console: the SDK's own JSON of a span, on standard output or standard error."""
+"""The exporter of spans to the console: the SDK's own JSON of a span, on standard output or standard
+error.
+"""
 
 from __future__ import annotations
 
@@ -65,9 +67,11 @@ class ConsoleExporter:
         return DELIVERED
 
     def _write_descriptor(self, descriptor: int, payload: bytes, timeout: float) -> Outcome:
-        """Write past the stream, whose lock the interpreter needs at its end, and only where the reader has room.
+        """Write past the stream, whose lock the interpreter needs at its end, and only where the reader has
+        room.
 
-        What was written of a payload before the time was over is left out when it comes again, at the head of the next.
+        What was written of a payload before the time was over is left out when it comes again, at the head of
+        the next.
         """
         poll = originals.poll()
         poll.register(descriptor, select.POLLOUT)
@@ -92,7 +96,9 @@ class ConsoleExporter:
 
 
 def _descriptor(stream: object) -> int:
-    """The file descriptor of Python's own kind of text file; -1 for another, such as a notebook's or a test's in memory."""
+    """The file descriptor of Python's own kind of text file; -1 for another, such as a notebook's or a test's
+    in memory.
+    """
     if type(stream) is not io.TextIOWrapper or isinstance(stream.buffer, io.BytesIO):
         return -1
     return stream.fileno()

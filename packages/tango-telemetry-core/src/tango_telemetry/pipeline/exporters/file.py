@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("tango_telemetry.pipeline")
 _ATTEMPTS = 3
 _SPAN_BYTES = 4096
-"""What a span takes in OTLP JSON, with a resource of its own, is mostly a quarter of it (measured: 600 to 1,100)."""
+"""What a span takes in OTLP JSON, with a resource of its own, is mostly a quarter of it (measured: 600 to
+1,100).
+"""
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -39,9 +41,9 @@ def file_name(service: str) -> str:
 class RotatedFile:
     """The file of one process in a folder. What `append` has taken can be found in that folder.
 
-    Whoever rotates logs may rename, truncate or remove the file, or the folder, at any time: a new one is begun in the
-    folder that was asked for. At `max_bytes` the file gets a number before its suffix and a new one takes its name, so
-    that names sort by age; beyond `max_count` files the oldest is removed.
+    Whoever rotates logs may rename, truncate or remove the file, or the folder, at any time: a new one is
+    begun in the folder that was asked for. At `max_bytes` the file gets a number before its suffix and a new
+    one takes its name, so that names sort by age; beyond `max_count` files the oldest is removed.
     """
 
     def __init__(self, directory: str, max_bytes: int, max_count: int) -> None:
@@ -52,7 +54,10 @@ class RotatedFile:
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """Let go of the file: the next one gets a name of its own. In a forked child: the file is the parent's."""
+        """Let go of the file: the next one gets a name of its own.
+
+        In a forked child: the file is the parent's.
+        """
         self.close()
         self._path = ""
         self._number = 0
@@ -68,7 +73,9 @@ class RotatedFile:
         return end + 1 if end >= 0 else len(data)
 
     def append(self, data: bytes, service: str) -> None:
-        """Write all of `data` or nothing, in a file named after `service` if a new one is begun; raises OSError."""
+        """Write all of `data` or nothing, in a file named after `service` if a new one is begun; raises
+        OSError.
+        """
         for _ in range(_ATTEMPTS):
             self._open(service)
             if self._size and self._size + len(data) > self._max_bytes:
@@ -129,7 +136,8 @@ class RotatedFile:
             if len(self._rotated) == self._number:
                 _logger.warning(
                     "tango-telemetry: %s takes PYTANGO_TELEMETRY_FILE_MAX_COUNT=%d files of"
-                    " PYTANGO_TELEMETRY_FILE_MAX_BYTES=%d; from now on the oldest is removed for each new one",
+                    " PYTANGO_TELEMETRY_FILE_MAX_BYTES=%d; from now on the oldest is removed for each new "
+                    "one",
                     self._path,
                     self._max_count,
                     self._max_bytes,
@@ -156,7 +164,9 @@ class RotatedFile:
 
 
 class FileExporter:
-    """OTLP JSON lines in a directory, one file at a time for each process, written by the official file exporter."""
+    """OTLP JSON lines in a directory, one file at a time for each process, written by the official file
+    exporter.
+    """
 
     spoolable = False
 

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from tango_telemetry.otel.sdk import ReadableSpan
 
 _METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-# Answers about the data, which will be the same tomorrow. Every other code is one about the place or the moment, also those
-# that OTLP does not list as retryable: UNIMPLEMENTED, UNAUTHENTICATED and PERMISSION_DENIED come from gateways that lack
-# their backend or a token. RESOURCE_EXHAUSTED is about the place only where the server says by RetryInfo that it can
-# recover: without that it is how a server refuses a message that is too long (4 MiB by default), and will for ever.
+# Answers about the data, which will be the same tomorrow. Every other code is one about the place or the
+# moment, also those that OTLP does not list as retryable: UNIMPLEMENTED, UNAUTHENTICATED and
+# PERMISSION_DENIED come from gateways that lack their backend or a token. RESOURCE_EXHAUSTED is about the
+# place only where the server says by RetryInfo that it can recover: without that it is how a server refuses a
+# message that is too long (4 MiB by default), and will for ever.
 _ABOUT_THE_DATA = frozenset(("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"))
 _PLAINTEXT = {"grpc": True, "http": True, "grpcs": False, "https": False}
 
@@ -31,8 +32,8 @@ _parents_channels: list[Any] = []
 def parse_target(target: str, insecure: bool | None) -> tuple[str, bool]:
     """(`host:port`, without TLS?) of a gRPC endpoint; ValueError if it is none.
 
-    `grpc://` and `http://` are plaintext, `grpcs://` and `https://` use TLS; without a scheme `insecure` decides, as in
-    the SDK, where unset means TLS.
+    `grpc://` and `http://` are plaintext, `grpcs://` and `https://` use TLS; without a scheme `insecure`
+    decides, as in the SDK, where unset means TLS.
     """
     scheme, separator, rest = target.partition("://")
     if not separator:
@@ -104,12 +105,14 @@ class GrpcExporter:
         grpc, wire = self._grpc(), self._wire
         compression = grpc.Compression.Gzip if wire.compression == "gzip" else grpc.Compression.NoCompression
         options = (
-            # gRPC's own wait between connections grows to 2 minutes; ours is shorter, so let the channel try when we do.
+            # gRPC's own wait between connections grows to 2 minutes; ours is shorter, so let the channel try
+            # when we do.
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
-            # Without it a new channel takes up the connection of an old one to the same address, a dead one too. HTTP/2
-            # pings instead would have servers close the connection (too_many_pings): by default they allow one in 5
-            # minutes, and none between calls. A call's deadline finds a dead connection as soon as it matters.
+            # Without it a new channel takes up the connection of an old one to the same address, a dead one
+            # too. HTTP/2 pings instead would have servers close the connection (too_many_pings): by default
+            # they allow one in 5 minutes, and none between calls. A call's deadline finds a dead connection
+            # as soon as it matters.
             ("grpc.use_local_subchannel_pool", 1),
         )
         if self._insecure:
@@ -185,7 +188,8 @@ class GrpcExporter:
         return min(max(seconds, 0.0), 3600.0)
 
     def reset_after_fork(self) -> None:
-        # Never finalised: what a parent's channel does in its destructor in a child has changed between gRPC versions.
+        # Never finalised: what a parent's channel does in its destructor in a child has changed between gRPC
+        # versions.
         _parents_channels.append((self._channel, self._call))
         self._channel = self._call = None
 

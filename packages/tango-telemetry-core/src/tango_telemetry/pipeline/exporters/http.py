@@ -1,5 +1,6 @@
-"""OTLP over HTTP: one POST per attempt. The official exporter's own retry loop can neither be interrupted nor told a
-bound, so the payload of its encoder is sent from here, by the library that it uses itself."""
+"""OTLP over HTTP: one POST per attempt. The official exporter's own retry loop can neither be interrupted nor
+told a bound, so the payload of its encoder is sent from here, by the library that it uses itself.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +19,22 @@ from tango_telemetry.pipeline.settings import WireSettings
 if TYPE_CHECKING:
     from tango_telemetry.otel.sdk import ReadableSpan
 
-# Answers about the data, which will be the same tomorrow: malformed, too large, not processable. Every other status is one
-# about the place: OTLP names 429, 502, 503 and 504 as retryable, and 401, 403, 404, 405, 407, 415, redirects and 5xx come
-# from proxies, from gateways that lack their backend or a token, and from collectors that are being set up.
+# Answers about the data, which will be the same tomorrow: malformed, too large, not processable. Every other
+# status is one about the place: OTLP names 429, 502, 503 and 504 as retryable, and 401, 403, 404, 405, 407,
+# 415, redirects and 5xx come from proxies, from gateways that lack their backend or a token, and from
+# collectors that are being set up.
 _ABOUT_THE_DATA = frozenset((400, 413, 422))
 # zlib's window bits say which format comes out; the module gzip brings more than it does here.
 _WINDOW_BITS = {"deflate": 15, "gzip": 31}
-# An answer has a few bytes: how many spans were refused, and why. One that has no end must not fill the memory.
+# An answer has a few bytes: how many spans were refused, and why. One that has no end must not fill the
+# memory.
 _MAX_ANSWER = 65536
 
 
 def parse_retry_after(value: str | None) -> float:
-    """Seconds asked for by a Retry-After header (RFC 9110: a number or a date), at most one hour; 0 if none."""
+    """Seconds asked for by a Retry-After header (RFC 9110: a number or a date), at most one hour; 0
+    if none.
+    """
     if not value:
         return 0.0
     try:
@@ -68,7 +73,9 @@ def _cause(error: BaseException) -> str:
 
 
 def _is_of_a_proxy(content_type: str, body: bytes) -> bool:
-    """Whether a 400 is about the connection: proxies answer with a page, servers in Go that HTTPS is spoken here."""
+    """Whether a 400 is about the connection: proxies answer with a page, servers in Go that HTTPS is spoken
+    here.
+    """
     return "html" in content_type.lower() or (b"HTTPS" in body and b"HTTP request" in body)
 
 
@@ -127,7 +134,9 @@ class HttpExporter:
         return compressor.compress(payload) + compressor.flush()
 
     def _connect(self, requests: Any) -> None:
-        """Make the request that all are copies of: proxies, netrc and headers are looked up once, not 0.7 ms each time."""
+        """Make the request that all are copies of: proxies, netrc and headers are looked up once, not 0.7 ms
+        each time.
+        """
         from http.cookiejar import DefaultCookiePolicy  # requests has it loaded
 
         session = requests.Session()
@@ -159,8 +168,8 @@ class HttpExporter:
             peer = self._peer(response)
             answer = self._read_answer(requests, response, deadline)
         except (requests.RequestException, OSError, ValueError) as error:
-            # The exception's text quotes the URL or a header (UnicodeEncodeError), which may hold credentials: its class
-            # and what the operating system or TLS said are enough.
+            # The exception's text quotes the URL or a header (UnicodeEncodeError), which may hold
+            # credentials: its class and what the operating system or TLS said are enough.
             self.close()
             detail = clean_text(_cause(error), self._secrets)
             return Outcome(Result.RETRY, type(error).__name__, detail=detail, peer=self._asked())
@@ -207,8 +216,11 @@ class HttpExporter:
         return f"{host} by the proxy {self._proxy}" if self._proxy else host
 
     def _peer(self, response: Any) -> str:
-        """Who answered: the address at the other end of the connection, which is a proxy's where there is one."""
-        # requests and urllib3 show it nowhere; what they call `_connection` has been the same since urllib3 1.
+        """Who answered: the address at the other end of the connection, which is a proxy's where there is
+        one.
+        """
+        # requests and urllib3 show it nowhere; what they call `_connection` has been the same since urllib3
+        # 1.
         connection: Any = getattr(response.raw, "_connection", None)
         asked = self._asked()
         try:

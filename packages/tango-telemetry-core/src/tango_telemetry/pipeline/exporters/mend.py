@@ -1,9 +1,10 @@
 """Makes spans of the SDK sendable, item by item: what cannot be encoded costs itself and nothing beside it.
 
-The SDK takes texts with lone surrogates (every file name that `os.fsdecode` could not decode has them), times that are
-no integers, integers beyond 64 bits and identifiers beyond theirs. The official encoders answer with an exception for
-the whole request, or leave the attribute out with a traceback in the log (OpenTelemetry 1.45). What replaces such a
-value follows OpenTelemetry's "mapping to AnyValue": text for an integer that is too large, U+FFFD for a surrogate.
+The SDK takes texts with lone surrogates (every file name that `os.fsdecode` could not decode has them), times
+that are no integers, integers beyond 64 bits and identifiers beyond theirs. The official encoders answer with
+an exception for the whole request, or leave the attribute out with a traceback in the log (OpenTelemetry
+1.45). What replaces such a value follows OpenTelemetry's "mapping to AnyValue": text for an integer that is
+too large, U+FFFD for a surrogate.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
 _REPLACEMENT = "\ufffd"
-# Protobuf's parsers refuse a message that is nested deeper than 100, and an AnyValue in a list takes three levels.
+# Protobuf's parsers refuse a message that is nested deeper than 100, and an AnyValue in a list takes three
+# levels.
 _DEEPEST = 24
 _MAX_REMEMBERED = 4096
 _MAX_SAID = 64
@@ -67,8 +69,10 @@ def _say(place: str, span: Any) -> None:
         return
     _said.add(place)
     _logger.warning(
-        "tango-telemetry: not all of the %s of the span %.100r can be sent as given (text that is not Unicode, a number or"
-        " time out of range); what cannot is replaced, with U+FFFD in texts, and the rest of the span is sent",
+        "tango-telemetry: not all of the %s of the span %.100r can be sent as given (text that is not "
+        "Unicode, a number or"
+        " time out of range); what cannot is replaced, with U+FFFD in texts, and the rest of the span is "
+        "sent",
         place.replace("_", " "),
         getattr(span, "name", ""),
     )
@@ -89,7 +93,10 @@ def mend_text(value: Any) -> str:
 
 
 def _mend_time(value: Any) -> int | None:
-    """Nanoseconds since 1970 that fit into OTLP's unsigned 64 bits. Users pass `time.time() * 1e9`, a float."""
+    """Nanoseconds since 1970 that fit into OTLP's unsigned 64 bits.
+
+    Users pass `time.time() * 1e9`, a float.
+    """
     if value is None or (type(value) is int and 0 <= value < 2**64):
         return value
     try:
@@ -124,7 +131,8 @@ class Mender:
 
     def __init__(self, bytes_as_text: bool = False) -> None:
         self._bytes_as_text = bytes_as_text
-        # By identity, because resources and scopes are few and live long; the original is kept alive beside its copy.
+        # By identity, because resources and scopes are few and live long; the original is kept alive beside
+        # its copy.
         self._remembered: dict[int, tuple[Any, Any]] = {}
 
     def mend_all(self, spans: Sequence[ReadableSpan]) -> list[ReadableSpan]:

@@ -38,14 +38,16 @@ _READ_BY_ENCODERS = (
 class _SameResource:
     """A span as it is, but with another object for its resource.
 
-    The official encoder hashes the resource of each span, and `Resource.__hash__` serialises it to JSON: 9 of the 50
-    microseconds that a span takes. It encodes the resource anew in each request: 33 more with 50 devices.
+    The official encoder hashes the resource of each span, and `Resource.__hash__` serialises it to JSON: 9 of
+    the 50 microseconds that a span takes. It encodes the resource anew in each request: 33 more with 50
+    devices.
     """
 
     __slots__ = (*_READ_BY_ENCODERS, "_span", "resource")
 
     def __init__(self, span: ReadableSpan, resource: Any) -> None:
-        # Copied one by one because a fallback by __getattr__ alone takes 13 microseconds per span; it is for the rest.
+        # Copied one by one because a fallback by __getattr__ alone takes 13 microseconds per span; it is for
+        # the rest.
         self._span = span
         self.resource = resource
         self.get_span_context = span.get_span_context
@@ -89,7 +91,10 @@ class _Group:
 
 
 class Grouping:
-    """Sorts spans by resource. The resources of a process are few and live long, so what they cost is remembered."""
+    """Sorts spans by resource.
+
+    The resources of a process are few and live long, so what they cost is remembered.
+    """
 
     def __init__(self) -> None:
         self._groups: dict[int, _Group] = {}
@@ -123,10 +128,11 @@ class Grouping:
 
 
 class ProtobufEncoder:
-    """Spans to the bytes of `ExportTraceServiceRequest`: those of the official encoder, which is asked for what is new.
+    """Spans to the bytes of `ExportTraceServiceRequest`: those of the official encoder, which is asked for
+    what is new.
 
-    Plain spans are encoded here for as long as the first one of each resource and scope comes out as from the official
-    encoder: should a later version of it say more, everything is left to it.
+    Plain spans are encoded here for as long as the first one of each resource and scope comes out as from the
+    official encoder: should a later version of it say more, everything is left to it.
     """
 
     def __init__(self, encoder: Any) -> None:
@@ -166,7 +172,9 @@ class ProtobufEncoder:
         return encoded
 
     def _look_at(self, group: _Group, key: int, span: ReadableSpan) -> None:
-        """Have the official encoder say what a resource and a scope look like, and whether plain spans still do."""
+        """Have the official encoder say what a resource and a scope look like, and whether plain spans still
+        do.
+        """
         mended = self._mender.mend(span)
         (resource_spans,) = self._encode_spans([_SameResource(mended, mended.resource)]).resource_spans
         (scope_spans,) = resource_spans.scope_spans
@@ -191,7 +199,9 @@ load_messages = otel_sdk.Deferred(otel_sdk.load_trace_messages)
 
 
 class Answer(NamedTuple):
-    """What a collector says to a request that it took: how many spans it refused all the same, and a text about it."""
+    """What a collector says to a request that it took: how many spans it refused all the same, and a text
+    about it.
+    """
 
     rejected_spans: int = 0
     message: str = ""
@@ -204,8 +214,9 @@ _EMPTY_ANSWERS = (b"", b"\n\0")
 def read_answer(body: bytes, content_type: str = "") -> Answer | None:
     """What the body of a successful answer says; None if no collector gives such an answer.
 
-    A collector answers with an `ExportTraceServiceResponse` in the encoding of the request, which may be empty; some
-    answer in JSON whatever was asked. A web server, a login page or a captive portal in its place says 200 as well.
+    A collector answers with an `ExportTraceServiceResponse` in the encoding of the request, which may be
+    empty; some answer in JSON whatever was asked. A web server, a login page or a captive portal in its place
+    says 200 as well.
     """
     if "html" in content_type.lower():
         return None

@@ -1,8 +1,9 @@
 """The protobuf bytes of a plain span: what the official encoder makes of it, at a fifth of its price.
 
-A plain span has no events and no links, dropped nothing, and has attributes that are texts, numbers or truth values; any
-other span is left to the official encoder. The attributes of a call are the same at the next call, so their bytes are
-remembered. Field numbers: opentelemetry-proto 1.x, ``trace.proto`` and ``common.proto``.
+A plain span has no events and no links, dropped nothing, and has attributes that are texts, numbers or truth
+values; any other span is left to the official encoder. The attributes of a call are the same at the next
+call, so their bytes are remembered. Field numbers: opentelemetry-proto 1.x, ``trace.proto`` and
+``common.proto``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 _LIMIT = 4096
 _LONGEST = 512
-"""How many attributes are remembered, and of which length at most: what a user puts into one may be anything."""
+"""How many attributes are remembered, and of which length at most: what a user puts into one may be anything.
+"""
 
 _SHORT = tuple(bytes((number,)) for number in range(128))
 _KIND_AND_TIMES = Struct("<BBBQBQ").pack

@@ -1,12 +1,11 @@
 """What happens at the end of a process, and at a fork.
 
 normal exit, unhandled exception, SIGINT   atexit
-SIGTERM, SIGHUP of a script                our handler, where nobody has another one: deliver, then die of the signal
-SIGTERM or Kill of a device server         cppTango's handlers; `server_run` returns and the process ends normally
-                                           (seen on 10.3.1), so atexit
-a forked child that ends by `os._exit`     as multiprocessing's do: `os._exit` of the child delivers first, also where
-                                           the child is multiprocessing's and telemetry begins in it (fork server)
-`os._exit`, SIGKILL of any other process   nothing can run: the spool
+SIGTERM, SIGHUP of a script                our handler, where nobody has another one: deliver, then die of the
+signal SIGTERM or Kill of a device server         cppTango's handlers; `server_run` returns and the process
+ends normally (seen on 10.3.1), so atexit a forked child that ends by `os._exit`     as multiprocessing's do:
+`os._exit` of the child delivers first, also where the child is multiprocessing's and telemetry begins in it
+(fork server) `os._exit`, SIGKILL of any other process   nothing can run: the spool
 """
 
 from __future__ import annotations
@@ -29,9 +28,10 @@ from tango_telemetry.pipeline.settings import PipelineSettings
 
 FORK_PAUSE = 0.05
 """Seconds that a fork may wait for the pipelines' threads to be between two pieces of work."""
-# After the last attempt the interpreter clears away the modules that telemetry needs: 0.03 to 0.05 s of CPU time, of which
-# a machine with several programs waiting for each CPU makes several times as much by the clock (3.11, PyTango 10.3.1;
-# with 4 of them what an exit took beyond the wait was 0.1 to 0.4 s). The bound holds for both together.
+# After the last attempt the interpreter clears away the modules that telemetry needs: 0.03 to 0.05 s of CPU
+# time, of which a machine with several programs waiting for each CPU makes several times as much by the clock
+# (3.11, PyTango 10.3.1; with 4 of them what an exit took beyond the wait was 0.1 to 0.4 s). The bound holds
+# for both together.
 _REST = 0.4
 _REST_PER_LOAD = 0.12
 # A process that dies of a signal or by `os._exit` has no such end.
@@ -79,7 +79,9 @@ class ExitHooks:
             self._deliver_before_os_exit()
 
     def register_at_exit(self) -> None:
-        """Have the last sending done at exit; again, where a program has run its exit handlers and lives on."""
+        """Have the last sending done at exit; again, where a program has run its exit handlers and
+        lives on.
+        """
         self._ran_early = False
         atexit.register(self._deliver)
 
@@ -90,9 +92,12 @@ class ExitHooks:
             atexit.register(self._deliver)
 
     def _deliver(self) -> None:
-        """The last sending; after it the interpreter comes to its end, unless somebody else has run the exit handlers."""
+        """The last sending; after it the interpreter comes to its end, unless somebody else has run the exit
+        handlers.
+        """
         timeout = time_to_deliver(self._pipelines.settings.shutdown_timeout, _load())
-        # Before it runs exit handlers the interpreter says so by this (3.10 to 3.13); test runners and others call them too.
+        # Before it runs exit handlers the interpreter says so by this (3.10 to 3.13); test runners and others
+        # call them too.
         if threading.main_thread().is_alive():
             self._ran_early = True
             self._pipelines.send_before_end(timeout)
@@ -102,7 +107,9 @@ class ExitHooks:
             self._pipelines.shutdown(timeout)
 
     def _deliver_before_death(self, asked: float | None = None) -> None:
-        """The last sending; after it the process dies at once. asked: since when it should be dead (`time.monotonic`)."""
+        """The last sending; after it the process dies at once. asked: since when it should be dead
+        (`time.monotonic`).
+        """
         now = time.monotonic()
         timeout = time_to_deliver(self._pipelines.settings.shutdown_timeout, _load(), dies=True)
         self._pipelines.send_before_end(max((asked or now) + timeout - now, 0.0))
@@ -112,10 +119,11 @@ class ExitHooks:
     def _install_signal_handlers(self) -> None:
         """Only in the main thread can it be done, and only the default action is replaced.
 
-        Process 1 of a container has none: Linux ends it by no signal that it does not handle, and nothing may change that.
+        Process 1 of a container has none: Linux ends it by no signal that it does not handle, and nothing may
+        change that.
 
-        cppTango installs its own handler when a device server starts: before the first pipeline as a rule, and then it
-        must stay; else it takes the place of this one.
+        cppTango installs its own handler when a device server starts: before the first pipeline as a rule,
+        and then it must stay; else it takes the place of this one.
         """
         if threading.current_thread() is not threading.main_thread() or os.getpid() == 1:
             return
@@ -148,7 +156,9 @@ class ExitHooks:
         self._deliver_before_os_exit()
 
     def _deliver_before_os_exit(self) -> None:
-        """A child that ends like this runs no exit handlers; without this its last spans would always be lost."""
+        """A child that ends like this runs no exit handlers; without this its last spans would always be
+        lost.
+        """
         os._exit = self._deliver_and_exit  # type: ignore[assignment]
 
     def _deliver_and_exit(self, status: int) -> None:
@@ -160,7 +170,8 @@ class ExitHooks:
 
 
 def time_to_deliver(timeout: float, load: float, *, dies: bool = False) -> float:
-    """Seconds of `timeout` that may go by before the last spans are given up; the rest is for the end of the interpreter.
+    """Seconds of `timeout` that may go by before the last spans are given up; the rest is for the end of the
+    interpreter.
 
     load: how many programs want to run for each CPU. dies: the process ends without that.
     """
@@ -177,7 +188,8 @@ def _load() -> float:
 
 
 def _is_multiprocessings_child() -> bool:
-    """Whether this process was forked for multiprocessing before telemetry came to it: by its fork server, as a rule.
+    """Whether this process was forked for multiprocessing before telemetry came to it: by its fork server, as
+    a rule.
 
     Those that it spawns say the same; they end by `sys.exit`, and their own `os._exit` delivers too.
     """
@@ -186,7 +198,9 @@ def _is_multiprocessings_child() -> bool:
 
 
 def _is_caught_in_c(number: int) -> bool:
-    """Whether the process has a handler for the signal: signal.getsignal does not see those that C code installs."""
+    """Whether the process has a handler for the signal: signal.getsignal does not see those that C code
+    installs.
+    """
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as status:
             caught = next(line for line in status if line.startswith("SigCgt:"))

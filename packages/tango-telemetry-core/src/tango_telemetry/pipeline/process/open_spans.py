@@ -1,4 +1,6 @@
-"""The spans that have not ended when the process does: ended, marked and sent, so that their children have a parent."""
+"""The spans that have not ended when the process does: ended, marked and sent, so that their children have a
+parent.
+"""
 
 from __future__ import annotations
 

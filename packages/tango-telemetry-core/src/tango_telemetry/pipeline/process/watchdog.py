@@ -1,8 +1,8 @@
 """Lets SIGTERM end a script whose main thread is stuck in C code.
 
-A Python signal handler runs in the main thread, between two of its bytecodes. Having one means that a script blocked in
-a C call would not die of SIGTERM any more, which it did before. Python writes the signal's number into a file
-descriptor at once, though; the worker looks there.
+A Python signal handler runs in the main thread, between two of its bytecodes. Having one means that a script
+blocked in a C call would not die of SIGTERM any more, which it did before. Python writes the signal's number
+into a file descriptor at once, though; the worker looks there.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class Watchdog:
         return self._reader >= 0
 
     def install(self) -> None:
-        """Only in the main thread, and only where nobody else uses the wake-up descriptor (asyncio may, later)."""
+        """Only in the main thread, and only where nobody else uses the wake-up descriptor (asyncio may,
+        later).
+        """
         if self.installed:
             return
         try:
@@ -84,7 +86,9 @@ class Watchdog:
         return is_new
 
     def _die(self) -> None:
-        """The bound counts from the last look that had not seen the signal yet: it may have come just after that."""
+        """The bound counts from the last look that had not seen the signal yet: it may have come just after
+        that.
+        """
         try:
             with log_internal_error("ending the spans that are open", foreign=True):
                 end_open_spans(signal.Signals(self._number).name)

@@ -1,4 +1,5 @@
-"""A script, traced. The import of tango_telemetry_client is all that it takes; a tracer of its own names its steps.
+"""A script, traced. The import of tango_telemetry_client is all that it takes; a tracer of its own names its
+steps.
 
 TANGO_TELEMETRY_ENABLE=on python client.py demo/leader/1 demo/follower/1 demo/follower/2
 """

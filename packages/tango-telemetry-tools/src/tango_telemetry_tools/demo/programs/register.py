@@ -1,4 +1,7 @@
-"""Tell the database server which devices there are: python register.py COUNT. What `tango_admin` or Jive does elsewhere."""
+"""Tell the database server which devices there are: python register.py COUNT.
+
+What `tango_admin` or Jive does elsewhere.
+"""
 
 import sys
 import time
