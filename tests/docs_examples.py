@@ -2,18 +2,12 @@
 
 A fenced ```python block becomes a file. A comment right before it says which, and what is done with it:
 
-    <!-- example: motor.py server=Motor/test devices=test/motor/1 -->   a device server; runs until the page
-    is done <!-- example: scan.py -->                                           a script; runs to its end,
-    exit status 0 <!-- example: helper.py module -->                                  written only; another
-    example imports it
+    <!-- example: motor.py server=Motor/test devices=test/motor/1 -->
+    <!-- example: scan.py -->
+    <!-- example: helper.py module -->
 
-    args="a b"       arguments of the script or server
-    env=NAME=VALUE   one more environment variable; $FOLDER is the folder of the page
-    unset=NAME       one environment variable less
-    expects=TEXT     stands in what the script prints
-    chain="a > b"    at the end of the page there is a span `a` with a child `b` (and so on)
-    nodb             the server is started without a database, on the port that the page calls 4545x
-    no-file          spans go where the example says, not to the files that chains are looked for in
+The first is a device server, which runs until the page is done; the second a script, which runs to its
+end with exit status 0; the third is written only: another example imports it.
 
 A block without a comment is a script. Servers start first. All examples of a page share a folder, a control
 system and a folder of spans.
@@ -40,7 +34,8 @@ from tango_telemetry_tools.viewer.reader import Problems, find_files, read_spans
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT = re.compile(r"\b4545\d\b")
-"""The ports of the documentation's servers without a database, one for each page; a free one takes its place.
+"""The ports of the documentation's servers without a database, one for each page; a free one
+takes its place.
 """
 TIMEOUT = 60.0
 

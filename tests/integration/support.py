@@ -3,9 +3,11 @@ together.
 
     with System() as system:
         leader = system.start_server(SOURCE, "Leader/test", "sys/leader/1")       # -nodb, on a free port
-        system.run_client(SCRIPT, leader.proxy_name("sys/leader/1"))               # to its end; its output is
-        given back system.assert_forest(''' command_inout Go    CLIENT  pytango.client Leader.Go
-        SERVER  Leader ''')
+        system.run_client(SCRIPT, leader.proxy_name("sys/leader/1"))  # to its end; its output is returned
+        system.assert_forest('''
+            command_inout Go    CLIENT  pytango.client
+              Leader.Go         SERVER  Leader
+        ''')
 
 A line of a forest is a span: name, kind, service, and for a failed one ``!`` and its ``error.type``; two
 columns of indentation for each level, fields two or more spaces apart. Children stand in the order in which

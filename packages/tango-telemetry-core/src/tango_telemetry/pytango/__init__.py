@@ -4,30 +4,37 @@ Everything that we change in somebody else's code stands here, with the place th
 undone. "Patches" is :class:`~tango_telemetry.pytango.patching.Patches`: a stack that is undone exactly,
 newest first, and leaves alone what somebody else has put over it since.
 
-=====================================  ==========================================
-===================================== what is changed                        by
-how it is undone =====================================  ==========================================
-===================================== methods of DeviceProxy and its kin     client ``_instrumentor``
-(``_targets``)      Patches, at ``uninstrument()`` the function in a green method's cell
-``patching.Patches.wrap``                   Patches: the cell's former content handlers of device classes
-server ``_classes``, at ``add_TgClass``     Patches, at ``uninstrument()`` handlers added to a device
-server ``_dynamic``                         they stay, and ask one switch ``_add_attribute``, ``_add_command``
-server ``_dynamic``                         Patches, at ``uninstrument()`` ``push_*_event`` of DeviceImpl
-server ``_events``                          Patches, at ``uninstrument()`` bases of DeviceImpl
-server ``_instrumentor``, at its import     never: the telemetry methods stay state of PyTango's own tracing
-``builtin_tracing``                         Patches, with the last instrumentor PyTango's stub tracer
-``builtin_tracing``                         never: ours gives a span, PyTango's None one reference to a C++
-function        ``builtin_tracing``                         never: it keeps the process's end whole green
-executors, ``__init_subclass__`` ``executors``                               Patches, with the last
-instrumentor gevent's spawn callback                ``executors``                               Patches, with
-the last instrumentor cppTango's ``TANGO_TELEMETRY_*``       ``environment``                             with
-the last instrumentor; by native without touching ``os.environ`` ``Thread.start``, ``submit``,
-``tango_telemetry.threads``, where asked    ``uninstrument_threads()`` ``EnsureOmniThread`` SIGTERM, SIGHUP
-(default action only)  ``pipeline.process.exit``                   never; a later handler replaces it
-``os._exit`` of forked children        ``pipeline.process.exit``                   never: their last spans
-would be lost fork and exit hooks of Python          ``pipeline.process.exit``                   Python has no
-way back omniORB's interceptors                 native ``giop``                             never; without a
-context they do nothing libtango's imports (context, getenv)   native ``identification``, ``environment``
-switched off, never taken out =====================================
-==========================================  =====================================
+=================================  =================================  ========================================
+what is changed                    by                                 how it is undone
+=================================  =================================  ========================================
+methods of DeviceProxy and its     client ``_instrumentor``           Patches, at ``uninstrument()``
+kin                                (``_targets``)
+the function in a green method's   ``patching.Patches.wrap``          Patches: the cell's former content
+cell
+handlers of device classes         server ``_classes``, at            Patches, at ``uninstrument()``
+                                   ``add_TgClass``
+handlers added to a device         server ``_dynamic``                they stay, and ask one switch
+``_add_attribute``,                server ``_dynamic``                Patches, at ``uninstrument()``
+``_add_command``
+``push_*_event`` of DeviceImpl     server ``_events``                 Patches, at ``uninstrument()``
+bases of DeviceImpl                server ``_instrumentor``, at its   never: the telemetry methods stay
+                                   import
+state of PyTango's own tracing     ``builtin_tracing``                Patches, with the last instrumentor
+PyTango's stub tracer              ``builtin_tracing``                never: ours gives a span, PyTango's None
+one reference to a C++ function    ``builtin_tracing``                never: it keeps the process's end whole
+green executors,                   ``executors``                      Patches, with the last instrumentor
+``__init_subclass__``
+gevent's spawn callback            ``executors``                      Patches, with the last instrumentor
+cppTango's ``TANGO_TELEMETRY_*``   ``environment``                    with the last instrumentor; by native
+                                                                      without touching ``os.environ``
+``Thread.start``, ``submit``,      ``tango_telemetry.threads``,       ``uninstrument_threads()``
+``EnsureOmniThread``               where asked
+SIGTERM, SIGHUP (default action    ``pipeline.process.exit``          never; a later handler replaces it
+only)
+``os._exit`` of forked children    ``pipeline.process.exit``          never: their last spans would be lost
+fork and exit hooks of Python      ``pipeline.process.exit``          Python has no way back
+omniORB's interceptors             native ``giop``                    never; without a context they do nothing
+libtango's imports (context,       native ``identification``,         switched off, never taken out
+getenv)                            ``environment``
+=================================  =================================  ========================================
 """

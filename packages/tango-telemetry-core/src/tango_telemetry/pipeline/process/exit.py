@@ -1,11 +1,12 @@
 """What happens at the end of a process, and at a fork.
 
 normal exit, unhandled exception, SIGINT   atexit
-SIGTERM, SIGHUP of a script                our handler, where nobody has another one: deliver, then die of the
-signal SIGTERM or Kill of a device server         cppTango's handlers; `server_run` returns and the process
-ends normally (seen on 10.3.1), so atexit a forked child that ends by `os._exit`     as multiprocessing's do:
-`os._exit` of the child delivers first, also where the child is multiprocessing's and telemetry begins in it
-(fork server) `os._exit`, SIGKILL of any other process   nothing can run: the spool
+SIGTERM, SIGHUP of a script                our handler, where nobody has another one: deliver, then die of it
+SIGTERM or Kill of a device server         cppTango's handlers; `server_run` returns and the process ends
+                                           normally (seen on 10.3.1), so atexit
+a forked child that ends by `os._exit`     as multiprocessing's do: `os._exit` of the child delivers first,
+                                           also where telemetry begins in the child (fork server)
+`os._exit`, SIGKILL of any other process   nothing can run: the spool
 """
 
 from __future__ import annotations
