@@ -116,6 +116,7 @@ assert pipeline.flush(20)
 
 OPEN = """
 import os, signal, sys, tango_telemetry_client
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # as programs with a graphical window have it
 from tango_telemetry import get_tracer
 tracer = get_tracer("scan")
 root = tracer.start_span("root")
@@ -130,6 +131,11 @@ with trace.use_span(root, end_on_exit=False), tracer.start_as_current_span("step
     [
         ("os.kill(os.getpid(), signal.SIGTERM)", "SIGTERM", -signal.SIGTERM),
         ("os.kill(os.getpid(), signal.SIGHUP)", "SIGHUP", -signal.SIGHUP),
+        ("os.kill(os.getpid(), signal.SIGINT)", "SIGINT", -signal.SIGINT),
+        ("os._exit(4)", "os._exit", 4),
+        ("os.execv(sys.executable, [sys.executable, '-c', 'raise SystemExit(5)'])", "os.execv", 5),
+        ("os.execvpe('true', ['true'], {**os.environ, 'PATH': '/nowhere:/usr/bin:/bin'})", "os.execve", 0),
+        ("os.execlp('true', 'true')", "os.execv", 0),
         ("sys.exit(3)", "exit", 3),
         ("raise ValueError", "exit", 1),
     ],

@@ -59,4 +59,4 @@ TANGO_CLIENT_IDENT_JAVA_IDENT: Final = "tango.client_ident.java_ident"
 TANGO_CLIENT_IDENT_JAVA_MAIN_CLASS: Final = "tango.client_ident.java_main_class"
 
 SPAN_ENDED_BY: Final = "tango.span.ended_by"
-"""What ended the process while the span was open: a signal's name, ``exit`` or ``os._exit``."""
+"""What ended the process while the span was open: a signal's name, ``exit``, ``os._exit`` or ``os.execv``."""

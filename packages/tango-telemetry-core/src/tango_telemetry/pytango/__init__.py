@@ -29,9 +29,9 @@ cppTango's ``TANGO_TELEMETRY_*``   ``environment``                    with the l
                                                                       without touching ``os.environ``
 ``Thread.start``, ``submit``,      ``tango_telemetry.threads``,       ``uninstrument_threads()``
 ``EnsureOmniThread``               where asked
-SIGTERM, SIGHUP (default action    ``pipeline.process.exit``          never; a later handler replaces it
-only)
-``os._exit`` of forked children    ``pipeline.process.exit``          never: their last spans would be lost
+SIGTERM, SIGHUP, SIGINT (default   ``pipeline.process.exit``          never; a later handler replaces it
+action only)
+``os._exit``, ``os.execv[e]``      ``pipeline.process.exit``          never: the last spans would be lost
 fork and exit hooks of Python      ``pipeline.process.exit``          Python has no way back
 omniORB's interceptors             native ``giop``                    never; without a context they do nothing
 libtango's imports (context,       native ``identification``,         switched off, never taken out

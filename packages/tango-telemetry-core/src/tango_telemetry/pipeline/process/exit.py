@@ -2,16 +2,17 @@
 
 normal exit, unhandled exception, SIGINT   atexit
 SIGTERM, SIGHUP of a script                our handler, where nobody has another one: deliver, then die of it
+SIGINT of a script that wants it           the same: where the program has put the default action in its place
 SIGTERM or Kill of a device server         cppTango's handlers; `server_run` returns and the process ends
                                            normally (seen on 10.3.1), so atexit
-a forked child that ends by `os._exit`     as multiprocessing's do: `os._exit` of the child delivers first,
-                                           also where telemetry begins in the child (fork server)
-`os._exit`, SIGKILL of any other process   nothing can run: the spool
+`os._exit`, `os.exec*`                     deliver first; multiprocessing's children end by the former
+SIGKILL, `os.abort`                        nothing can run: the spool
 """
 
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import signal
 import sys
@@ -19,12 +20,12 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 from tango_telemetry.base.guard import log_internal_error
 from tango_telemetry.base.originals import sleep
 from tango_telemetry.pipeline.process.open_spans import end_open_spans
-from tango_telemetry.pipeline.process.watchdog import Watchdog
+from tango_telemetry.pipeline.process.watchdog import SIGNALS, Watchdog
 from tango_telemetry.pipeline.settings import PipelineSettings
 
 FORK_PAUSE = 0.05
@@ -61,7 +62,6 @@ class ExitHooks:
         self._pipelines = pipelines
         self._installed = False
         self._ran_early = False
-        self._exit_now: Callable[[int], None] = os._exit
         self.watchdog = Watchdog(self._deliver_before_death)
 
     def install(self) -> None:
@@ -76,8 +76,8 @@ class ExitHooks:
             after_in_child=self._after_in_child,
         )
         self._install_signal_handlers()
-        if _is_multiprocessings_child():
-            self._deliver_before_os_exit()
+        for name in ("_exit", "execv", "execve"):  # which the other functions of their kind call
+            setattr(os, name, self._delivering_first(getattr(os, name)))
 
     def register_at_exit(self) -> None:
         """Have the last sending done at exit; again, where a program has run its exit handlers and
@@ -128,7 +128,7 @@ class ExitHooks:
         """
         if threading.current_thread() is not threading.main_thread() or os.getpid() == 1:
             return
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in SIGNALS:
             if not _is_caught_in_c(number) and signal.getsignal(number) is signal.SIG_DFL:
                 signal.signal(number, self._on_signal)
                 self.watchdog.install()
@@ -154,20 +154,32 @@ class ExitHooks:
     def _after_in_child(self) -> None:
         self._pipelines.reset_after_fork()
         self.watchdog.reset_after_fork()
-        self._deliver_before_os_exit()
 
-    def _deliver_before_os_exit(self) -> None:
-        """A child that ends like this runs no exit handlers; without this its last spans would always be
-        lost.
-        """
-        os._exit = self._deliver_and_exit  # type: ignore[assignment]
+    # --- ends without exit handlers
 
-    def _deliver_and_exit(self, status: int) -> None:
-        with log_internal_error("sending the last spans", foreign=True):
-            end_open_spans("os._exit")
-            self._deliver_before_death()
-        self._exit_now(status)
-        self._pipelines.resume()  # a test's stand-in for os._exit returns
+    def _delivering_first(self, end: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `end`, a function of `os` that runs no exit handlers, with the last sending before it."""
+
+        @functools.wraps(end)
+        def deliver_and_end(*args: Any, **kwargs: Any) -> Any:
+            if end.__name__ != "_exit" and not _can_be_executed(*args, **kwargs):
+                return end(*args, **kwargs)  # raises, and the program goes on: `os.execvp` tries many folders
+            with log_internal_error("sending the last spans", foreign=True):
+                end_open_spans(f"os.{end.__name__}")
+                self._deliver_before_death()
+            try:
+                return end(*args, **kwargs)
+            finally:
+                self._pipelines.resume()  # the program could not be executed, or a test stands in for `end`
+
+        return deliver_and_end
+
+
+def _can_be_executed(path: Any, *_: Any, **__: Any) -> bool:
+    try:
+        return isinstance(path, int) or (os.path.isfile(path) and os.access(path, os.X_OK))
+    except (TypeError, ValueError):
+        return False
 
 
 def time_to_deliver(timeout: float, load: float, *, dies: bool = False) -> float:
@@ -188,16 +200,6 @@ def _load() -> float:
         return 1.0
 
 
-def _is_multiprocessings_child() -> bool:
-    """Whether this process was forked for multiprocessing before telemetry came to it: by its fork server, as
-    a rule.
-
-    Those that it spawns say the same; they end by `sys.exit`, and their own `os._exit` delivers too.
-    """
-    process = sys.modules.get("multiprocessing.process")
-    return process is not None and process.parent_process() is not None
-
-
 def _is_caught_in_c(number: int) -> bool:
     """Whether the process has a handler for the signal: signal.getsignal does not see those that C code
     installs.
@@ -206,7 +208,6 @@ def _is_caught_in_c(number: int) -> bool:
         with open("/proc/self/status", encoding="ascii", errors="replace") as status:
             caught = next(line for line in status if line.startswith("SigCgt:"))
     except (OSError, StopIteration):
-        return (
-            "tango" in sys.modules
-        )  # no /proc: rather lose the last second of spans than a server's own handler
+        # No /proc: rather lose the last second of spans than a server's own handler.
+        return "tango" in sys.modules
     return bool(int(caught.split()[1], 16) >> (number - 1) & 1)

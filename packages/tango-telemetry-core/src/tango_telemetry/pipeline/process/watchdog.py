@@ -17,6 +17,10 @@ from tango_telemetry.base.guard import log_internal_error
 from tango_telemetry.base.originals import start_thread
 from tango_telemetry.pipeline.process.open_spans import end_open_spans
 
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+"""The signals that end a program where their default action stands. Python has a handler of its own for
+SIGINT; programs with a graphical window put the default action in its place.
+"""
 GRACE = 0.3
 """Seconds that the main thread has to begin the Python handler."""
 
@@ -67,7 +71,7 @@ class Watchdog:
         except OSError:  # nothing there
             signals = b""
         before, self._looked = self._looked, time.monotonic()
-        number = next((number for number in (signal.SIGTERM, signal.SIGHUP) if number in signals), None)
+        number = next((number for number in SIGNALS if number in signals), None)
         is_new = number is not None and _is_ours(number) and not self._seen
         if is_new:
             self._number = number or signal.SIGTERM
