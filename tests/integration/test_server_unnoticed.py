@@ -311,3 +311,46 @@ def test_hooks_are_left_out_with_their_request(variable: str, value: str, left_o
     assert hooks
     requests = {span.parent_span_id for span in handlers}
     assert all(span.parent_span_id in requests for span in hooks)
+
+
+MIXED = """
+import tango_telemetry_server
+from tango.server import Device, attribute, command
+class Mixed(Device):
+    @attribute
+    def level(self) -> float:
+        return 1.0
+    @command
+    def Push(self) -> None:
+        self.push_change_event("level", 1.0, 0.0, tango.AttrQuality.ATTR_VALID)
+    def init_device(self):
+        super().init_device()
+        self.set_change_event("level", True, False)
+import tango
+if __name__ == "__main__":
+    Mixed.run_server()
+"""
+
+
+@pytest.mark.parametrize("excluded", [False, True])
+def test_a_device_has_one_name_in_all_spans_however_it_is_written(excluded: bool) -> None:
+    """In the server's list and in a client's; one pattern leaves it out of all spans."""
+    client = """
+    import sys, tango, tango_telemetry_client
+    name = sys.argv[1]
+    head, _, tail = name.partition("/Test/")
+    for written in (name, head + "/tEST/mIXED/1#dbase=no", head + "/test/mixed/1#dbase=no"):
+        proxy = tango.DeviceProxy(written)
+        proxy.Push(); proxy.read_attribute("Level"); proxy.ping()
+        tango.AttributeProxy(written.replace("#", "/Level#")).read()
+    """
+    settings = {"PYTANGO_TELEMETRY_EXCLUDE": "device:TEST/Mixed/*"} if excluded else {}
+    with System(**settings) as system:
+        server = system.start_server(MIXED, "Mixed/test", "Test/Mixed/1")
+        system.clear()
+        system.run_client(client, server.proxy_name("Test/Mixed/1"))
+        spans = system.collect()
+    assert {span.attributes.get("tango.device.name") for span in spans} == (
+        set() if excluded else {"test/mixed/1"}
+    )
+    assert excluded or {span.kind for span in spans} == {"CLIENT", "SERVER", "PRODUCER"}

@@ -64,6 +64,8 @@ class DeviceTelemetry:
 
     def __init__(self, device: Any) -> None:
         self.device_name: str = device.get_name()
+        self.lower_name = self.device_name.lower()
+        """The device in span attributes: as `DeviceProxy.dev_name` has it, in lower case (9.5 to 10.3)."""
         self.class_name: str = device.get_device_class().get_name()
         self.enabled = True
         self.kernel = bool(state.config.kernel)

@@ -96,11 +96,11 @@ def _begin(
     context = get_current()
     attributes: dict[str, Any] = {
         names.MESSAGING_SYSTEM: names.TANGO,
-        names.MESSAGING_DESTINATION_NAME: f"{telemetry.device_name}/{name}",
+        names.MESSAGING_DESTINATION_NAME: f"{telemetry.lower_name}/{name}",
         names.MESSAGING_OPERATION_NAME: method,
         names.MESSAGING_OPERATION_TYPE: "send",
         names.TANGO_OPERATION: method,
-        names.TANGO_DEVICE_NAME: telemetry.device_name,
+        names.TANGO_DEVICE_NAME: telemetry.lower_name,
         names.TANGO_DEVICE_CLASS: telemetry.class_name,
         names.TANGO_PIPE_NAME if event_type == "pipe" else names.TANGO_ATTRIBUTE_NAME: name,
         names.TANGO_EVENT_TYPE: event_type,

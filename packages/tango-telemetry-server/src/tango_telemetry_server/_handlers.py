@@ -321,7 +321,7 @@ class _Begin:
             names.RPC_SYSTEM_NAME: names.TANGO,
             names.RPC_METHOD: handler.name,
             names.TANGO_OPERATION: handler.operation,
-            names.TANGO_DEVICE_NAME: telemetry.device_name,
+            names.TANGO_DEVICE_NAME: telemetry.lower_name,
             names.TANGO_DEVICE_CLASS: telemetry.class_name,
         }
         if handler.subject is not None:
