@@ -11,14 +11,26 @@ from tango_telemetry.instrumentation import code_attributes
 
 from tango_telemetry_client._targets import Operation
 
-__all__ = ["SUBJECT_ATTRIBUTES", "create_attributes", "find_name", "target_attributes"]
+__all__ = [
+    "LIST_ATTRIBUTES",
+    "MAX_NAMES",
+    "SUBJECT_ATTRIBUTES",
+    "create_attributes",
+    "find_name",
+    "target_attributes",
+]
 
 SUBJECT_ATTRIBUTES: Mapping[str, str] = {
     "command": names.TANGO_COMMAND_NAME,
     "attribute": names.TANGO_ATTRIBUTE_NAME,
     "pipe": names.TANGO_PIPE_NAME,
 }
-_MAX_NAMES = 16
+LIST_ATTRIBUTES: Mapping[str, str] = {
+    "attributes": names.TANGO_ATTRIBUTE_NAMES,
+    "property": names.TANGO_PROPERTY_NAMES,
+}
+MAX_NAMES = 16
+"""Names of one call that its span tells."""
 _classes: dict[str, Any] = {}
 
 
@@ -71,10 +83,8 @@ def create_attributes(
     }
     if name is not None:
         attributes[SUBJECT_ATTRIBUTES[operation.subject]] = name
-    elif operation.subject in ("attributes", "property"):
-        listed = (
-            names.TANGO_ATTRIBUTE_NAMES if operation.subject == "attributes" else names.TANGO_PROPERTY_NAMES
-        )
+    elif operation.subject in LIST_ATTRIBUTES:
+        listed = LIST_ATTRIBUTES[operation.subject]
         attributes[listed] = _listed_names(args[-1 if owner == "Database" else 0]) if args else []
     attributes.update(
         _connection_attributes(args) if connects else target_attributes(operation, owner, subject)
@@ -130,6 +140,6 @@ def _listed_names(argument: Any) -> list[str]:
     """
     if isinstance(argument, str):
         return [argument]
-    items = list(argument)[:_MAX_NAMES] if isinstance(argument, (list, tuple, dict, set)) else []
+    items = list(argument)[:MAX_NAMES] if isinstance(argument, (list, tuple, dict, set)) else []
     found = (item[0] if isinstance(item, (list, tuple)) and item else item for item in items)
     return [item if isinstance(item, str) else str(getattr(item, "name", "?")) for item in found]

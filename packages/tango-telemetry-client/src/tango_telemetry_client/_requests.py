@@ -43,7 +43,7 @@ class Request:
     __slots__ = ("begin", "expected", "keyword", "operation", "owner")
 
     def __init__(self, begin: CallBeginning) -> None:
-        self.begin: Begin = functools.partial(guarded, begin.begin)
+        self.begin: Begin = begin.make_quick()
         self.operation = operation = begin.operation
         self.owner = begin.owner
         self.keyword = begin.keyword
@@ -117,10 +117,10 @@ def _remember(subject: Any, context: SpanContext, request: Any) -> None:
 
 def wrap_reply(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Give a ``*_reply`` method with a client span that is linked to the request."""
-    beginning = CallBeginning(function, operation, owner)
+    begin_call = CallBeginning(function, operation, owner).make_quick()
 
     def begin(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TracedCall | None:
-        return guarded(beginning.begin, args, kwargs, guarded(_find_links, args, kwargs))
+        return begin_call(args, kwargs, guarded(_find_links, args, kwargs))
 
     return functools.wraps(function)(trace_function(function, begin, _forget_when_answered))
 

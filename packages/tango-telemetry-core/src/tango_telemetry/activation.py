@@ -13,6 +13,7 @@ from typing import Any
 from tango_telemetry._native import load_native_calls, load_native_events, release_native
 from tango_telemetry.base.guard import guarded
 from tango_telemetry.base.warnings import warn
+from tango_telemetry.calls.decisions import pass_through_tracer
 from tango_telemetry.calls.failures import record_failure
 from tango_telemetry.calls.place import thread_attributes
 from tango_telemetry.context.bridges import (
@@ -181,7 +182,9 @@ def _switch_events_off() -> None:
 def _set_native(native: Any) -> None:
     """Let calls run in C++ from now on, or in Python."""
     if native is not None:
-        native.configure_calls(record_failure, _is_omni_thread, otel.NonRecordingSpan, thread_attributes)
+        native.configure_calls(
+            record_failure, _is_omni_thread, otel.NonRecordingSpan, thread_attributes, pass_through_tracer()
+        )
         native.set_carrier(state.bridge, *state.bridge.parts)
     elif state.native is not None:
         state.native.set_carrier(None, *CarrierParts())

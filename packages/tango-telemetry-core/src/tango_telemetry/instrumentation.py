@@ -20,7 +20,9 @@ from tango_telemetry.calls.caller import (
     judged_modules,
 )
 from tango_telemetry.calls.decisions import (
+    is_excluded,
     is_over,
+    is_suppressed,
     no_op_tracer_provider,
     not_traced,
     pass_through_tracer,
@@ -123,7 +125,9 @@ __all__ = [
     "get_owner",
     "guarded",
     "import_pytango",
+    "is_excluded",
     "is_over",
+    "is_suppressed",
     "judged_modules",
     "no_op_tracer_provider",
     "not_traced",

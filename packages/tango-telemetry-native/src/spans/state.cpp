@@ -74,6 +74,7 @@ bool intern_names(ModuleState& state) {
     X(carrier_bridge)         \
     X(record_failure)         \
     X(is_omni_thread)         \
+    X(pass_through)           \
     X(remote_span_class)      \
     X(thread_attributes)      \
     X(threading)              \

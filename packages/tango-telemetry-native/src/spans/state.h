@@ -50,6 +50,9 @@ namespace tango_spans {
     X(generate_span_id)        \
     X(generate_trace_id)       \
     X(_active)                 \
+    X(f_code)                  \
+    X(f_lasti)                 \
+    X(get_abandoned)           \
     X(get_client_ident)        \
     X(get_ident)               \
     X(client_ip)               \
@@ -121,6 +124,7 @@ struct ModuleState {
     PyObject* record_failure;
     PyObject* is_omni_thread;
     PyObject* remote_span_class;
+    PyObject* pass_through;  // the tracer of calls that are not traced
     PyObject* thread_attributes;
     PyObject* threading;  // the dict of that module
     PyObject* threads;  // a dict: what thread_attributes() gave for threads of C++, by a number of the thread
