@@ -6,6 +6,9 @@ Nothing is defined here, and no name stands here that neither of them uses.
 from __future__ import annotations
 
 from tango_telemetry._version import VERSION
+from tango_telemetry.activation import (
+    prepare_server,
+)
 from tango_telemetry.base.bounded import (
     BoundedDict,
 )
@@ -132,6 +135,7 @@ __all__ = [
     "no_op_tracer_provider",
     "not_traced",
     "pass_through_tracer",
+    "prepare_server",
     "record_arguments",
     "record_error",
     "record_failure",

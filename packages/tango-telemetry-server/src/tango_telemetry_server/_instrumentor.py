@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from tango_telemetry.instrumentation import Hooks, Instrumentor, guarded, state
+from tango_telemetry.instrumentation import Hooks, Instrumentor, guarded, prepare_server, state
 from tango_telemetry.pipeline import wait_for_start
 from tango_telemetry.pytango.patching import Patches
 
@@ -72,7 +72,7 @@ class TangoServerInstrumentor(Instrumentor):
         def traced_add_class(util: Any, device_class: Any, device: Any, *args: Any, **kwargs: Any) -> Any:
             guarded(wait_for_start)
             guarded(_name_server, util)
-            guarded(state.bridge.prepare_server)  # classes are added after `Util` is initialised
+            guarded(prepare_server)  # classes are added after `Util` is initialised
             guarded(instrument_class, self._patches, device_class, device)
             return add_class(util, device_class, device, *args, **kwargs)
 

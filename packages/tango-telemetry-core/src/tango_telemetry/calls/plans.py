@@ -60,13 +60,13 @@ class QuickBeginning:
 
         :param own: the ``__dict__`` of the proxy or device
         :param epoch: what :meth:`get_epoch` gave before the first decision
-        :param place: code object, instruction, and the name of the command or attribute, or several in a tuple
+        :param place: code object, instruction, and the name of the command or attribute (a tuple of several)
         :param attributes: without those of the thread, which each call adds
         :param tracer: the device's; of a client, the one outside devices
         :param handler: what the running handler is known by; of a client, the tracer of the device that calls
         :param checks_topic: whether the device's topic ``user`` may change without a word
         :param named: None: what is kept is for this name alone. Else it is for every name at this place: what
-            precedes the name in the title (None: the title has none) and the attributes that have it for their value
+            precedes the name in the title (None: the title has none), and the attributes whose value it is
         """
         plans = own.get(self.KEY)
         if plans is None:
