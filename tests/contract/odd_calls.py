@@ -103,6 +103,7 @@ class Calls:
     def near(self) -> tuple[Callable[..., Any], list[Any]]:
         """A call that is right but for, perhaps, some of its arguments."""
         choice = self.random.choice
+        named = [(), ("name",), (["a", ("b", 1), self.odd()],), (("a", "b"),), (self.odd(),)]
         objects = {kind: [thing for thing in self.made if isinstance(thing, kind)] for kind in self.types}
 
         def one(kind: type) -> Any:
@@ -125,9 +126,9 @@ class Calls:
                                 choice([None, sys._getframe().f_code]), position, choice([None, "name", ("a", "b"), ()]), _spans.get_epoch(),  # noqa: E501
                                 "title", self.odd(), {"c": self.odd()}, one(_spans.TracerBase), None, False,
                                 choice([None, ("call ", "c"), (None, "c", self.odd()), (), ("call ",)])]),
-            (_spans.ClientBeginning.begin, [one(_spans.ClientBeginning), choice([
-                (self.odd(), "name"), (self.odd(), ["a", ("b", 1), self.odd()]), (self.odd(),), (self.odd(), ("a", "b"))]),
-                choice([{}, {"value": "name"}, {"value": ["a"]}, {"value": self.odd()}]), choice([None, (), self.odd()])]),
+            (_spans.ClientBeginning.begin, [one(_spans.ClientBeginning), (self.odd(), *choice(named)),
+                                            {"value": choice(named)} if choice([True, False]) else {},
+                                            choice([None, (), self.odd()])]),
             (_spans.HandlerBeginning.begin, [one(_spans.HandlerBeginning), self.odd(), ()]),
         ]  # fmt: skip
         if "spans" not in self.steps:

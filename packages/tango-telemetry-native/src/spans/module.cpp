@@ -72,9 +72,12 @@ PyObject* configure_calls(PyObject* module, PyObject* args) {
     ModuleState& state = *state_of_module(module);
     Ref threads(PyDict_New());
     Ref threading(PyImport_ImportModule("threading"));
-    if (!threads || !threading) {
+    Ref thread_class(threading ? PyObject_GetAttrString(threading.get(), "Thread") : nullptr);
+    Ref thread_name(thread_class ? PyObject_GetAttr(thread_class.get(), state.s_name) : nullptr);
+    if (!threads || !thread_name) {
         return nullptr;
     }
+    Ref old_name(std::exchange(state.thread_name, thread_name.release()));
     Ref old_threading(std::exchange(state.threading, new_ref(PyModule_GetDict(threading.get()))));
     Ref old_failure(std::exchange(state.record_failure, new_ref(record_failure)));
     Ref old_thread(std::exchange(state.is_omni_thread, new_ref(is_omni_thread)));

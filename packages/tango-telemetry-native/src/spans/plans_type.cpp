@@ -324,6 +324,28 @@ Ref get_foreign_attributes(ModuleState& state) {
     return made && PyDict_SetItem(state.threads, key.get(), made.get()) == 0 ? std::move(made) : Ref();
 }
 
+// What Thread.name gives, without its steps in Python; null without an error for a class that has a name of its own.
+Ref read_thread_name(ModuleState& state, PyObject* thread, PyObject* own) {
+    Ref property(PyObject_GetAttr(reinterpret_cast<PyObject*>(Py_TYPE(thread)), state.s_name));
+    if (!property) {
+        PyErr_Clear();
+    }
+    return property && property.get() == state.thread_name
+               ? Ref::borrow(PyDict_GetItemWithError(own, state.s__name))
+               : Ref();
+}
+
+// The attributes that this very thread had when it had this name. They are kept by the thread itself, so that they end with
+// it, and with gevent each greenlet has its own.
+Ref get_known_thread(ModuleState& state, PyObject* own, PyObject* ident, PyObject* name) {
+    PyObject* const known = PyDict_GetItemWithError(own, state.k_thread);
+    if (!known || !PyTuple_CheckExact(known) || PyTuple_GET_SIZE(known) != 3 || PyTuple_GET_ITEM(known, 1) != name) {
+        return Ref();
+    }
+    const int same = PyObject_RichCompareBool(PyTuple_GET_ITEM(known, 0), ident, Py_EQ);  // a forked child's may differ
+    return same > 0 ? Ref::borrow(PyTuple_GET_ITEM(known, 2)) : Ref();
+}
+
 Ref ask_thread_attributes(ModuleState& state) {
     Ref get_ident = Ref::borrow(PyDict_GetItemWithError(state.threading, state.s_get_ident));
     Ref ident(get_ident ? PyObject_CallNoArgs(get_ident.get()) : nullptr);
@@ -341,11 +363,31 @@ Ref ask_thread_attributes(ModuleState& state) {
                                   PyLong_AsUnsignedLongMask(ident.get()) == PyThread_get_thread_ident();
         return is_os_thread ? get_foreign_attributes(state) : Ref(PyObject_CallNoArgs(state.thread_attributes));
     }
-    Ref name(PyObject_GetAttr(thread.get(), state.s_name));
-    Ref attributes(name ? PyDict_New() : nullptr);
+    Ref own(PyObject_GenericGetDict(thread.get(), nullptr));
+    if (!own) {
+        PyErr_Clear();  // an object without a __dict__
+    }
+    Ref name = own ? read_thread_name(state, thread.get(), own.get()) : Ref();
+    if (!name) {
+        name = PyErr_Occurred() ? Ref() : Ref(PyObject_GetAttr(thread.get(), state.s_name));
+        own = Ref();
+    }
+    if (!name) {
+        return Ref();
+    }
+    if (Ref known = own ? get_known_thread(state, own.get(), ident.get(), name.get()) : Ref()) {
+        return known;
+    }
+    Ref attributes(PyErr_Occurred() ? nullptr : PyDict_New());
     if (!attributes || PyDict_SetItem(attributes.get(), state.k_thread_id, ident.get()) < 0 ||
         PyDict_SetItem(attributes.get(), state.k_thread_name, name.get()) < 0) {
         return Ref();
+    }
+    if (own) {
+        Ref known(PyTuple_Pack(3, ident.get(), name.get(), attributes.get()));
+        if (!known || PyDict_SetItem(own.get(), state.k_thread, known.get()) < 0) {
+            return Ref();
+        }
     }
     return attributes;
 }
