@@ -89,7 +89,7 @@ if os.environ.get("TANGO_TELEMETRY_ENABLE") == "on":
     import tango_telemetry_server
 import tango
 from tango.server import Device, attribute, command
-from tango.test_context import DeviceTestContext
+from tango.test_context import MultiDeviceTestContext
 
 class Base(Device):
     def init_device(self):
@@ -114,22 +114,27 @@ class Diamond(Derived, Mixin):  # what Mixin is given comes before what Base has
     pass
 
 def look():
-    for device_class in (Derived, Diamond, Base):
-        with DeviceTestContext(device_class, process=False) as proxy:
-            print(device_class.__name__, proxy.level, proxy.state(), proxy.status(), proxy.Log())
+    for number, device_class in enumerate(CLASSES):
+        proxy = context.get_device(f"a/b/{number}")
+        proxy.Init()
+        print(device_class.__name__, proxy.level, proxy.state(), proxy.status(), proxy.Log())
 
-look()
 def init(self):
     Device.init_device(self)
     self.log = ["init of another kind"]
-Base.init_device = init
-Base.always_executed_hook = lambda self: self.log.append("another hook")
-Base.dev_state = lambda self: tango.DevState.MOVING
-Mixin.dev_status = lambda self: "mixed"
-Mixin.always_executed_hook = lambda self: self.log.append("hook of the mixin")
-look()
-Device.dev_status = lambda self: "of all"
-look()
+
+CLASSES = (Derived, Diamond, Base)
+devices = [{"class": each, "devices": [{"name": f"a/b/{number}"}]} for number, each in enumerate(CLASSES)]
+with MultiDeviceTestContext(devices, process=False) as context:
+    look()
+    Base.init_device = init
+    Base.always_executed_hook = lambda self: self.log.append("another hook")
+    Base.dev_state = lambda self: tango.DevState.MOVING
+    Mixin.dev_status = lambda self: "mixed"
+    Mixin.always_executed_hook = lambda self: self.log.append("hook of the mixin")
+    look()
+    Device.dev_status = lambda self: "of all"
+    look()
 print("end", flush=True)
 os._exit(0)
 """
