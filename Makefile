@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := core client server native tools auto
 STAMP := $(VENV)/.installed
 
-.PHONY: bench bench-faults bench-store clean demo docs fuzz help layers lint sanitized setup soak soak-spans test test-faults test-matrix \
+.PHONY: bench bench-bytes bench-faults bench-store clean demo docs fuzz help layers lint sanitized setup soak soak-calls soak-spans test test-faults test-matrix \
 	test-native-matrix test-pairs test-pytango test-sdk-spans test-sdk-suite test-software types
 
 help:
@@ -82,6 +82,12 @@ soak: $(STAMP) ## ten minutes of 500 Tango calls a second, with collectors that 
 
 soak-spans: $(STAMP) ## ten million spans through the tracer provider in C++, with flat memory (ARGS=1000000 for fewer)
 	$(BIN)/python benchmarks/soak_spans.py $(ARGS)
+
+soak-calls: $(STAMP) ## ten minutes of eight threads through every kind of call, and no wrong parent (ARGS=60 for seconds)
+	$(BIN)/python benchmarks/soak_calls.py $(ARGS)
+
+bench-bytes: $(STAMP) ## the bytes of one command, read and write: to a collector, in files, in the spool
+	$(BIN)/python benchmarks/wire_bytes.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -75,6 +75,7 @@ STACKS = (
     _ours("cpp-idl-unsampled", "C++ unsampled, IDL v6", "pytango", native=True, sampled=False),
     _ours("cpp-giop-unsampled", "C++ unsampled, GIOP", "giop", native=True, sampled=False),
     _ours("default", "all defaults (C++, both)", "auto", native=True, sampled=True),
+    _ours("default-unsampled", "all defaults, unsampled", "auto", native=True, sampled=False),
 )
 
 
