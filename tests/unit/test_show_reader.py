@@ -114,7 +114,7 @@ def test_bad_lines_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
     assert problems == [
         "a.jsonl:2: not JSON: Expecting value (column 20)",
         "a.jsonl:3: JSON, but not OTLP: an object was expected, found [1, 2]",
-        'a.jsonl:4: JSON, but not OTLP traces: there is no "resourceSpans"',
+        'a.jsonl:4: JSON, but not OTLP: there is no "resourceSpans", "resourceLogs" or "resourceMetrics"',
         "a.jsonl:8: the last line is cut off (is it still being written?): not JSON: Unterminated string "
         "starting at (column 34)",
     ]

@@ -92,13 +92,13 @@ class Feeder:
 
         try:
             for request in read_requests(path, stream, problems, line):
-                self._store.add(request.spans)
+                self._store.add(request.items)
                 if not request.complete:
                     unfinished = True
                     break
                 position += request.size
                 line += 1
-                waiting += len(request.spans)
+                waiting += len(request.items)
                 if waiting >= BATCH_SPANS:
                     waiting = 0
                     tail = _tail(stream, position)

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from .criteria import Criteria
+from .criteria import Criteria, text_test
 from .database import Operation, Store, trace_id
 
 _ORDERS = {
@@ -68,25 +68,28 @@ def find_traces(store: Store, criteria: Criteria, sort: str = "start", limit: in
     """Give the traces that fit, at most `limit` (0: all)."""
     with store.session() as connection:
         where, parameters = _where(criteria)
-        if criteria.of_spans or (criteria.errors and criteria.minimum):
+        having = "true"
+        matching, chosen = "select 0 hi, 0 lo where false", "true"
+        if criteria.of_spans or criteria.errors:
             matching, more = _matching(store, criteria)
-            where += f" and (hi, lo) in ({matching})"
-            parameters += more
-            having = ["true"]
-        else:
-            having = ["bool_or(error)" if criteria.errors else "true"]
-            if criteria.minimum:
-                having.append(f"max(start + duration) - min(start) >= {int(criteria.minimum)}")
+            # Half of the id is quicker to look up in all spans, and only traces that share it are left to
+            # check.
+            where += " and lo in (select lo from matching)"
+            chosen = "(hi, lo) in (select hi, lo from matching)"
+            parameters = [*more, *parameters]
+        elif criteria.minimum:
+            having = f"max(start + duration) - min(start) >= {int(criteria.minimum)}"
         kept = "true" if criteria.everything else _NOT_FOLDED
         # A trace that somebody asks for by what it does is not folded away.
         kept = "true" if criteria.operation else kept
         rows = connection.execute(
             f"""
-            with traces as (
+            with matching as materialized ({matching}), grouped as (
                 select hi, lo, min(start) begins, max(start + duration) ends, count(*) number,
                     count_if(error) failed, {kept} kept
-                from spans where {where} group by hi, lo having {" and ".join(having)}
-            ), numbers as (select count_if(kept) shown, count_if(not kept) hidden from traces)
+                from spans where {where} group by hi, lo having {having}
+            ), traces as (select * from grouped where {chosen}),
+            numbers as (select count_if(kept) shown, count_if(not kept) hidden from traces)
             select hi, lo, shown, hidden from (
                 select hi, lo, begins, ends, number, failed from traces where kept
                 order by {_ORDERS[sort]} {f"limit {int(limit)}" if limit else ""}
@@ -131,8 +134,9 @@ def _matching(store: Store, criteria: Criteria) -> tuple[str, list[Any]]:
             for number, o in enumerate(store.operations)
             if any(lowered in text.lower() for text in (o.name, o.device, o.service, o.instance))
         ]
-        tests.append("(operation in (select unnest(?::integer[])) or contains(lower(detail), ?))")
-        parameters += [named, lowered]
+        test, more = text_test(criteria.text)
+        tests.append(f"(operation in (select unnest(?::integer[])) or {test})")
+        parameters += [named, *more]
     return f"select hi, lo from spans where {' and '.join(tests)}", parameters
 
 
@@ -143,13 +147,11 @@ def _summaries(
         return
     rows = connection.execute(
         """
-        select s.hi, s.lo, min(start), max(start + duration), count(*), count_if(error),
+        select hi, lo, min(start), max(start + duration), count(*), count_if(error),
             arg_min(operation, start) filter (parent = 0), arg_min(operation, start), list(distinct operation)
-        from spans s join
-        (select unnest(?::ubigint[]) hi, unnest(?::ubigint[]) lo) k on s.hi = k.hi and s.lo = k.lo
-        group by s.hi, s.lo
+        from spans where lo in (select unnest(?::ubigint[])) group by hi, lo
         """,
-        [[hi for hi, _ in keys], [lo for _, lo in keys]],
+        [[lo for _, lo in keys]],
     ).fetchall()
     found = {(row[0], row[1]): row for row in rows}
     operations = store.operations

@@ -12,6 +12,7 @@ from . import layout
 from .fold import Line
 from .glyphs import Glyphs, wrap
 from .model import Attributes, AttributeValue, Span
+from .related import Related, about, log_line, phrase
 from .tree import Forest
 
 _BOLD = Style(bold=True)
@@ -22,8 +23,11 @@ _ERROR = Style(color=layout.ERROR_COLOUR, bold=True)
 class Details:
     """A renderable for rich: attributes, events, links and whole error texts of each span."""
 
-    def __init__(self, forest: Forest, lines: list[Line], glyphs: Glyphs) -> None:
+    def __init__(
+        self, forest: Forest, lines: list[Line], glyphs: Glyphs, related: Related | None = None
+    ) -> None:
         self._forest = forest
+        self._related = related or Related(forest)
         self._lines = lines
         self._glyphs = glyphs
 
@@ -56,6 +60,16 @@ class Details:
         for link in span.links:
             yield from self._text(f"link to trace {link.trace_id} span {link.span_id}", width, 2)
             yield from self._pairs(link.attributes, width, 4)
+        for relation in self._related.relations.get(span.span_id, ()):
+            yield from self._text(
+                f"{phrase(relation)} {about(relation)}, trace {relation.trace} span {relation.other}",
+                width,
+                2,
+            )
+        for record in self._related.logs.get(span.span_id, ()):
+            style = _ERROR if record.is_error else None
+            yield from self._text(f"log {log_line(record, self._forest.start)}", width, 2, style)
+            yield from self._pairs(record.attributes, width, 4)
 
     def _pairs(self, pairs: Attributes, width: int, indent: int) -> RenderResult:
         for key, value in pairs:
