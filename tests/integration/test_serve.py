@@ -260,9 +260,9 @@ def test_the_page(served: Served, tmp_path: Path) -> None:
         browser.wait("return document.querySelector('.row.current .name')?.innerText === 'reply'")
         browser.click(f"#detail a[href^='#{50:032x}']")
         browser.wait("return document.querySelectorAll('.row').length === 2")
-        browser.click("nav a[href='#top']")
+        browser.click("#nav-top")
         browser.wait("return document.querySelectorAll('#top tbody tr').length > 3")
-        browser.click("nav a[href='#map']")
+        browser.click("#nav-map")
         browser.wait("return document.querySelector('#picture')?.naturalWidth > 100")
         browser.resize(390, 844)
         assert browser.run("return document.documentElement.scrollWidth") <= 390

@@ -10,6 +10,7 @@ import json
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from operator import attrgetter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..store.criteria import SORTS, Criteria, parse_duration, parse_time
 from ..store.database import Store
-from ..store.queries import GROUPS, device_map, find_traces, top
+from ..store.queries import GROUPS, TOP_SORTS, device_map, find_traces, top
 from ..store.signals import find_logs, logs_of_trace, metrics, relations
 from ..viewer.list import as_json
 from ..viewer.map_picture import render_svg
@@ -119,7 +120,11 @@ def make_app(store: Store, token: str = "", loopback: bool = True) -> ASGIApp:
         by = request.query_params.get("by", "")
         if by not in GROUPS:
             raise ValueError("by is one of class, device, operation, caller")
-        return [asdict(row) for row in top(store, _criteria(request), by)[: _length(request)]]
+        sort = request.query_params.get("sort", "total")
+        if sort not in TOP_SORTS:
+            raise ValueError(f"sort is one of {', '.join(TOP_SORTS)}")
+        rows = sorted(top(store, _criteria(request), by), key=attrgetter(sort), reverse=True)
+        return [asdict(row) for row in rows[: _length(request)]]
 
     def calls(request: Request) -> Any:
         found = device_map(

@@ -40,15 +40,15 @@ def parse_protobuf(body: bytes, signal: str = "traces") -> list[Item]:
     # Of these there are few beside spans, so one reader for both spellings is quick enough.
     other = ExportLogsServiceRequest() if signal == "logs" else ExportMetricsServiceRequest()
     other.ParseFromString(body)
-    return read_document(MessageToDict(other))
+    # JSON made of a message leaves empty lists out.
+    return read_document(MessageToDict(other) or {"resourceLogs": []})
 
 
 def read_document(document: Any) -> list[Item]:
     """Return what one request in JSON holds. Raises MalformedError where nothing of it can be read."""
     items: list[Item] = []
     problems: list[MalformedError] = []
-    # A request may be empty, and protobuf's JSON leaves empty lists out.
-    for item in parse_request(document) if document else ():
+    for item in parse_request(document):
         if isinstance(item, MalformedError):
             problems.append(item)
         else:

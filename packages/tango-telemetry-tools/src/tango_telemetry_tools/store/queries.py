@@ -198,6 +198,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "caller": ("caller", "device", "operation"),
 }
 
+# Fields of Row, of which the largest may come first.
+TOP_SORTS = ("total", "count", "errors", "p50", "p95", "longest")
+
 _STATISTICS = (
     """count(*), count_if(error), quantile_disc(duration, [0.5, 0.95]), max(duration), sum(duration)"""
 )

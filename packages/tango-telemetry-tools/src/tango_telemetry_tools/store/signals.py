@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..viewer.model import ERROR_SEVERITY, Bucket, LogRecord
+from ..viewer.model import ERROR_SEVERITY, Bucket, LogRecord, Relation
 from .criteria import Criteria, matcher, text_test
 from .database import Store, attributes_of, trace_id
 
@@ -216,25 +216,6 @@ def quantile(buckets: Iterable[Bucket], share: float, longest: float) -> float:
 def _finite(bucket: Bucket) -> float:
     lower, upper, _ = bucket
     return upper if math.isfinite(upper) else lower if math.isfinite(lower) else 0.0
-
-
-@dataclass(frozen=True)
-class Relation:
-    """A link between a span of one trace and another span.
-
-    `span_id` is that of the trace's own span, `forwards` whether the link is its own. `other` and `trace` are
-    the ids of the other span; `name`, `device` and `service` are "" where that one is not in the store.
-    `kind` is the word that the link carries in `tango.link`, such as "producer".
-    """
-
-    span_id: str
-    forwards: bool
-    kind: str
-    trace: str
-    other: str
-    name: str = ""
-    device: str = ""
-    service: str = ""
 
 
 # One event may have many subscribers; a page need not list more.

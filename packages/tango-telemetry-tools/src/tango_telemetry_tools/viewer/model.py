@@ -160,3 +160,22 @@ class Point:
     total: float = 0.0
     longest: float | None = None
     buckets: tuple[Bucket, ...] = ()
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A link between a span of one trace and another span.
+
+    `span_id` is that of the trace's own span, `forwards` whether the link is its own. `other` and `trace` are
+    the ids of the other span; `name`, `device` and `service` are "" where that one is not in the store.
+    `kind` is the word that the link carries in `tango.link`, such as "producer".
+    """
+
+    span_id: str
+    forwards: bool
+    kind: str
+    trace: str
+    other: str
+    name: str = ""
+    device: str = ""
+    service: str = ""

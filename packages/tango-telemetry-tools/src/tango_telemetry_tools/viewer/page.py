@@ -17,19 +17,15 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
 
 from . import layout
-from .model import LogRecord
+from .model import LogRecord, Relation
 from .trace_data import as_data
 from .tree import Forest
 
-if TYPE_CHECKING:
-    from ..store.signals import Relation
-
 
 def write_page(
-    path: Path, forest: Forest, relations: Sequence[Relation] = (), logs: Sequence[LogRecord] = ()
+    path: Path, forest: Forest, relations: Sequence[Relation] | None = None, logs: Sequence[LogRecord] = ()
 ) -> None:
     """Write the page, all of it or nothing. Raises OSError."""
     page = render_page(forest, relations, logs)
@@ -47,7 +43,7 @@ def write_page(
         raise
 
 
-def render_page(forest: Forest, relations: Sequence[Relation] = (), logs: Sequence[LogRecord] = ()) -> str:
+def render_page(forest: Forest, relations: Sequence[Relation] | None = None, logs: Sequence[LogRecord] = ()) -> str:
     """Give the page as text."""
     script = read_asset("trace.js") + read_asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -5,16 +5,12 @@ of text.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
 
 from . import layout
 from .glyphs import Glyphs
-from .model import LogRecord
+from .model import LogRecord, Relation
 from .tree import Forest
-
-if TYPE_CHECKING:
-    from ..store.signals import Relation
 
 # The link from the callback of an event to the span that sent the event: docs/how-to/events.md.
 PRODUCER = "producer"
@@ -22,16 +18,19 @@ _MAX_LINES = 6
 
 
 class Related:
-    """Finds the links and the log records of the spans of one trace."""
+    """Finds the links and the log records of the spans of one trace.
+
+    `relations` None: only links between spans of the trace itself are known.
+    """
 
     def __init__(
-        self, forest: Forest, relations: Iterable[Relation] = (), logs: Iterable[LogRecord] = ()
+        self, forest: Forest, relations: Iterable[Relation] | None = None, logs: Iterable[LogRecord] = ()
     ) -> None:
         self.trace = forest.spans[0].trace_id if forest.spans else ""
         self.relations: dict[str, list[Relation]] = defaultdict(list)
         self.logs: dict[str, list[LogRecord]] = defaultdict(list)
         self.loose: list[LogRecord] = []
-        for relation in relations:
+        for relation in _own(forest) if relations is None else relations:
             self.relations[relation.span_id].append(relation)
         known = {span.span_id for span in forest.spans}
         for record in logs:
@@ -56,6 +55,19 @@ class Related:
         if len(lines) > _MAX_LINES:
             lines = [*lines[: _MAX_LINES - 1], f"and {len(lines) - _MAX_LINES + 1} more links: -v"]
         return lines
+
+
+def _own(forest: Forest) -> Iterator[Relation]:
+    by_id = {span.span_id: span for span in forest.spans}
+    for span in forest.spans:
+        for link in span.links:
+            kind = str(dict(link.attributes).get("tango.link", ""))
+            other = by_id.get(link.span_id) if link.trace_id == span.trace_id else None
+            about = (other.name, layout.device_of(other), other.service) if other else ("", "", "")
+            yield Relation(span.span_id, True, kind, link.trace_id, link.span_id, *about)
+            if other:
+                about = (span.name, layout.device_of(span), span.service)
+                yield Relation(other.span_id, False, kind, span.trace_id, span.span_id, *about)
 
 
 def is_effect(relation: Relation) -> bool:

@@ -17,7 +17,7 @@ from . import layout, selection
 from .details import Details
 from .glyphs import choose_glyphs
 from .list import as_json, log_as_json, print_list, print_logs, print_metrics
-from .model import LogRecord, Span
+from .model import LogRecord, Relation, Span
 from .page import write_page
 from .reader import Problem, Problems, read_spans
 from .related import Related
@@ -27,7 +27,6 @@ from .waterfall import Waterfall
 
 if TYPE_CHECKING:
     from ..store.database import Store
-    from ..store.signals import Relation
 
 SHOWN, NOTHING_TO_SHOW = 0, 1
 _DEFAULT_LENGTH = 50
@@ -247,7 +246,7 @@ def draw(
 
 
 def write_html(
-    path: Path, forest: Forest, relations: Sequence[Relation] = (), logs: Sequence[LogRecord] = ()
+    path: Path, forest: Forest, relations: Sequence[Relation] | None = None, logs: Sequence[LogRecord] = ()
 ) -> int:
     """Write the page and say where; give the exit status."""
     try:

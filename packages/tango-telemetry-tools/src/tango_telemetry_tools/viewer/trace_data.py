@@ -11,13 +11,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from . import layout
-from .model import Attributes, LogRecord, Span
+from .model import Attributes, LogRecord, Relation, Span
 from .notes import find_notes
 from .related import Related, about, phrase
 from .tree import Forest, Row
 
 if TYPE_CHECKING:
-    from ..store.signals import Metric, Relation
+    from ..store.signals import Metric
 
 # JavaScript's numbers hold integers up to here.
 _MAX_EXACT = (1 << 53) - 1
@@ -26,7 +26,7 @@ _MAX_TEXT = 10_000
 
 
 def as_data(
-    forest: Forest, relations: Iterable[Relation] = (), logs: Sequence[LogRecord] = ()
+    forest: Forest, relations: Iterable[Relation] | None = None, logs: Sequence[LogRecord] = ()
 ) -> dict[str, Any]:
     """Return what TraceView.mount takes: the spans, and the links and log records that belong to them."""
     related = Related(forest, relations, logs)
@@ -46,7 +46,7 @@ def as_data(
         ("Duration", layout.format_duration(forest.duration), False),
         ("Spans", str(len(forest.spans)), False),
         ("Depth", str(forest.depth), False),
-        ("Errors", str(forest.errors), bool(forest.errors)),
+        ("Failed spans", str(forest.errors), bool(forest.errors)),
     ]
     if logs:
         bad = sum(record.is_error for record in logs)
