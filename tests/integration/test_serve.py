@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 from browser import MISSING, open_browser
+from docs_examples import ROOT, read_examples
+from support import System
 from trace_files import MS, append, call, line, span
 
 TRACE = f"{7:032x}"
@@ -267,4 +269,42 @@ def test_the_page(served: Served, tmp_path: Path) -> None:
         browser.resize(390, 844)
         assert browser.run("return document.documentElement.scrollWidth") <= 390
         assert browser.run("return document.querySelectorAll('img[src=x]').length") == 0
+        assert browser.errors() == []
+
+
+# Notes in the page when it first shows so many whole traces of the README's script: 9 spans each.
+_NOTE_WHEN_WHOLE = """
+window.whole = [];
+setInterval(() => {
+  const rows = [...document.querySelectorAll("#traces tbody tr")];
+  const count = rows.filter((row) => row.cells[2].innerText === "scan" && row.cells[4].innerText === "9").length;
+  while (window.whole.length < count) window.whole.push(Date.now());
+}, 20);
+"""
+
+
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+def test_the_readme_s_trace_is_in_the_browser_two_seconds_after_the_call(
+    served: Served, tmp_path: Path
+) -> None:
+    examples = {example.file: example.code for example in read_examples(ROOT / "README.md")}
+    variables = {
+        "TANGO_TELEMETRY_TRACES_EXPORTER": "http",
+        "TANGO_TELEMETRY_TRACES_ENDPOINT": f"{served.url}/v1/traces",
+    }
+    with System(**variables) as system, open_browser(tmp_path / "profile") as browser:
+        server = system.start_server(examples["motor.py"], "Motor/test", "test/motor/1")
+        script = examples["scan.py"].replace("45450", str(server.port))
+        script = script.replace("    motor.Home()", "    import time; print(time.time()); motor.Home()")
+        path = system.write(script, "scan.py")
+        browser.open(served.url)
+        browser.run(_NOTE_WHEN_WHOLE)
+        waits = []
+        for number in range(1, 4):
+            called = float(system.run_client(path).split()[0])
+            seen = browser.wait(f"return window.whole.length >= {number} && window.whole[{number - 1}]")
+            waits.append(seen / 1000 - called)
+        print("seconds from the call to the whole trace in the browser:", [f"{wait:.2f}" for wait in waits])
+        # The server hands its spans over once a second. The best of three, since this machine may be busy.
+        assert min(waits) < 2.0
         assert browser.errors() == []

@@ -331,17 +331,21 @@
   }
 
   async function watch() {
+    let wait = 300;
     try {
       const found = await ask("state");
       live.textContent = "live";
       if (found.changes !== changes) {
         changes = found.changes;
+        const begin = performance.now();
         await refresh();
+        // A store that takes long to answer is asked less often.
+        wait = Math.max(wait, 2 * (performance.now() - begin));
       }
     } catch {
       live.textContent = "the server is away";
     }
-    setTimeout(watch, 700);
+    setTimeout(watch, wait);
   }
 
   addEventListener("keydown", (event) => {
