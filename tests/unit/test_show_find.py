@@ -136,8 +136,8 @@ def test_map(folder: Path, tmp_path: Path) -> None:
     )
     status, out, _ = run("map")
     assert status == 0
-    assert [text.split()[:5] for text in out.splitlines() if "nobody" in text] == [
-        ["lab/motor/1", "(nobody)", "events", "1", "0"]
+    assert [text.split()[:6] for text in out.splitlines() if "nobody" in text] == [
+        ["lab/motor/1", "(nobody)", "events", "p", "1", "0"]
     ]
     edges = json.loads(run("map", "--json")[1])["edges"]
     assert {edge["calls"] for edge in edges if edge["caller"] == "pytango.client"} == {15}

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,6 +168,7 @@ class Store:
     _resource_ids: dict[int, tuple[Resource, int]]
     _resource_numbers: dict[str, int]
     _new_resources: list[tuple[int, str]]
+    _programs: dict[int, str]
     _operations: list[Operation]
     _operation_ids: dict[Operation, int]
     _written_operations: int
@@ -484,6 +485,17 @@ class Store:
         with self._lock:
             return [number for text, number in self._resource_numbers.items() if fits(json.loads(text)[0])]
 
+    def programs(self) -> dict[int, str]:
+        """Return by resource what the program is called whose spans have it, "" for devices.
+
+        Calls of a script have the same service in all scripts, unless somebody named it. The other services
+        of the same process tell which script it is: the names of its own tracers.
+        """
+        with self._lock:
+            if len(self._programs) != len(self._resource_numbers):
+                self._programs = _name_programs(self._resource_numbers)
+            return self._programs
+
     def _decode(self, wanted: str, row: tuple[Any, ...], resources: dict[int, Resource]) -> Span:
         span, parent, start, duration, operation, resource, error, detail = row
         op = self._operations[operation]
@@ -587,6 +599,7 @@ class Store:
         self._seen = set()
         self._resource_ids = {}
         self._new_resources = []
+        self._programs = {}
         rows = self.query("select * exclude (id) from operations order by id")
         self._operations = [Operation(*row) for row in rows]
         self._operation_ids = {operation: number for number, operation in enumerate(self._operations)}
@@ -619,6 +632,26 @@ class Store:
 def trace_id(hi: int, lo: int) -> str:
     """Give a trace's id in hexadecimal, from the two numbers that the store keeps."""
     return f"{hi:016x}{lo:016x}"
+
+
+# Of client spans outside of device servers. Source: PyTango 10.0.
+_UNNAMED = "pytango.client"
+
+
+def _name_programs(resources: Mapping[str, int]) -> dict[int, str]:
+    named: dict[tuple[str, ...], list[str]] = {}
+    unnamed: dict[int, tuple[str, ...]] = {}
+    for text, number in resources.items():
+        service, instance, pairs = json.loads(text)
+        about = {key: str(value) for key, value in pairs if key in ("host.name", "process.pid")}
+        process = (instance, about.get("host.name", ""), about.get("process.pid", ""))
+        if service == _UNNAMED:
+            unnamed[number] = process
+        # Without an instance nothing tells one process from another, and that of a device is its name.
+        elif instance and instance.count("/") != 2:
+            named.setdefault(process, []).append(service)
+    names = {process: _utf8(", ".join(dict.fromkeys(services))) for process, services in named.items()}
+    return {number: names.get(unnamed.get(number, ()), "") for number in resources.values()}
 
 
 def _halves(trace: str) -> tuple[int, int]:

@@ -227,27 +227,58 @@ def top(store: Store, criteria: Criteria, by: str = "") -> list[Row]:
         if by != "caller" and client and operation.device in served:
             continue
         keys[number] = _key(operation, by, classes)
-    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys.values()))}
     where, parameters = _where(criteria)
     if criteria.errors:
         where += " and error"
     if criteria.minimum:
         where += f" and duration >= {int(criteria.minimum)}"
-    rows = store.query(
-        f"""
-        select m.line, {_STATISTICS} from spans
-        join (select unnest(?::integer[]) id, unnest(?::integer[]) line) m on spans.operation = m.id
-        where {where} group by m.line
-        """,
-        [list(keys), [numbers[key] for key in keys.values()], *parameters],
-    )
-    names = list(numbers)
-    total = sum(row[5] for row in rows) or 1
+    rows = _grouped(store, keys, _STATISTICS, where, parameters, by == "caller")
+    total = sum(row[5] for _, row in rows) or 1
     found = [
-        Row(names[line], count, errors, p50, p95, longest, int(time), float(time / total))
-        for line, count, errors, (p50, p95), longest, time in rows
+        Row(key, count, errors, p50, p95, longest, int(time), float(time / total))
+        for key, (_, count, errors, (p50, p95), longest, time) in rows
     ]
     return sorted(found, key=lambda row: (-row.total, row.key))
+
+
+def _grouped(
+    store: Store,
+    keys: dict[int, tuple[str, ...]],
+    statistics: str,
+    where: str,
+    parameters: list[Any],
+    of_callers: bool,
+) -> list[tuple[tuple[str, ...], tuple[Any, ...]]]:
+    """Return (key, row) for all spans whose operations have the same key.
+
+    `of_callers`: the first part of a key is a caller; of a program it is put right by what the program is
+    called.
+    """
+    callers = store.programs() if of_callers else {}
+    programs = list(dict.fromkeys(["", *callers.values()]))
+    lines = list(dict.fromkeys(keys.values()))
+    numbers = {key: number for number, key in enumerate(lines)}
+    rows = store.query(
+        f"""
+        select m.line * {len(programs)} + coalesce(r.program, 0) place, {statistics} from spans
+        join (select unnest(?::integer[]) id, unnest(?::bigint[]) line) m on spans.operation = m.id
+        left join (select unnest(?::integer[]) id, unnest(?::bigint[]) program) r on spans.resource = r.id
+        where {where} group by place
+        """,
+        [
+            list(keys),
+            [numbers[key] for key in keys.values()],
+            list(callers),
+            [programs.index(name) for name in callers.values()],
+            *parameters,
+        ],
+    )
+    found = []
+    for row in rows:
+        line, program = divmod(row[0], len(programs))
+        key = lines[line]
+        found.append(((programs[program], *key[1:]) if program else key, row))
+    return found
 
 
 def _key(operation: Operation, by: str, classes: dict[str, str]) -> tuple[str, ...]:
@@ -273,8 +304,8 @@ def _classes(store: Store) -> dict[str, str]:
 class Edge:
     """`caller` calls `callee`: how often, how often in vain, and the 95th percentile in nanoseconds.
 
-    `event`: no calls but events, pushed by `caller` and received by `callee`; "" as `callee`: nobody received
-    any.
+    `event`: no calls but events of the attribute `what`, pushed by `caller` and received by `callee`; "" as
+    `callee`: these reached nobody.
     """
 
     caller: str
@@ -283,6 +314,7 @@ class Edge:
     errors: int
     p95: int
     event: bool = False
+    what: str = ""
 
 
 @dataclass(frozen=True)
@@ -305,7 +337,7 @@ def device_map(store: Store, criteria: Criteria, by: str = "device") -> DeviceMa
         return device or program
 
     chosen = set(criteria.choose(store.operations)) if criteria.of_operations else None
-    pairs: dict[int, tuple[str, str]] = {}
+    pairs: dict[int, tuple[str, ...]] = {}
     pushed: dict[int, tuple[str, str]] = {}
     received: dict[int, tuple[str, str]] = {}
     for number, o in enumerate(store.operations):
@@ -336,19 +368,12 @@ def _subject(operation: Operation) -> str:
     return operation.name.partition(" ")[2].lower()
 
 
-def _edges(store: Store, criteria: Criteria, pairs: dict[int, tuple[str, str]]) -> list[Edge]:
-    numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pairs.values()))}
+def _edges(store: Store, criteria: Criteria, pairs: dict[int, tuple[str, ...]]) -> list[Edge]:
     where, parameters = _where(criteria)
-    rows = store.query(
-        f"""
-        select m.line, count(*), count_if(error), quantile_disc(duration, 0.95) from spans
-        join (select unnest(?::integer[]) id, unnest(?::integer[]) line) m on spans.operation = m.id
-        where {where} group by m.line order by count(*) desc, m.line
-        """,
-        [list(pairs), [numbers[pair] for pair in pairs.values()], *parameters],
-    )
-    names = list(numbers)
-    return [Edge(names[line][0], names[line][1], calls, errors, p95) for line, calls, errors, p95 in rows]
+    statistics = "count(*), count_if(error), quantile_disc(duration, 0.95)"
+    rows = _grouped(store, pairs, statistics, where, parameters, True)
+    rows.sort(key=lambda row: (-row[1][1], row[0]))
+    return [Edge(key[0], key[1], calls, errors, p95) for key, (_, calls, errors, p95) in rows]
 
 
 def _events(
@@ -359,31 +384,59 @@ def _events(
     name: Any,
 ) -> list[Edge]:
     counts = _count(store, criteria, [*pushed, *received])
+    linked = _linked(store, criteria, list(pushed))
+    # Where the context travels with a server's events, each of them tells whether it arrived anywhere.
+    telling = {store.operations[number].service for number in linked}
     subjects: dict[tuple[str, str], list[int]] = defaultdict(list)
     for number, subject in received.items():
         if counts.get(number):
             subjects[subject].append(number)
-    events: dict[tuple[str, str], list[int]] = {}
+    events: dict[tuple[str, str, str], list[int]] = {}
     for number, subject in pushed.items():
         if not counts.get(number):
             continue
-        source = name(subject[0], "")
+        source = (name(subject[0], ""), subject[1])
         listeners = subjects.pop(subject, [])
         if not listeners:
-            _add(events, (source, ""), counts[number])
+            _add(events, (*source, ""), counts[number])
+        elif store.operations[number].service in telling:
+            lost = counts[number][0] - linked.get(number, 0)
+            if lost > 0:
+                _add(events, (*source, ""), (lost, 0))
         for listener in listeners:
             o = store.operations[listener]
-            _add(events, (source, name(o.instance, o.service)), counts[listener])
+            _add(events, (*source, name(o.instance, o.service)), counts[listener])
     # Events of servers that are not traced themselves.
     for subject, listeners in subjects.items():
         for listener in listeners:
             o = store.operations[listener]
-            _add(events, (name(subject[0], ""), name(o.instance, o.service)), counts[listener])
-    return [Edge(pair[0], pair[1], count, errors, 0, True) for pair, (count, errors) in events.items()]
+            target = name(o.instance, o.service)
+            _add(events, (name(subject[0], ""), subject[1], target), counts[listener])
+    return [
+        Edge(source, target, count, errors, 0, True, what)
+        for (source, what, target), (count, errors) in events.items()
+    ]
 
 
-def _add(events: dict[tuple[str, str], list[int]], pair: tuple[str, str], more: tuple[int, int]) -> None:
-    total = events.setdefault(pair, [0, 0])
+def _linked(store: Store, criteria: Criteria, numbers: list[int]) -> dict[int, int]:
+    """Return by operation how many of its spans some callback was set off by; operations without any are
+    absent.
+    """
+    where, parameters = _where(criteria)
+    rows = store.query(
+        "select operation, count(*) from spans s semi join links l"
+        " on s.span = l.to_span and s.lo = l.to_lo and s.hi = l.to_hi"
+        f" where operation in (select unnest(?::integer[])) and {where.replace('start', 's.start')} group "
+        "by operation",
+        [numbers, *parameters],
+    )
+    return dict(rows)
+
+
+def _add(
+    events: dict[tuple[str, str, str], list[int]], event: tuple[str, str, str], more: tuple[int, int]
+) -> None:
+    total = events.setdefault(event, [0, 0])
     total[0] += more[0]
     total[1] += more[1]
 

@@ -235,26 +235,26 @@ def relations(store: Store, trace: str) -> list[Relation]:
         {"lo": lo, "hi": hi, "limit": MAX_RELATIONS},
     )
     found = _operations_of(store, {row[2:5] for row in rows})
+    programs = store.programs()
     result = []
     for forwards, mine, other_hi, other_lo, other, kind, _ in rows:
-        operation = found.get((other_hi, other_lo, other))
-        about = ("", "", "")
-        if operation is not None:
-            o = store.operations[operation]
-            about = (o.name, o.device or o.instance, o.service)
+        about = ("", "")
+        if (other_span := found.get((other_hi, other_lo, other))) is not None:
+            o, resource = store.operations[other_span[0]], other_span[1]
+            about = (o.name, o.instance or programs.get(resource) or o.service)
         result.append(
             Relation(f"{mine:016x}", forwards, kind, trace_id(other_hi, other_lo), f"{other:016x}", *about)
         )
     return result
 
 
-def _operations_of(store: Store, keys: Iterable[Any]) -> dict[tuple[int, int, int], int]:
+def _operations_of(store: Store, keys: Iterable[Any]) -> dict[tuple[int, int, int], tuple[int, int]]:
     keys = list(keys)
     if not keys:
         return {}
     rows = store.query(
-        "select hi, lo, span, operation from spans where span in (select unnest(?::ubigint[]))"
+        "select hi, lo, span, operation, resource from spans where span in (select unnest(?::ubigint[]))"
         " and lo in (select unnest(?::ubigint[]))",
         [[span for _, _, span in keys], [lo for _, lo, _ in keys]],
     )
-    return {(hi, lo, span): operation for hi, lo, span, operation in rows}
+    return {(hi, lo, span): (operation, resource) for hi, lo, span, operation, resource in rows}

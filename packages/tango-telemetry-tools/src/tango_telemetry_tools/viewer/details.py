@@ -57,15 +57,17 @@ class Details:
             moment = layout.format_duration(max(0, event.time - span.start))
             yield from self._text(f"event {event.name} at +{moment}", width, 2)
             yield from self._pairs(event.attributes, width, 4)
+        found = self._related.relations.get(span.span_id, ())
+        names = {(item.trace, item.other): item for item in found if item.forwards}
         for link in span.links:
-            yield from self._text(f"link to trace {link.trace_id} span {link.span_id}", width, 2)
+            relation = names.get((link.trace_id, link.span_id))
+            text = f"{phrase(relation)} {about(relation)}," if relation else "link to"
+            yield from self._text(f"{text} trace {link.trace_id} span {link.span_id}", width, 2)
             yield from self._pairs(link.attributes, width, 4)
-        for relation in self._related.relations.get(span.span_id, ()):
-            yield from self._text(
-                f"{phrase(relation)} {about(relation)}, trace {relation.trace} span {relation.other}",
-                width,
-                2,
-            )
+        for relation in found:
+            if not relation.forwards:
+                text = f"{phrase(relation)} {about(relation)}, trace {relation.trace} span {relation.other}"
+                yield from self._text(text, width, 2)
         for record in self._related.logs.get(span.span_id, ()):
             style = _ERROR if record.is_error else None
             yield from self._text(f"log {log_line(record, self._forest.start)}", width, 2, style)

@@ -102,10 +102,12 @@ def _node(name: str, kind: str, x: int, y: int) -> str:
 
 def _edge(edge: Edge, x: dict[str, int], y: dict[str, int], number: int) -> str:
     start = (x[edge.caller] + _WIDTH, y[edge.caller] + _HEIGHT // 2)
-    label = f"{edge.calls}" + (" events" if edge.event else f" · p95 {layout.format_duration(edge.p95)}")
+    label = f"{edge.calls}" + (
+        f" {_events(edge)}" if edge.event else f" · p95 {layout.format_duration(edge.p95)}"
+    )
     label += f" · {layout.count(edge.errors, 'error')}" if edge.errors else ""
     if not edge.callee:
-        label, end = f"{edge.calls} events reach nobody", (start[0] + 40, start[1] + 14)
+        label, end = f"{edge.calls} {_events(edge)} reach nobody", (start[0] + 40, start[1] + 14)
     elif x[edge.callee] > x[edge.caller]:
         end = (x[edge.callee], y[edge.callee] + _HEIGHT // 2)
     else:
@@ -123,12 +125,17 @@ def _edge(edge: Edge, x: dict[str, int], y: dict[str, int], number: int) -> str:
     )
 
 
+def _events(edge: Edge) -> str:
+    return f"events {layout.clean(edge.what)}".rstrip()
+
+
 def render_page(found: DeviceMap) -> str:
     """Give a page with the picture and a table of its numbers."""
     rows = "".join(
         f"<tr><td>{escape(layout.clean(edge.caller))}</td>"
         f"<td>{escape(layout.clean(edge.callee or '(nobody)'))}</td>"
-        f"<td>{'events' if edge.event else 'calls'}</td><td>{edge.calls}</td><td>{edge.errors}</td>"
+        f"<td>{escape(_events(edge)) if edge.event else 'calls'}</td>"
+        f"<td>{edge.calls}</td><td>{edge.errors}</td>"
         f"<td>{'' if edge.event else escape(layout.format_duration(edge.p95))}</td></tr>"
         for edge in found.edges
     )
@@ -141,6 +148,7 @@ def render_page(found: DeviceMap) -> str:
         "system-ui, sans-serif; margin: 16px; }"
         " div { overflow-x: auto; } td, th { padding: 3px 14px 3px 0; text-align: left; "
         "}</style></head><body><h1>Who calls whom</h1>"
-        f"<div>{render_svg(found)}</div><table><tr><th>caller</th><th>callee</th><th>what</th><th>count</th><th>errors</th><th>p95</th></tr>"
+        f"<div>{render_svg(found)}</div><table><tr><th>caller</th><th>callee</th><th>what</th>"
+        "<th>count</th><th>errors</th><th>p95</th></tr>"
         f"{rows}</table></body></html>"
     )

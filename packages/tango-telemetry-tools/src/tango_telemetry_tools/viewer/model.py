@@ -167,8 +167,8 @@ class Relation:
     """A link between a span of one trace and another span.
 
     `span_id` is that of the trace's own span, `forwards` whether the link is its own. `other` and `trace` are
-    the ids of the other span; `name`, `device` and `service` are "" where that one is not in the store.
-    `kind` is the word that the link carries in `tango.link`, such as "producer".
+    the ids of the other span; its `name` and `actor`, the device or program that made it, are "" where it is
+    not here. `kind` is the word that the link carries in `tango.link`, such as "producer".
     """
 
     span_id: str
@@ -177,5 +177,4 @@ class Relation:
     trace: str
     other: str
     name: str = ""
-    device: str = ""
-    service: str = ""
+    actor: str = ""

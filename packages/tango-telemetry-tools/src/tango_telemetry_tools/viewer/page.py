@@ -43,7 +43,9 @@ def write_page(
         raise
 
 
-def render_page(forest: Forest, relations: Sequence[Relation] | None = None, logs: Sequence[LogRecord] = ()) -> str:
+def render_page(
+    forest: Forest, relations: Sequence[Relation] | None = None, logs: Sequence[LogRecord] = ()
+) -> str:
     """Give the page as text."""
     script = read_asset("trace.js") + read_asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from . import layout
 from .glyphs import Glyphs
-from .model import LogRecord, Relation
+from .model import LogRecord, Relation, Span
 from .tree import Forest
 
 # The link from the callback of an event to the span that sent the event: docs/how-to/events.md.
@@ -63,11 +63,16 @@ def _own(forest: Forest) -> Iterator[Relation]:
         for link in span.links:
             kind = str(dict(link.attributes).get("tango.link", ""))
             other = by_id.get(link.span_id) if link.trace_id == span.trace_id else None
-            about = (other.name, layout.device_of(other), other.service) if other else ("", "", "")
+            about = (other.name, _actor(other)) if other else ("", "")
             yield Relation(span.span_id, True, kind, link.trace_id, link.span_id, *about)
             if other:
-                about = (span.name, layout.device_of(span), span.service)
+                about = (span.name, _actor(span))
                 yield Relation(other.span_id, False, kind, span.trace_id, span.span_id, *about)
+
+
+def _actor(span: Span) -> str:
+    instance = span.resource.instance
+    return instance if instance.count("/") == 2 else span.service
 
 
 def is_effect(relation: Relation) -> bool:
@@ -83,10 +88,10 @@ def phrase(relation: Relation) -> str:
 
 
 def about(relation: Relation) -> str:
-    """Return which span it is, or that it is not here."""
+    """Return whose span it is and which, or that it is not here."""
     if not relation.name:
         return f"span {relation.other}, which is not here"
-    return ", ".join(part for part in (relation.name, relation.device or relation.service) if part)
+    return f"{relation.actor}: {relation.name}"
 
 
 def log_line(record: LogRecord, start: int) -> str:

@@ -273,7 +273,7 @@ def span_as_json(
             "trace_id": item.trace,
             "span_id": item.other,
             "name": item.name,
-            "device": item.device,
+            "by": item.actor,
             "kind": item.kind,
         }
         for item in relations

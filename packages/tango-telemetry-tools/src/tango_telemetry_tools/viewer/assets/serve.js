@@ -275,7 +275,7 @@
         picture.src = "/api/map.svg?" + query;
         const [node, body] = table([["caller"], ["callee"], ["what"], ["count", "number"], ["errors", "number"], ["p95", "number"]]);
         for (const edge of found.edges) {
-          cells(body, [edge.caller, [edge.callee || "(nobody)", edge.callee ? "" : "bad"], edge.event ? "events" : "calls", [String(edge.calls), "number"],
+          cells(body, [edge.caller, [edge.callee || "(nobody)", edge.callee ? "" : "bad"], edge.event ? "event " + edge.what : "calls", [String(edge.calls), "number"],
             [String(edge.errors), edge.errors ? "number bad" : "number"], [edge.event ? "" : duration(edge.p95), "number"]]);
         }
         list.replaceChildren(node);
