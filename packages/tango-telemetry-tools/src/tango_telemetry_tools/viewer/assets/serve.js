@@ -104,6 +104,13 @@
     return button;
   }
 
+  // To the millisecond; the date where it is not today.
+  function when(milliseconds) {
+    const time = new Date(milliseconds);
+    const clock = time.toLocaleTimeString(undefined, { hour12: false }) + "." + String(Math.floor(milliseconds % 1000)).padStart(3, "0");
+    return time.toDateString() === new Date().toDateString() ? clock : time.toLocaleDateString(undefined, { month: "short", day: "numeric" }) + " " + clock;
+  }
+
   function problem(place, error) {
     place.replaceChildren(element("p", "note", error.message));
   }
@@ -124,7 +131,8 @@
         histogram.replaceChildren(...counts.map(([from, count, bad]) => {
           const bar = element("button", "", undefined, { type: "button", title: count + " traces of " + duration(from) + " and more, " + bad + " with errors" });
           bar.style.height = Math.max(4, (100 * count) / most) + "%";
-          if (bad) bar.style.background = "var(--error)";
+          const share = (100 * bad) / count;
+          if (bad) bar.style.background = "linear-gradient(0deg, var(--error) " + share + "%, var(--focus) " + share + "%)";
           bar.addEventListener("click", () => { filters.min = from + "ns"; document.getElementById("filter-min").value = filters.min; noteAddress(); refresh(); });
           return bar;
         }));
@@ -133,7 +141,7 @@
         const [node, body] = table([["started"], ["device"], ["operation"], ["services"], ["spans", "number"], ["errors", "number"], ["duration", "number"]], { 0: "start", 4: "spans", 5: "errors", 6: "duration", first: "start" });
         for (const trace of found.traces) {
           cells(body, [
-            new Date(trace.start_ns / 1e6).toLocaleString(), trace.device,
+            when(trace.start_ns / 1e6), trace.device,
             element("a", "", trace.name || "(no name)", { href: "#" + trace.trace_id }), trace.services.join(", "),
             [String(trace.spans), "number"], [String(trace.errors), trace.errors ? "number bad" : "number"], [duration(trace.duration_ns), "number"],
           ]);
@@ -197,7 +205,7 @@
         const [node, body] = table([["time"], ["level"], ["device"], ["service"], ["text"], ["trace"]]);
         for (const log of found.logs) {
           const trace = log.trace ? element("a", "", log.trace.slice(0, 8), { href: "#" + log.trace + (log.span ? "/" + log.span : "") }) : "";
-          cells(body, [new Date(log.at).toLocaleString() + "." + String(Math.floor(log.at % 1000)).padStart(3, "0"), [log.level, log.bad ? "bad" : ""], log.device, log.service, [log.text, "wide"], trace]);
+          cells(body, [when(log.at), [log.level, log.bad ? "bad" : ""], log.device, log.service, [log.text, "wide"], trace]);
         }
         list.replaceChildren(node, moreButton(found.total, refresh));
       } catch (error) {

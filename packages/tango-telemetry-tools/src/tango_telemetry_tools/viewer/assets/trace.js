@@ -1,7 +1,6 @@
 "use strict";
 // One trace, drawn from its data. Everything that came out of a span is set with textContent, so that it stays text.
 const TraceView = (() => {
-  const ROW = 28;
   const FOLD = 4;
   const UNITS = [[3600e9, "h"], [60e9, "min"], [1e9, "s"], [1e6, "ms"], [1e3, "µs"], [1, "ns"]];
 
@@ -40,6 +39,9 @@ const TraceView = (() => {
   }
 
   function mount(root, data, options) {
+    // On a phone a row has two lines: the name, and the device with the reason of an error.
+    const rowHeight = () => (innerWidth < 760 ? 42 : 28);
+    let ROW = rowHeight();
     const rows = data.rows;
     const total = Math.max(1, data.duration);
     const parent = new Int32Array(rows.length).fill(-1);
@@ -185,7 +187,7 @@ const TraceView = (() => {
       const loose = element("button", "", data.loose.length + " log records of spans that are not here", { type: "button", id: "loose" });
       loose.addEventListener("click", () => {
         detail.replaceChildren(detailHead("Log records"), logTable(data.loose));
-        detail.hidden = false;
+        openDetail();
       });
       header.append(loose);
     }
@@ -279,18 +281,22 @@ const TraceView = (() => {
       if (children[index].length) node.setAttribute("aria-expanded", String(!shut[index] && !line.group));
       const name = element("span", "name", row.id ? row.name || "(no name)" : "missing parent " + row.missing, { title: row.name || "" });
       if (!row.id) node.classList.add("missing");
-      tree.append(guides, caret, element("span", "mark"));
-      if (line.group) tree.append(element("span", "times", line.group.length + " ×"));
-      tree.append(name);
-      if (row.dev) tree.append(element("span", "device", row.dev, { title: row.dev }));
+      const label = element("div", "label");
+      const above = element("div", "first");
+      const below = element("div", "second");
+      label.append(above, below);
+      tree.append(guides, caret, element("span", "mark"), label);
+      if (line.group) above.append(element("span", "times", line.group.length + " ×"));
+      above.append(name);
+      if (row.dev) below.append(element("span", "device", row.dev, { title: row.dev }));
       if (shut[index] && !line.group) {
-        tree.append(element("span", "hidden-count", "+" + row.n));
-        if (failed[index]) tree.append(element("span", "bad-count", String(failed[index]), { title: "errors below" }));
+        below.append(element("span", "hidden-count", "+" + row.n));
+        if (failed[index]) below.append(element("span", "bad-count", String(failed[index]), { title: "errors below" }));
       }
-      if (row.from) tree.append(element("span", "badge", "→ " + row.from.length, { title: describeLinks(row.from) }));
-      if (row.links) tree.append(element("span", "badge", "←", { title: describeLinks(row.links) }));
-      if (row.logs) tree.append(element("span", row.logs.some((log) => log.bad) ? "badge bad" : "badge", row.logs.length + (row.logs.length === 1 ? " log" : " logs")));
-      if (row.err && row.why) tree.append(element("span", "why", row.why, { title: row.why }));
+      if (row.from) below.append(element("span", "badge", "→ " + row.from.length, { title: describeLinks(row.from) }));
+      if (row.links) below.append(element("span", "badge", "←", { title: describeLinks(row.links) }));
+      if (row.logs) below.append(element("span", row.logs.some((log) => log.bad) ? "badge bad" : "badge", row.logs.length + (row.logs.length === 1 ? " log" : " logs")));
+      if (row.err && row.why) below.append(element("span", "why", row.why, { title: row.why }));
       const time = element("div", "time");
       if (row.id) {
         const end = line.group ? Math.max(...line.group.map((member) => rows[member].s + rows[member].t)) : row.s + row.t;
@@ -469,8 +475,8 @@ const TraceView = (() => {
     function showDetail(index) {
       const row = rows[index];
       detail.replaceChildren();
-      detail.hidden = !row.id;
-      if (!row.id) return;
+      if (!row.id) { hideDetail(); return; }
+      openDetail();
       detail.append(detailHead(row.name));
       if (row.err) detail.append(element("p", "reason", row.text || row.why));
       const permalink = location.href.split("#")[0] + "#" + data.trace + "/" + row.id;
@@ -483,19 +489,31 @@ const TraceView = (() => {
       if (row.scope) about.push(["scope", row.scope]);
       if (row.state) about.push(["trace state", row.state]);
       detail.append(table("Span", about.filter((pair) => pair[1])));
-      if (row.attrs.length) detail.append(table("Attributes", row.attrs));
-      for (const event of row.events || []) detail.append(table("Event " + event.name + " at +" + duration(event.at), event.attrs));
       if (row.logs) detail.append(logTable(row.logs));
       for (const item of row.links || []) detail.append(table("Link", [["← " + item.word, link(item.trace, item.span, linkText(item))], ["trace / span", item.trace + " / " + item.span], ...item.attrs]));
       if (row.from) detail.append(table("Linked from", row.from.map((item) => ["→ " + item.word, link(item.trace, item.span, linkText(item))])));
+      if (row.attrs.length) detail.append(table("Attributes", row.attrs));
+      for (const event of row.events || []) detail.append(table("Event " + event.name + " at +" + duration(event.at), event.attrs));
       const more = element("details");
       more.append(element("summary", "", "Resource"), table("", data.resources[row.res]));
       detail.append(more);
       detail.scrollTop = 0;
     }
 
+    // Beside the rows, not over them, where there is room.
+    function openDetail() {
+      if (!detail.hidden) return;
+      detail.hidden = false;
+      root.classList.add("with-detail");
+      resize();
+    }
+
     function hideDetail() {
-      detail.hidden = true;
+      if (!detail.hidden) {
+        detail.hidden = true;
+        root.classList.remove("with-detail");
+        resize();
+      }
       main.focus({ preventScroll: true });
     }
 
@@ -600,7 +618,12 @@ const TraceView = (() => {
       action();
     };
     addEventListener("keydown", keyboard);
-    const resize = () => { drawAxis(); drawMap(); draw(); };
+    const resize = () => {
+      if (ROW !== rowHeight()) { ROW = rowHeight(); layout(); }
+      drawAxis();
+      drawMap();
+      draw();
+    };
     addEventListener("resize", resize);
 
     function follow(hash) {
@@ -618,7 +641,7 @@ const TraceView = (() => {
     drawMap();
     follow(location.hash);
     if (options.top) main.scrollTop = options.top;
-    if (options.detail === false) detail.hidden = true;
+    if (options.detail === false) hideDetail();
     return {
       follow,
       // What a user has opened and closed, for the same trace with more spans.
@@ -629,7 +652,7 @@ const TraceView = (() => {
           folding, top: main.scrollTop, detail: !detail.hidden,
         };
       },
-      unmount() { removeEventListener("keydown", keyboard); removeEventListener("resize", resize); },
+      unmount() { root.classList.remove("with-detail"); removeEventListener("keydown", keyboard); removeEventListener("resize", resize); },
     };
   }
   return { mount, element, duration, copyButton };
