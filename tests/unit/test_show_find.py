@@ -144,7 +144,7 @@ def test_map(folder: Path, tmp_path: Path) -> None:
     assert '"lab/leader/1" -> "lab/motor/1" [label="1, p95 1.00 ms"];' in run("map", "--dot")[1]
     assert run("map", "--svg", str(tmp_path / "m.svg"), "--html", str(tmp_path / "m.html"))[0] == 0
     picture = (tmp_path / "m.svg").read_text()
-    assert "1 events reach nobody" in picture
+    assert "1 events p reach nobody" in picture
     assert picture.count('<g class="node') == 6
     assert "default-src 'none'" in (tmp_path / "m.html").read_text()
 

@@ -106,7 +106,7 @@ class _Picture:
         )
 
     def right(self, edge: Edge, is_end: bool) -> bool:
-        """Whether this end of a line is at the right of its node: lines lead to the right, back, or around."""
+        """Whether this end of a line is right of its node: lines lead to the right, back, or around."""
         start, end = self.x[edge.caller], self.x[edge.callee]
         return end <= start if is_end else end >= start
 
