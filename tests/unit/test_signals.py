@@ -247,11 +247,7 @@ def test_metrics_that_the_sdk_writes(tmp_path: Path) -> None:
     provider = MeterProvider(
         [PeriodicExportingMetricReader(exporter, export_interval_millis=math.inf)],
         Resource({"service.name": "Motor", "service.instance.id": "lab/motor/1"}),
-        views=[
-            View(
-                instrument_name="exponential", aggregation=ExponentialBucketHistogramAggregation(max_scale=2)
-            )
-        ],
+        views=[View(instrument_name="exponential", aggregation=exponential)],
     )
     meter = provider.get_meter("t")
     for name in ("exponential", "explicit"):

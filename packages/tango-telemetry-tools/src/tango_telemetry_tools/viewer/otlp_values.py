@@ -77,7 +77,7 @@ def parse_id(text: Any, size: int, what: str, required: bool = True) -> str:
             return decoded.hex()
     elif text is None and not required:
         return ""
-    raise MalformedError(f"a span without a valid {what}: {describe(text)}")
+    raise MalformedError(f"no valid {what}: {describe(text)}")
 
 
 def parse_time(holder: Mapping[str, Any], key: str) -> int:

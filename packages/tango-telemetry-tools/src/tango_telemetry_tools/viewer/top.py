@@ -54,10 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what the arguments say; give the exit status."""
     places = selection.places(arguments)
 
-    def once() -> int:
-        return selection.run_on_store("top", places, lambda store, problems: _top(arguments, store))
-
-    return selection.watch(_WATCH_SECONDS, once) if arguments.watch else once()
+    again = _WATCH_SECONDS if arguments.watch else 0.0
+    return selection.run_on_store("top", places, lambda store, problems: _top(arguments, store), again)
 
 
 def _top(arguments: argparse.Namespace, store: Store) -> int:
