@@ -7,6 +7,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -178,3 +180,24 @@ def test_compare(folder: Path) -> None:
     }
     for wrong in ("2h..3h..", "xyz", "5h..6h", "ffffffff"):
         assert run("compare", wrong, quick)[0] == 1
+
+
+def test_top_watches(folder: Path) -> None:
+    command = [sys.executable, "-m", "tango_telemetry_tools", "top", "--watch", "--json", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+    assert process.stdout is not None
+    try:
+        counts = []
+        for text in process.stdout:
+            if '"count"' in text:
+                counts.append(int(text.split(":")[1].strip(" ,\n")))
+            if text.rstrip().endswith("]"):
+                if sum(counts) == 60:
+                    append(folder / "9.jsonl", call(100, 1001, "Move", "lab/motor/1", NOW, MS))
+                if sum(counts) == 61:
+                    break
+                counts = []
+        assert sum(counts) == 61
+    finally:
+        process.kill()
+        process.communicate(timeout=20)
