@@ -693,10 +693,14 @@ def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     connection.commit()
 
 
+# `json.dumps` makes such an encoder for each call.
+_dump = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def _encode(span: Span) -> str:
     """Give what a span has besides its columns. Lone surrogates stay escapes, so the text is ASCII."""
     # The operation's name has lost what is no Unicode; the span's own is kept where it differs.
-    return json.dumps(
+    return _dump(
         (
             None if span.name.isascii() or _utf8(span.name) == span.name else span.name,
             span.scope,
@@ -706,7 +710,6 @@ def _encode(span: Span) -> str:
             [(event.time, event.name, event.attributes) for event in span.events] if span.events else (),
             [(link.trace_id, link.span_id, link.attributes) for link in span.links] if span.links else (),
         ),
-        separators=(",", ":"),
     )
 
 

@@ -254,24 +254,22 @@ def _grouped(
     `of_callers`: the first part of a key is a caller; of a program it is put right by what the program is
     called.
     """
-    callers = store.programs() if of_callers else {}
+    callers = {number: name for number, name in store.programs().items() if name} if of_callers else {}
     programs = list(dict.fromkeys(["", *callers.values()]))
     lines = list(dict.fromkeys(keys.values()))
     numbers = {key: number for number, key in enumerate(lines)}
+    place, join, values = "m.line", "", []
+    if callers:
+        place = f"m.line * {len(programs)} + coalesce(r.program, 0)"
+        join = "left join (select unnest(?::integer[]) id, unnest(?::bigint[]) program) r on spans.resource = r.id"
+        values = [list(callers), [programs.index(name) for name in callers.values()]]
     rows = store.query(
         f"""
-        select m.line * {len(programs)} + coalesce(r.program, 0) place, {statistics} from spans
+        select {place} place, {statistics} from spans
         join (select unnest(?::integer[]) id, unnest(?::bigint[]) line) m on spans.operation = m.id
-        left join (select unnest(?::integer[]) id, unnest(?::bigint[]) program) r on spans.resource = r.id
-        where {where} group by place
+        {join} where {where} group by place
         """,
-        [
-            list(keys),
-            [numbers[key] for key in keys.values()],
-            list(callers),
-            [programs.index(name) for name in callers.values()],
-            *parameters,
-        ],
+        [list(keys), [numbers[key] for key in keys.values()], *values, *parameters],
     )
     found = []
     for row in rows:

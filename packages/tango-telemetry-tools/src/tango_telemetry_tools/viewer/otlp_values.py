@@ -34,8 +34,17 @@ def parse_attributes(holder: Mapping[str, Any]) -> Attributes:
     entries = a_list(holder, "attributes")
     if not entries:
         return ()
-    pairs = (an_object(entry, "attribute") for entry in entries)
-    return tuple((str(pair.get("key") or ""), parse_value(pair.get("value"))) for pair in pairs)
+    pairs: list[tuple[str, AttributeValue]] = []
+    for entry in entries:
+        pair = an_object(entry, "attribute")
+        key, value = pair.get("key"), pair.get("value")
+        # Most values are texts, and attributes are most of what is read.
+        text = value.get("stringValue") if isinstance(value, dict) and len(value) == 1 else None
+        if isinstance(text, str) and isinstance(key, str):
+            pairs.append((key, text))
+        else:
+            pairs.append((str(key or ""), parse_value(value)))
+    return tuple(pairs)
 
 
 def parse_value(value: Any) -> AttributeValue:
