@@ -261,7 +261,8 @@ def _grouped(
     place, join, values = "m.line", "", []
     if callers:
         place = f"m.line * {len(programs)} + coalesce(r.program, 0)"
-        join = "left join (select unnest(?::integer[]) id, unnest(?::bigint[]) program) r on spans.resource = r.id"
+        names = "select unnest(?::integer[]) id, unnest(?::bigint[]) program"
+        join = f"left join ({names}) r on spans.resource = r.id"
         values = [list(callers), [programs.index(name) for name in callers.values()]]
     rows = store.query(
         f"""
