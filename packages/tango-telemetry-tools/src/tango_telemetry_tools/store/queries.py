@@ -25,7 +25,8 @@ _MAX_TIME = (1 << 63) - 1
 class TraceSummary:
     """One line of a list of traces.
 
-    Times are nanoseconds since 1970; `root` is None where the root is not there.
+    Times are nanoseconds since 1970; `root` is None where the root is not there, `failed` the last that
+    failed.
     """
 
     trace_id: str
@@ -35,6 +36,7 @@ class TraceSummary:
     errors: int
     root: Operation | None
     first: Operation
+    failed: Operation | None
     services: tuple[str, ...]
     devices: tuple[str, ...]
 
@@ -50,9 +52,14 @@ class TraceSummary:
 
     @property
     def device(self) -> str:
-        """The device that the trace is about: that of its root, else the first that it meets."""
+        """The device that the trace is about: that of its root, else one that failed, else one that
+        it meets.
+        """
         operation = self.root or self.first
-        return operation.device or operation.instance or (self.devices[0] if self.devices else "")
+        found = operation.device or operation.instance
+        return (
+            found or (self.failed.device if self.failed else "") or (self.devices[0] if self.devices else "")
+        )
 
 
 @dataclass(frozen=True)
@@ -148,7 +155,8 @@ def _summaries(
     rows = connection.execute(
         """
         select hi, lo, min(start), max(start + duration), count(*), count_if(error),
-            arg_min(operation, start) filter (parent = 0), arg_min(operation, start), list(distinct operation)
+            arg_min(operation, start) filter (parent = 0), arg_min(operation, start),
+            arg_max(operation, start) filter (error), list(distinct operation)
         from spans where lo in (select unnest(?::ubigint[])) group by hi, lo
         """,
         [[lo for _, lo in keys]],
@@ -156,7 +164,7 @@ def _summaries(
     found = {(row[0], row[1]): row for row in rows}
     operations = store.operations
     for key in keys:
-        hi, lo, start, end, spans, errors, root, first, all_of_them = found[key]
+        hi, lo, start, end, spans, errors, root, first, failed, all_of_them = found[key]
         met = [operations[number] for number in sorted(all_of_them)]
         services = dict.fromkeys([operations[first].service, *(operation.service for operation in met)])
         devices = dict.fromkeys(operation.device for operation in met if operation.device)
@@ -168,6 +176,7 @@ def _summaries(
             errors,
             None if root is None else operations[root],
             operations[first],
+            None if failed is None else operations[failed],
             tuple(services),
             tuple(devices),
         )
