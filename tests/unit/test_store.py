@@ -381,6 +381,8 @@ def test_the_device_of_a_trace_is_the_one_that_failed(tmp_path: Path) -> None:
     store = fill(root, good, call(1, 21, "Move", "lab/b/2", NOW + MS, MS, 1, "Refused: no"), folder=tmp_path)
     (found,) = find_traces(store, Criteria()).traces
     assert (found.name, found.device) == ("scan", "lab/b/2")
+    (found,) = find_traces(store, Criteria(device="*/a/1")).traces
+    assert found.device == "lab/a/1"
 
 
 def test_top(plant: Store) -> None:

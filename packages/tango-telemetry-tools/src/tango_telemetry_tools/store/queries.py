@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from .criteria import Criteria, text_test
+from .criteria import Criteria, matcher, text_test
 from .database import Operation, Store, trace_id
 
 _ORDERS = {
@@ -25,8 +25,8 @@ _MAX_TIME = (1 << 63) - 1
 class TraceSummary:
     """One line of a list of traces.
 
-    Times are nanoseconds since 1970; `root` is None where the root is not there, `failed` the last that
-    failed.
+    Times are nanoseconds since 1970; `root` is None where the root is not there, `failed` the last operation
+    that failed, `asked` the device that somebody asked for, "" where nobody did.
     """
 
     trace_id: str
@@ -39,6 +39,7 @@ class TraceSummary:
     failed: Operation | None
     services: tuple[str, ...]
     devices: tuple[str, ...]
+    asked: str = ""
 
     @property
     def duration(self) -> int:
@@ -52,14 +53,10 @@ class TraceSummary:
 
     @property
     def device(self) -> str:
-        """The device that the trace is about: that of its root, else one that failed, else one that
-        it meets.
-        """
+        """The device that was asked for, else that of the root, else one that failed, else one that is met."""
         operation = self.root or self.first
-        found = operation.device or operation.instance
-        return (
-            found or (self.failed.device if self.failed else "") or (self.devices[0] if self.devices else "")
-        )
+        failed = self.failed.device if self.failed else ""
+        return self.asked or operation.device or operation.instance or failed or next(iter(self.devices), "")
 
 
 @dataclass(frozen=True)
@@ -107,7 +104,7 @@ def find_traces(store: Store, criteria: Criteria, sort: str = "start", limit: in
         keys = [(hi, lo) for hi, lo, _, _ in rows if hi is not None]
         # Counts of nothing are NULL.
         total, folded = (rows[0][2] or 0, rows[0][3] or 0) if rows else (0, 0)
-        return Traces(tuple(_summaries(store, connection, keys)), total, folded)
+        return Traces(tuple(_summaries(store, connection, keys, criteria.device)), total, folded)
 
 
 # A root that is folded, and nothing that failed.
@@ -148,7 +145,7 @@ def _matching(store: Store, criteria: Criteria) -> tuple[str, list[Any]]:
 
 
 def _summaries(
-    store: Store, connection: duckdb.DuckDBPyConnection, keys: Sequence[tuple[int, int]]
+    store: Store, connection: duckdb.DuckDBPyConnection, keys: Sequence[tuple[int, int]], asked: str
 ) -> Iterable[TraceSummary]:
     if not keys:
         return
@@ -179,6 +176,7 @@ def _summaries(
             None if failed is None else operations[failed],
             tuple(services),
             tuple(devices),
+            next(filter(matcher(asked), devices), "") if asked else "",
         )
 
 
