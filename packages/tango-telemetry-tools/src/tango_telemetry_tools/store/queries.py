@@ -53,7 +53,7 @@ class TraceSummary:
 
     @property
     def device(self) -> str:
-        """The device that was asked for, else that of the root, else one that failed, else one that is met."""
+        """The device that was asked for, else that of the root, else one that failed, else any."""
         operation = self.root or self.first
         failed = self.failed.device if self.failed else ""
         return self.asked or operation.device or operation.instance or failed or next(iter(self.devices), "")
