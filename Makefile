@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := core client server native tools auto
 STAMP := $(VENV)/.installed
 
-.PHONY: bench bench-faults bench-store clean demo docs fuzz help layers lint sanitized setup soak soak-spans test test-faults test-matrix \
+.PHONY: bench bench-faults bench-store clean demo dist docs fuzz help layers lint sanitized setup soak soak-spans test test-faults test-matrix \
 	test-native-matrix test-pairs test-pytango test-sdk-spans test-sdk-suite test-software types
 
 help:
@@ -67,6 +67,9 @@ bench-faults: $(STAMP) ## what a collector in trouble does to programs: untouche
 
 bench-store: $(STAMP) ## the store of traces: spans in, lists, top and memory over ten million (ARGS="--spans 1000000")
 	$(BIN)/python benchmarks/store.py $(ARGS)
+
+dist: ## sdists and wheels of every package into dist/, checked, and installed from a local index (ARGS="--no-tests")
+	$(PYTHON) tools/dist.py $(ARGS)
 
 types: $(STAMP)
 	$(BIN)/python -m mypy $(PACKAGES:%=packages/tango-telemetry-%/src)
