@@ -1,6 +1,6 @@
 """Build every sdist and wheel into dist/, check them, and install them from a local index as a user would.
 
-Usage: python tools/dist.py [--python 3.11 ...] [--no-build] [--no-install] [--no-tests]
+Usage: python tools/dist.py [--python 3.11 ...] [--no-build] [--no-install] [--no-tests] [--tag TAG]
 
 1. An sdist of every package, and its wheel from that sdist; the native wheel for each Python that is here
    (python3.X on PATH, or pyenv's). A native wheel without its extension modules is an error here.
@@ -187,6 +187,19 @@ def check(tools: Path) -> list[str]:
     ]
 
 
+def check_release(tag: str) -> list[str]:
+    """Return what keeps the files in dist/ from being published under this tag."""
+    faults = [] if tag == f"v{read_version()}" else [f"the tag is {tag}, the version {read_version()}"]
+    wheels = [path.name for path in DIST.glob("tango_telemetry_native-*.whl")]
+    faults += [f"{name} is not for {PLATFORM}" for name in wheels if PLATFORM not in name]
+    for version in PYTHONS:
+        for machine in ("x86_64", "aarch64"):
+            tags = (f"cp{version.replace('.', '')}-", f"_{machine}.whl")
+            if not any(all(part in name for part in tags) for name in wheels):
+                faults.append(f"there is no native wheel for Python {version} on {machine}")
+    return faults
+
+
 def print_files() -> None:
     """Print each file with its size and, of wheels, its tag."""
     for path in sorted(DIST.iterdir()):
@@ -300,6 +313,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--python", nargs="+", default=PYTHONS, help="of the native wheels")
     parser.add_argument("--no-build", action="store_true", help="check and install what is in dist/ already")
     parser.add_argument("--no-install", action="store_true")
+    parser.add_argument(
+        "--tag", help="of the release: v and the version; native wheels must be for manylinux_2_28"
+    )
     parser.add_argument("--no-tests", action="store_true")
     options = parser.parse_args(arguments)
     pythons = find_pythons(options.python)
@@ -313,7 +329,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not options.no_build:
                 build(tools, pythons)
                 repair(tools)
-            faults = check(tools)
+            faults = check(tools) + (check_release(options.tag) if options.tag else [])
         print_files()
         if not options.no_install and not faults:
             install(not options.no_tests)
