@@ -46,7 +46,7 @@ fuzz: $(STAMP) ## ten million inputs to each of the two C++ parsers under saniti
 	TANGO_TELEMETRY_FUZZ_INPUTS=$(or $(INPUTS),10000000) $(BIN)/python -m pytest --durations 2 \
 		tests/native/test_wire.py::test_fuzz_with_sanitizers tests/native/test_fuzz_spans.py $(PYTEST_ARGS)
 
-test-matrix: $(STAMP) ## the integration tests on PyTango 9.5 to 10.3 and Python 3.10 to 3.13, and a table (ARGS="--python 3.11")
+test-matrix: $(STAMP) ## the integration tests on PyTango 9.5 to 10.3 and Python 3.10 to 3.14, and a table (ARGS="--python 3.11")
 	$(BIN)/python tests/matrix.py $(ARGS)
 
 test-pytango: $(STAMP) ## PyTango's own test-suite, without us and with us; half an hour

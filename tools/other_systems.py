@@ -90,11 +90,11 @@ def make_environment(folder: Path) -> Path:
 def try_exporter(python: Path, folder: Path, settings: dict[str, str]) -> tuple[list[str], str, str]:
     """Run both programs and return what is wrong, and what each has written."""
     kept = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name}
-    environment = {**kept, **settings, "PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT": "10"}
+    environment = {**kept, **settings, "PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT": "10", "PYTHONUTF8": "1"}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server_log = (folder / "server.log").open("w+")
+    server_log = (folder / "server.log").open("w+", encoding="utf-8", errors="replace")
     orb = ["-ORBendPoint", f"giop:tcp:127.0.0.1:{port}"]
     server = subprocess.Popen(
         [str(python), "motor.py", "test", "-nodb", "-dlist", "test/motor/1", *orb],
@@ -112,7 +112,8 @@ def try_exporter(python: Path, folder: Path, settings: dict[str, str]) -> tuple[
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=180,
             check=False,
         )
@@ -159,7 +160,9 @@ def main() -> int:
         wrong, *outputs = try_exporter(python, folder, {"TANGO_TELEMETRY_ENABLE": "on", **chosen})
         text = {
             "off": "",
-            "file": "\n".join(path.read_text() for path in traces.glob("*.jsonl")) if traces.exists() else "",
+            "file": "\n".join(path.read_text(encoding="utf-8") for path in traces.glob("*.jsonl"))
+            if traces.exists()
+            else "",
             "http": b"".join(_Receiver.bodies).decode("utf-8", "replace"),
         }[kind]
         if kind != "off":
@@ -168,7 +171,7 @@ def main() -> int:
         print(json.dumps({"exporter": kind, "wrong": wrong, "warnings": warned}, indent=1), flush=True)
         if wrong:
             failed = True
-            print("\n".join(outputs))
+            print(ascii("\n".join(outputs)).replace("\\n", "\n"))
     receiver.shutdown()
     return 1 if failed else 0
 

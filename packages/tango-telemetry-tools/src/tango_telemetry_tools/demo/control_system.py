@@ -91,7 +91,7 @@ class ControlSystem:
                 sys.executable,
                 "-m",
                 "tango.databaseds.database",
-                # Before 10.0.3 there is no such option, and the server listens on every address of the machine.
+                # Before 10.0.3 there is no such option, and the server listens on every address.
                 *(("--host=127.0.0.1",) if numbers >= (10, 0, 3) else ()),
                 f"--port={port}",
                 "2",
