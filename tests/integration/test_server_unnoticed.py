@@ -83,11 +83,70 @@ os._exit(0)
 """  # noqa: E501
 
 
-def test_reflection_finds_what_it_finds_without_tracing() -> None:
+CHANGED_LATER = """
+import os
+if os.environ.get("TANGO_TELEMETRY_ENABLE") == "on":
+    import tango_telemetry_server
+import tango
+from tango.server import Device, attribute, command
+from tango.test_context import MultiDeviceTestContext
+
+class Base(Device):
+    def init_device(self):
+        super().init_device()
+        self.log = ["init"]
+    def always_executed_hook(self):
+        self.log.append("hook")
+    @command(dtype_out=str)
+    def Log(self):
+        return str(self.log)
+    level = attribute(dtype=float)
+    def read_level(self):
+        return 1.0
+    def read_attr_hardware(self, numbers):
+        self.log.append("hardware")
+
+class Derived(Base):
+    pass
+class Mixin(Base):
+    pass
+class Diamond(Derived, Mixin):  # what Mixin is given comes before what Base has
+    pass
+
+def look():
+    for number, device_class in enumerate(CLASSES):
+        proxy = context.get_device(f"a/b/{number}")
+        proxy.Init()
+        print(device_class.__name__, proxy.level, proxy.state(), proxy.status(), proxy.Log())
+
+def init(self):
+    Device.init_device(self)
+    self.log = ["init of another kind"]
+
+CLASSES = (Derived, Diamond, Base)
+devices = [{"class": each, "devices": [{"name": f"a/b/{number}"}]} for number, each in enumerate(CLASSES)]
+with MultiDeviceTestContext(devices, process=False) as context:
+    look()
+    Base.init_device = init
+    Base.always_executed_hook = lambda self: self.log.append("another hook")
+    Base.dev_state = lambda self: tango.DevState.MOVING
+    Mixin.dev_status = lambda self: "mixed"
+    Mixin.always_executed_hook = lambda self: self.log.append("hook of the mixin")
+    look()
+    Device.dev_status = lambda self: "of all"
+    look()
+print("end", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("program", ["REFLECTION", "CHANGED_LATER"])
+def test_reflection_finds_what_it_finds_without_tracing(program: str) -> None:
+    """And what a base class is given later, by a test's ``mock.patch`` as a rule, is what is called."""
     outputs = []
     for enable in ("off", "on"):
         with System(TANGO_TELEMETRY_ENABLE=enable) as system:
-            text = system.run_client(REFLECTION)
+            text = system.run_client(globals()[program])
         # cppTango writes its line where it likes between those of Python.
         outputs.append(text.replace("Ready to accept request", "").split())
     assert outputs[0][-1] == "end"

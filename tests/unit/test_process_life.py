@@ -151,6 +151,12 @@ def test_a_span_that_is_open_at_the_end_is_sent_and_marked(
     assert "tango.span.ended_by" not in found["step"].attributes
 
 
+def test_a_span_that_the_program_ends_afterwards_is_no_news(receiver: Receiver, spans: str) -> None:
+    body = "import atexit\natexit.register(lambda: (root.set_attribute('late', 1), root.end()))\n" + OPEN
+    done = run(body, receiver, spans)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_forked_child_ends_its_own_open_spans_only(receiver: Receiver, spans: str) -> None:
     body = OPEN + (
         "\npid = os.fork()\nif pid == 0:\n    own = tracer.start_span('own')\n    "

@@ -5,7 +5,9 @@ Called by the instrumentors and by the user.
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import functools
 from typing import Any
 
 from tango_telemetry._native import (
@@ -26,6 +28,7 @@ from tango_telemetry.context.bridges import (
 )
 from tango_telemetry.context.current import make_current
 from tango_telemetry.otel import api as otel
+from tango_telemetry.pipeline.process.exit import is_interpreter_ending
 from tango_telemetry.pytango.builtin_tracing import leave_builtin_tracing_out, silence_builtin_tracing
 from tango_telemetry.pytango.environment import (
     apply_cpptango_environment,
@@ -99,11 +102,21 @@ def activate(config: TelemetryConfig | None, tracer_provider: Any) -> bool:
         state.reset_tracers(retire=False)  # those asked for while nothing was traced may be no-ops
     if not state.active:
         _prepare_context(settings, version)
+        atexit.register(_switch_off_at_the_end)
         if version:
             guarded(patch_executors, _patches)
             guarded(silence_builtin_tracing, _patches)
     state.active += 1
     return True
+
+
+def _switch_off_at_the_end() -> None:
+    """Have later calls made as if telemetry were off: those of finalisers, and of events that still come.
+
+    What traces them is being cleared away, and what sends has sent its last: it was registered after this.
+    """
+    if is_interpreter_ending():
+        guarded(functools.partial(configure, enabled=False))
 
 
 def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> None:
@@ -197,6 +210,7 @@ def deactivate() -> None:
     """
     state.active = max(0, state.active - 1)
     if not state.active:
+        atexit.unregister(_switch_off_at_the_end)
         _patches.undo()
         guarded(_hand_back)
         guarded(release_native)

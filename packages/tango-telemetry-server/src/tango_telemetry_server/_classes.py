@@ -13,9 +13,9 @@ from tango_telemetry.instrumentation import force_tracing_needed, guarded
 from tango_telemetry.pytango.patching import (
     Patches,
     call_as_method,
+    call_inherited,
     create_entry,
     find_owner,
-    find_raw,
     get_made,
     is_pytango_function,
 )
@@ -163,19 +163,24 @@ def instrument_class(patches: Patches, device_class: Any, device: type, running:
     for method, handler in _class_handlers(device_class):
         found.setdefault(method, []).append(handler)
     found.update((handler.title, [handler]) for handler in _STANDARD)
-    for handler in _HOOKS:
-        raw = find_raw(device, handler.title)
-        if raw is None:
-            continue
-        if _by_user(device, handler.title):
-            found[handler.title] = [handler]
-        elif (plain := without_builtin(raw)) is not raw:
-            # The silenced wrapper would still cost three steps of Python for each hook, at every request.
-            patches.set_attribute(device, handler.title, plain)
+    found.update((handler.title, [handler]) for handler in _HOOKS if _by_user(device, handler.title))
+    for handler in (*_STANDARD, *_HOOKS):
+        _take_builtin_off(patches, device, handler.title)
     for method, handlers in found.items():
         owner = find_owner(device, method)
         if owner is not None:
             guarded(_instrument_method, patches, device, owner, method, handlers, running)
+
+
+def _take_builtin_off(patches: Patches, device: type, method: str) -> None:
+    """Take PyTango's own tracing off a method of its base classes: silenced, it costs three steps of Python
+    at each request.
+    """
+    for owner in filter(_is_pytango, device.__mro__):
+        raw = vars(owner).get(method)
+        plain = without_builtin(raw)
+        if plain is not raw:
+            patches.set_attribute(owner, method, plain)
 
 
 def _instrument_method(
@@ -198,14 +203,14 @@ def _instrument_method(
     original = get_original(made)
     if original is not None:
         raw = original
-    function = call_as_method(without_builtin(raw))
+    function = call_as_method(without_builtin(raw)) if owner is device else call_inherited(device, method)
     wrapped: Any = (
         wrap_shared(function, handlers, handler, raw) if shared else wrap_handler(function, handler, raw)
     )
     if not isinstance(raw, FunctionType) and _is_pytango(owner):
         # The method of PyTango's C++ base class. It looks for an override in Python and would call our
         # wrapper again, but for a caller of the method's own name (pybind11's get_override; seen on 10.3.1).
-        wrapped.__code__ = wrapped.__code__.replace(co_name=method)
+        function.__code__ = function.__code__.replace(co_name=method)
     patches.set_attribute(device, method, create_entry(raw, wrapped))
 
 

@@ -109,7 +109,7 @@ def wrap_handler(function: Callable[..., Any], handler: Handler, original: Any =
     """
     made: Callable[..., Any]
     made = traced = trace_handler(function, _Begin(function, handler).quick.begin, handler.check)
-    if inspect.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(function if original is None else original):
         # PyTango and users ask what a method is before they call it.
         async def traced_coroutine(self: Any, /, *args: Any, **kwargs: Any) -> Any:
             return await traced(self, *args, **kwargs)

@@ -101,6 +101,13 @@ class ReadConsole(logging.Filter):
         return all(_has_room(getattr(handler, "stream", None)) for handler in handlers)
 
 
+class EndedByUs(logging.Filter):
+    """Holds back what the SDK says when a program ends a span that the end of the process has ended."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "ended span" not in str(record.msg)
+
+
 def _has_room(stream: object) -> bool:
     """Whether a few lines can be written without waiting; True for what is not a console or a pipe."""
     if type(stream) is not io.TextIOWrapper or isinstance(stream.buffer, io.BytesIO):
@@ -114,6 +121,11 @@ def _has_room(stream: object) -> bool:
 def _add_once(logger: logging.Logger, kind: type[logging.Filter]) -> None:
     if not any(isinstance(present, kind) for present in logger.filters):
         logger.addFilter(kind())
+
+
+def expect_ended_spans() -> None:
+    """Have nothing said of spans that are ended twice: the end of the process ended those that were open."""
+    _add_once(logging.getLogger("opentelemetry.sdk.trace"), EndedByUs)
 
 
 def calm_sdk_loggers(level: str) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "ClassEntry",
     "Patches",
     "call_as_method",
+    "call_inherited",
     "create_entry",
     "find_owner",
     "find_raw",
@@ -111,6 +112,22 @@ def call_as_method(raw: Any) -> Callable[..., Any]:
         return _bind(raw, self, type(self))(*args, **kwargs)
 
     call.__wrapped__ = raw  # type: ignore[attr-defined]
+    return call
+
+
+def call_inherited(cls: type, name: str) -> Callable[..., Any]:
+    """Return a function that is called with the object first, and calls what its class inherits as ``name``.
+
+    It is looked up at each call, since a base class may be changed later: by ``mock.patch``, or by a user who
+    corrects a running program.
+
+    :param cls: the class whose own entry is to be passed over
+    """
+
+    def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return getattr(super(cls, self), name)(*args, **kwargs)
+
+    call.__wrapped__ = find_raw(cls, name)  # type: ignore[attr-defined]
     return call
 
 

@@ -98,9 +98,7 @@ class ExitHooks:
         handlers.
         """
         timeout = time_to_deliver(self._pipelines.settings.shutdown_timeout, system.load())
-        # Before it runs exit handlers the interpreter says so by this (3.10 to 3.13); test runners and others
-        # call them too.
-        if threading.main_thread().is_alive():
+        if not is_interpreter_ending():
             self._ran_early = True
             self._pipelines.send_before_end(timeout)
             self._pipelines.resume()
@@ -181,6 +179,14 @@ def _can_be_executed(path: Any, *_: Any, **__: Any) -> bool:
         return isinstance(path, int) or (os.path.isfile(path) and os.access(path, os.X_OK))
     except (TypeError, ValueError):
         return False
+
+
+def is_interpreter_ending() -> bool:
+    """Whether the interpreter itself runs the exit handlers, or has run them; test runners call them too.
+
+    It says so by its main thread, which is no longer alive then (3.10 to 3.13).
+    """
+    return not threading.main_thread().is_alive()
 
 
 def time_to_deliver(timeout: float, load: float, *, dies: bool = False) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.base.guard import log_internal_error
+from tango_telemetry.pipeline.noise import expect_ended_spans
 
 MOST = 4096
 """How many open spans the end of a process waits for: each takes some 20 microseconds."""
@@ -22,6 +23,7 @@ def end_open_spans(reason: str) -> None:
 
     The status keeps whoever reads the trace from taking for complete what was broken off.
     """
+    expect_ended_spans()
     for source in (*sources, _native_spans):
         with log_internal_error("ending the spans that are open", foreign=True):
             for span in source():
