@@ -55,31 +55,54 @@ LINKED = {
 }
 
 
-def compile_with(*arguments: str | Path) -> None:
-    subprocess.run(["g++", "-std=c++17", *map(str, arguments)], check=True)
+# How to compile for a processor, and how to run what comes out: qemu-user stands in for another machine.
+PROCESSORS = {
+    "this one": (["g++"], []),
+    "aarch64": (["aarch64-linux-gnu-g++"], ["qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"]),
+}
+
+
+class Processor:
+    """Compiles for one kind of processor, and runs that."""
+
+    def __init__(self, name: str) -> None:
+        self._compiler, self._emulator = PROCESSORS[name]
+        for tool in (*self._compiler, *self._emulator[:1]):
+            if shutil.which(tool) is None:
+                pytest.skip(f"{tool} is not here")
+
+    def compile(self, *arguments: str | Path) -> None:
+        subprocess.run([*self._compiler, "-std=c++17", *map(str, arguments)], check=True)
+
+    def run(self, *command: str) -> str:
+        said = subprocess.run([*self._emulator, *command], capture_output=True, text=True, check=False)
+        return said.stdout + said.stderr
+
+
+@pytest.fixture(scope="module", params=PROCESSORS)
+def processor(request: pytest.FixtureRequest) -> Processor:
+    return Processor(request.param)
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def program(processor: Processor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A program that loads a library, redirects its call and says what came of it."""
     folder = tmp_path_factory.mktemp("program")
     (folder / "main.cpp").write_text(MAIN)
-    compile_with(
-        "-I", BRIDGE, folder / "main.cpp", BRIDGE / "loaded_library.cpp", "-ldl", "-o", folder / "program"
-    )
+    sources = (folder / "main.cpp", BRIDGE / "loaded_library.cpp")
+    processor.compile("-I", BRIDGE, *sources, "-ldl", "-o", folder / "program")
     return folder / "program"
 
 
 @pytest.mark.parametrize("linked", LINKED)
-def test_a_call_of_a_library_is_redirected(program: Path, linked: str, tmp_path: Path) -> None:
+def test_a_call_of_a_library_is_redirected(
+    processor: Processor, program: Path, linked: str, tmp_path: Path
+) -> None:
     name, compiled, options = LINKED[linked]
     (tmp_path / "omni.cpp").write_text(OMNI)
     (tmp_path / "tango.cpp").write_text(TANGO)
     shared = ("-shared", "-fPIC")
-    compile_with(*shared, tmp_path / "omni.cpp", "-o", tmp_path / "libomniORB4.so.2")
+    processor.compile(*shared, tmp_path / "omni.cpp", "-o", tmp_path / "libomniORB4.so.2")
     needs = (f"-Wl,-rpath,{tmp_path}", tmp_path / "libomniORB4.so.2", "-o", tmp_path / name)
-    compile_with(*shared, *compiled, tmp_path / "tango.cpp", *options, *needs)
-    said = subprocess.run(
-        [str(program), str(tmp_path / name), f"{tmp_path}/"], capture_output=True, text=True, check=False
-    )
-    assert said.stdout == "10 1 1 1 70\n", said.stdout + said.stderr
+    processor.compile(*shared, *compiled, tmp_path / "tango.cpp", *options, *needs)
+    assert processor.run(str(program), str(tmp_path / name), f"{tmp_path}/") == "10 1 1 1 70\n"
