@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "core/id_source.h"
+#include "core/otlp_json.h"
 #include "core/span_record.h"
 #include "core/utf8.h"
 
@@ -207,7 +208,41 @@ void check_entry(const std::string& message, const ModelEntry& model, bool event
     attributes.check(model.attributes, dropped);
 }
 
+void append_message(std::string& out, unsigned number, const std::string& message) {
+    char head[1 + kMaxVarint] = {static_cast<char>(number << 3 | 2)};
+    out.append(head, static_cast<std::size_t>(write_varint(head + 1, message.size()) - head));
+    out += message;
+}
+
+// One span as a request, whole and damaged: what is written is lines of printable ASCII, and nothing is read past the end.
+void check_json(const std::string& span) {
+    std::string scope, resource, request;
+    append_message(scope, 2, span);
+    append_message(resource, 2, scope);
+    append_message(request, 1, resource);
+    const long allowed = allocations_left;
+    allocations_left = -1;
+    Buffer lines;
+    require(write_json_lines(Signal::kTraces, request.data(), request.size(), 16, lines), "a span can be written as JSON");
+    require(lines.size() && lines.data()[lines.size() - 1] == '\n', "a line has an end");
+    for (std::size_t i = 0; i + 1 < lines.size(); i++) {
+        require(lines.data()[i] >= ' ' && lines.data()[i] < 127, "JSON is ASCII without controls");
+    }
+    static std::size_t turn = 0;
+    const std::size_t at = turn++ * 7919 % request.size();
+    const auto signal = static_cast<Signal>(turn % 3);
+    std::string damaged = request;
+    damaged[at] = static_cast<char>(damaged[at] ^ (1 << turn % 8));
+    const std::unique_ptr<char[]> exact(new char[at]);  // cut here, and no byte more belongs to us
+    std::memcpy(exact.get(), request.data(), at);
+    Buffer of_damaged, of_cut;
+    write_json_lines(signal, damaged.data(), damaged.size(), 1, of_damaged);
+    write_json_lines(turn % 2 ? signal : Signal::kTraces, exact.get(), at, 1, of_cut);
+    allocations_left = allowed;
+}
+
 void check_span(const std::string& message, const ModelSpan& model) {
+    check_json(message);
     ModelSpan found;
     Attributes attributes;
     std::vector<std::string> events, links;

@@ -6,6 +6,7 @@
 
 #include "calls.h"
 #include "core/id_source.h"
+#include "core/otlp_json.h"
 #include "objects.h"
 
 namespace tango_spans {
@@ -83,7 +84,35 @@ PyObject* configure_calls(PyObject* module, PyObject* args) {
     Py_RETURN_NONE;
 }
 
+// write_json_lines(signal, request, most_per_line): OTLP JSON for a serialised request, without the GIL.
+PyObject* write_json_lines_of(PyObject*, PyObject* args) {
+    int signal;
+    Py_ssize_t most;
+    PyObject* request;
+    if (!PyArg_ParseTuple(args, "iO!n", &signal, &PyBytes_Type, &request, &most)) {
+        return nullptr;
+    }
+    if (signal < 0 || signal > static_cast<int>(Signal::kMetrics) || most < 1) {
+        PyErr_SetString(PyExc_ValueError, "a signal is 0, 1 or 2, and a line holds at least one item");
+        return nullptr;
+    }
+    Buffer lines;
+    bool written;
+    Py_BEGIN_ALLOW_THREADS  // the caller holds the bytes, which never change
+    written = write_json_lines(static_cast<Signal>(signal), PyBytes_AS_STRING(request),
+                               static_cast<std::size_t>(PyBytes_GET_SIZE(request)), static_cast<std::size_t>(most), lines);
+    Py_END_ALLOW_THREADS
+    if (!written) {
+        PyErr_SetString(PyExc_ValueError, lines.failed() ? "out of memory" : "no request of OTLP");
+        return nullptr;
+    }
+    return PyBytes_FromStringAndSize(lines.data(), static_cast<Py_ssize_t>(lines.size()));
+}
+
 PyMethodDef functions[] = {
+    {"write_json_lines", write_json_lines_of, METH_VARARGS,
+     "write_json_lines(signal, request, most_per_line, /): the lines of OTLP JSON for a serialised request of traces (0),\n"
+     "logs (1) or metrics (2). Raises ValueError for what is none."},
     {"configure", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(configure)), METH_VARARGS | METH_KEYWORDS,
      "configure(**objects): what the types need of opentelemetry; called once, by tango_telemetry_native.spans."},
     {"make_current", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(make_current)), METH_FASTCALL,

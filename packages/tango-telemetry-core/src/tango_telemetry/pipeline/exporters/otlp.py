@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -260,8 +261,18 @@ load_json = otel_sdk.Deferred(
 def to_json_lines(request: bytes, spans_per_line: int) -> bytes:
     """Lines of OTLP JSON for a serialised `ExportTraceServiceRequest`, with so many spans at most in each.
 
-    OTLP's JSON is protobuf's JSON, except that ids are hexadecimal and enumerations are numbers.
+    OTLP's JSON is protobuf's JSON, except that ids are hexadecimal and enumerations are numbers. C++ writes it
+    where the native package is in use: protobuf's Python takes 100 to 200 microseconds a span, C++ 5.
     """
+    native = sys.modules.get("tango_telemetry_native._spans")
+    write = getattr(native, "write_json_lines", None)  # one of an earlier build does not know it
+    if write is not None:
+        lines: bytes = write(0, request, spans_per_line)
+        return lines
+    return _to_json_lines_by_protobuf(request, spans_per_line)
+
+
+def _to_json_lines_by_protobuf(request: bytes, spans_per_line: int) -> bytes:
     json_format, messages = load_json()
     message = messages.ExportTraceServiceRequest.FromString(request)
     tree = json_format.MessageToDict(message, use_integers_for_enums=True)
