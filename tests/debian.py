@@ -38,6 +38,12 @@ TOOLS = (*("pytest", "pytest-xdist", "hypothesis", "psutil", "gevent", "coverage
 SKIPPED = 77
 
 
+def install(*packages: str) -> str:
+    """Return the line of shell that installs Debian's packages; a mirror may be older than it says it may be."""
+    apt = "apt-get -qq -o Acquire::Check-Valid-Until=false"
+    return f"{apt} update && {apt} install -y --no-install-recommends {' '.join(packages)}"
+
+
 class StepError(Exception):
     """A step did not succeed; the message is what it said."""
 
@@ -63,8 +69,7 @@ class DebianRoot:
         shutil.rmtree(tree, ignore_errors=True)
         tree.mkdir()
         # debootstrap 1.0 does not find its way through what python3-tango needs; apt does.
-        tango = "apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-tango"
-        self.run(f"python3 -c 'import tango' 2>/dev/null || ({tango}) > /tango.log 2>&1")
+        self.run(f"python3 -c 'import tango' 2> /dev/null || ({install('python3-tango')})")
         archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE, check=True)
         subprocess.run(["tar", "-x", "-C", str(tree)], input=archive.stdout, check=True)
 
@@ -116,7 +121,7 @@ def try_suite(root: DebianRoot, tests: Sequence[str]) -> list[tuple[str, str]]:
     packages = " ".join(f"./packages/tango-telemetry-{name}" for name in (*PURE, "native"))
     root.run(f"/env/bin/pip install -q --no-cache-dir {packages} '.[full,tools]' -c /held.txt", timeout=1200)
     rows.append(("without a compiler", _ask_doctor(root)))
-    root.run("apt-get update -qq && apt-get install -y -qq --no-install-recommends g++ python3-dev")
+    root.run(install("g++", "python3-dev"))
     again = "/env/bin/pip install -q --force-reinstall --no-cache-dir --no-deps"
     root.run(f"{again} ./packages/tango-telemetry-native", timeout=900)
     rows.append(("after apt install g++ python3-dev", _ask_doctor(root)))
