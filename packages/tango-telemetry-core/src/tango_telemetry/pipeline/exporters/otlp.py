@@ -261,8 +261,8 @@ load_json = otel_sdk.Deferred(
 def to_json_lines(request: bytes, spans_per_line: int) -> bytes:
     """Lines of OTLP JSON for a serialised `ExportTraceServiceRequest`, with so many spans at most in each.
 
-    OTLP's JSON is protobuf's JSON, except that ids are hexadecimal and enumerations are numbers. C++ writes it
-    where the native package is in use: protobuf's Python takes 100 to 200 microseconds a span, C++ 5.
+    OTLP's JSON is protobuf's JSON, except that ids are hexadecimal and enumerations are numbers. C++ writes
+    it where the native package is in use: protobuf's Python takes 100 to 200 microseconds a span, C++ 5.
     """
     native = sys.modules.get("tango_telemetry_native._spans")
     write = getattr(native, "write_json_lines", None)  # one of an earlier build does not know it
