@@ -39,7 +39,7 @@ SKIPPED = 77
 
 
 def install(*packages: str) -> str:
-    """Return the line of shell that installs Debian's packages; a mirror may be older than it says it may be."""
+    """Return the line of shell that installs packages; a mirror may be older than it says it may be."""
     apt = "apt-get -qq -o Acquire::Check-Valid-Until=false"
     return f"{apt} update && {apt} install -y --no-install-recommends {' '.join(packages)}"
 
