@@ -96,3 +96,32 @@ def append(path: Path, *texts: str) -> Path:
     with path.open("a", encoding="utf-8") as stream:
         stream.writelines(texts)
     return path
+
+
+def log(
+    time: int, text: str, severity: int = 9, trace: int = 0, number: int = 0, **more: Any
+) -> dict[str, Any]:
+    """Give a log record as OTLP JSON has it; `more` are attributes, with __ for a dot."""
+    record: dict[str, Any] = {
+        "timeUnixNano": str(time),
+        "severityNumber": severity,
+        "body": {"stringValue": text},
+        "attributes": attributes({key.replace("__", "."): value for key, value in more.items()}),
+    }
+    if trace:
+        record |= {"traceId": f"{trace:032x}", "spanId": f"{number:016x}"}
+    return record
+
+
+def log_line(service: str, records: Iterable[dict[str, Any]], instance: str = "") -> str:
+    """Give one line of a file with log records."""
+    values = {"service.name": service} | ({"service.instance.id": instance} if instance else {})
+    block = {"resource": {"attributes": attributes(values)}, "scopeLogs": [{"logRecords": list(records)}]}
+    return json.dumps({"resourceLogs": [block]}) + "\n"
+
+
+def metric_line(service: str, metrics: Iterable[dict[str, Any]], instance: str = "") -> str:
+    """Give one line of a file with metrics."""
+    values = {"service.name": service} | ({"service.instance.id": instance} if instance else {})
+    block = {"resource": {"attributes": attributes(values)}, "scopeMetrics": [{"metrics": list(metrics)}]}
+    return json.dumps({"resourceMetrics": [block]}) + "\n"

@@ -84,6 +84,10 @@ from tango_telemetry.pytango.builtin_tracing import (
     import_pytango,
 )
 from tango_telemetry.pytango.environment import told_cpptango
+from tango_telemetry.report import (
+    create_report,
+    is_asked,
+)
 from tango_telemetry.state import (
     state,
     switch_tracer,
@@ -113,6 +117,7 @@ __all__ = [
     "call_tracer_provider_factory",
     "caller_of_tango",
     "code_attributes",
+    "create_report",
     "current_handler",
     "current_tracer",
     "force_tracing_needed",
@@ -123,6 +128,7 @@ __all__ = [
     "get_owner",
     "guarded",
     "import_pytango",
+    "is_asked",
     "is_over",
     "judged_modules",
     "no_op_tracer_provider",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from tango_telemetry.pytango.patching import (
 )
 
 from tango_telemetry_server._handlers import Handler, get_original, is_traced, wrap_handler, wrap_shared
+from tango_telemetry_server._report import answering
 from tango_telemetry_server._results import create_allowed_check, create_command_check, create_read_check
 
 __all__ = [
@@ -204,8 +206,11 @@ def _instrument_method(
     if original is not None:
         raw = original
     function = call_as_method(without_builtin(raw)) if owner is device else call_inherited(device, method)
+    called = function
+    if method == "dev_status" and not shared:
+        called = answering(function, inspect.iscoroutinefunction(raw))
     wrapped: Any = (
-        wrap_shared(function, handlers, handler, raw) if shared else wrap_handler(function, handler, raw)
+        wrap_shared(called, handlers, handler, raw) if shared else wrap_handler(called, handler, raw)
     )
     if not isinstance(raw, FunctionType) and _is_pytango(owner):
         # The method of PyTango's C++ base class. It looks for an override in Python and would call our

@@ -86,6 +86,10 @@ class DeviceReport:
     host: str | None = None
     idl_version: int | None = None
     telemetry: dict[str, Any] = field(default_factory=dict)
+    report: dict[str, Any] | None = None
+    """What `tango-telemetry-server` says there; None where it does not run or cannot be asked."""
+    unknown: str = ""
+    """Why it could not be asked, or why the device does not answer."""
 
 
 @dataclass

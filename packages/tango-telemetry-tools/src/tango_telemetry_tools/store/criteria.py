@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 import time
 from collections.abc import Sequence
@@ -94,6 +95,14 @@ def matcher(pattern: str) -> _Matcher:
     it.
     """
     return _Matcher(pattern)
+
+
+def text_test(text: str) -> tuple[str, list[str]]:
+    """Return a condition on the column `detail`, in which other letters than ASCII's are escaped, and its
+    values.
+    """
+    exact, lowered = (json.dumps(form)[1:-1].lower() for form in (text, text.lower()))
+    return "(contains(lower(detail), ?) or contains(lower(detail), ?))", [exact, lowered]
 
 
 def parse_duration(text: str) -> int:

@@ -12,19 +12,23 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
 from . import layout
+from .model import LogRecord, Relation
 from .trace_data import as_data
 from .tree import Forest
 
 
-def write_page(path: Path, forest: Forest) -> None:
+def write_page(
+    path: Path, forest: Forest, relations: Sequence[Relation] | None = None, logs: Sequence[LogRecord] = ()
+) -> None:
     """Write the page, all of it or nothing. Raises OSError."""
-    page = render_page(forest)
+    page = render_page(forest, relations, logs)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
@@ -39,7 +43,9 @@ def write_page(path: Path, forest: Forest) -> None:
         raise
 
 
-def render_page(forest: Forest) -> str:
+def render_page(
+    forest: Forest, relations: Sequence[Relation] | None = None, logs: Sequence[LogRecord] = ()
+) -> str:
     """Give the page as text."""
     script = read_asset("trace.js") + read_asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -49,7 +55,7 @@ def render_page(forest: Forest) -> str:
         script_hash=f"sha256-{digest}",
         title=escape(title),
         style=read_asset("page.css"),
-        data=_json(as_data(forest)),
+        data=_json(as_data(forest, relations, logs)),
         script=script,
     )
 
