@@ -10,7 +10,12 @@ import dataclasses
 import functools
 from typing import Any
 
-from tango_telemetry._native import load_native_calls, load_native_events, release_native
+from tango_telemetry._native import (
+    load_native_calls,
+    load_native_events,
+    release_native,
+    what_brings_native,
+)
 from tango_telemetry.base.guard import guarded
 from tango_telemetry.base.warnings import warn
 from tango_telemetry.calls.decisions import pass_through_tracer
@@ -139,7 +144,7 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
                 f"PyTango {'.'.join(map(str, version))} carries the trace context only together with "
                 "cppTango's own "
                 "spans, which cannot be written to files: each process makes traces of its own. "
-                "Type: pip install tango-telemetry-native",
+                f"{what_brings_native()}",
                 4,
             )
     elif carries and settings.context_bridge != "noop" and isinstance(bridge, NoOpBridge):
@@ -148,8 +153,7 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
         )
         warn_once(
             f"{found} cannot carry the trace context without the native package: each process makes traces "
-            "of its own. "
-            "Type: pip install tango-telemetry-native"
+            f"of its own. {what_brings_native()}"
         )
     state.bridge = bridge
     native = load_native_calls(settings)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from tango_telemetry._native import import_native, release_native
+from tango_telemetry._native import import_native, release_native, what_brings_native
 from tango_telemetry.base.warnings import warn
 from tango_telemetry.context.current import Undoable
 from tango_telemetry.context.w3c import NO_TRACE_STATE, TRACE_FLAGS, extract, inject, is_sampled
@@ -296,7 +296,7 @@ def create_context_bridge(
     if giop is not None and choice == "giop":
         return giop
     if choice in ("pytango", "giop"):
-        command = "" if choice == "pytango" else " Type: pip install tango-telemetry-native"
+        command = "" if choice == "pytango" else f" {what_brings_native()}"
         warn(
             f"PYTANGO_TELEMETRY_CONTEXT_BRIDGE={choice!r} is not available here; the best one that is, is "
             f"used.{command}",

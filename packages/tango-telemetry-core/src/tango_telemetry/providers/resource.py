@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from tango_telemetry import semantic_conventions as names
+from tango_telemetry.base import system
 from tango_telemetry.otel import sdk as otel_sdk
 
 __all__ = ["create_plain_resource", "create_resource", "renew_after_fork"]
@@ -86,7 +87,7 @@ def renew_after_fork(owner: Any, attribute: str) -> None:
     global _registered
     if not _registered:
         _registered = True
-        os.register_at_fork(after_in_child=_after_fork)
+        system.register_at_fork(after_in_child=_after_fork)
     _renewed[owner] = attribute
 
 

@@ -106,7 +106,10 @@ class Picture:
         for problem in diagnosis.problems:
             mark, style = (self._glyphs.cross, "red") if problem.severity == "error" else ("!", "yellow")
             self._console.print(Text.assemble((f"{mark} ", style), self._glyphs.text(problem.what)))
-            self._console.print(Text(f"    {self._glyphs.text(problem.fix)}", style="bold"), soft_wrap=True)
+            if problem.fix:
+                self._console.print(
+                    Text(f"    {self._glyphs.text(problem.fix)}", style="bold"), soft_wrap=True
+                )
         if diagnosis.traces_arrive:
             self._console.print(Text(f"{self._glyphs.tick} traces would arrive", style="green"))
         else:
