@@ -2,8 +2,8 @@
 docs/reference/built-in.md.
 
 `tests/docs/test_reference.py` looks the names up in what is installed, so that none is forgotten; the cells
-about exporters, endpoints, services and tangorc are tried by tests/integration/test_built_in.py, with the same
-program under both; those about logs are what tests/unit/test_cpptango.py asserts.
+about exporters, endpoints, services and tangorc are tried by tests/integration/test_built_in.py, with the
+same program under both; those about logs are what tests/unit/test_cpptango.py asserts.
 """
 
 from __future__ import annotations
