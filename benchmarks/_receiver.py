@@ -86,9 +86,8 @@ async def _serve() -> None:
     store = _Store()
     server = await asyncio.get_running_loop().create_server(lambda: _Connection(store), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
-    await asyncio.get_running_loop().run_in_executor(
-        None, sys.stdin.read
-    )  # until the parent closes it, or ends
+    # Until the parent closes it, or ends.
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
 
 class Receiver:

@@ -220,9 +220,8 @@ class System:
         """Start PyTango's database server with SQLite, untraced; servers started afterwards use it."""
         for _ in range(5):
             port = find_free_port()
-            host = (
-                ["--host=127.0.0.1"] if PYTANGO >= (10, 0, 3) else []
-            )  # before that there is no such option
+            # Before that there is no such option.
+            host = ["--host=127.0.0.1"] if PYTANGO >= (10, 0, 3) else []
             untraced = {
                 "TANGO_TELEMETRY_ENABLE": "off",
                 "TANGO_HOST": f"127.0.0.1:{port}",

@@ -74,9 +74,8 @@ class Request:
         """Where a callback stands if it is no keyword argument; source: ``tango.connection``,
         ``tango.device_proxy``.
         """
-        if (
-            self.operation.method == "command_inout_asynch"
-        ):  # (proxy, name, callback), (proxy, name, value, callback)
+        # (proxy, name, callback), (proxy, name, value, callback).
+        if self.operation.method == "command_inout_asynch":
             return max(2, len(args) - 1)
         return 3 if self.operation.method == "write_attribute_asynch" else 2
 
@@ -105,9 +104,8 @@ def wrap_request(function: Callable[..., Any], operation: Operation, owner: str)
 
 
 def _remember(subject: Any, context: SpanContext, request: Any) -> None:
-    if (
-        type(request) is int and context.is_valid and context.trace_flags & 1
-    ):  # a link to what was not sampled would lead nowhere
+    # A link to what was not sampled would lead nowhere.
+    if type(request) is int and context.is_valid and context.trace_flags & 1:
         own = own_attributes(subject)
         requests: BoundedDict[int, SpanContext] | None = own.get(_REQUESTS)
         if requests is None:

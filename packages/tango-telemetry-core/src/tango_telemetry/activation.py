@@ -121,9 +121,8 @@ def _switch_off_at_the_end() -> None:
 
 
 def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> None:
-    carries = bool(
-        set(settings.propagators) - {"baggage"}
-    )  # Tango has W3C's fields only, whichever format is named
+    # Tango has W3C's fields only, whichever format is named.
+    carries = bool(set(settings.propagators) - {"baggage"})
     bridge = create_context_bridge(
         settings.context_bridge if carries else "noop",
         kernel=settings.kernel,

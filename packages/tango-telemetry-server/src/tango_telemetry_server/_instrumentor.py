@@ -43,9 +43,8 @@ class TangoServerInstrumentor(Instrumentor):
                 if name in vars(owner) and callable(method):
                     patches.set_attribute(owner, name, method)
         for name in ("_BaseDevice__refresh_telemetry_tracer", "_configure_device_telemetry"):
-            if name in vars(
-                server.BaseDevice
-            ):  # PyTango would make a tracer of its own (10.3; 10.0 and 10.1)
+            # PyTango would make a tracer of its own (10.3; 10.0 and 10.1).
+            if name in vars(server.BaseDevice):
                 patches.set_attribute(server.BaseDevice, name, _skip)
         guarded(instrument_events, patches)
         patches.wrap(tango.Util, "add_TgClass", self._wrap_add_class)

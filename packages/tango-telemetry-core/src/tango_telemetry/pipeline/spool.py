@@ -223,9 +223,8 @@ class Spool:
         except FileNotFoundError:
             pass
         except OSError as error:
-            self._undeletable.add(
-                file.name
-            )  # another process may deliver it a second time; this one does not
+            # Another process may deliver it a second time; this one does not.
+            self._undeletable.add(file.name)
             self._failed("delete from", error)
 
     # --- taking over

@@ -148,9 +148,8 @@ def call_tracer_provider_factory(
     return factory(service_name, service_instance_id, extra_resource_attributes)
 
 
-_OF_SDK = frozenset(
-    {"", "console", "none", "otlp", "otlp_proto_grpc", "otlp_proto_http"}
-)  # exporters that are ours too
+# Exporters that are ours too.
+_OF_SDK = frozenset({"", "console", "none", "otlp", "otlp_proto_grpc", "otlp_proto_http"})
 _LAUNCHERS_OWN = (
     *("OTEL_PYTHON_CONFIGURATOR", "OTEL_PYTHON_DISTRO", "OTEL_PYTHON_TRACER_PROVIDER", "OTEL_CONFIG_FILE"),
     *("OTEL_EXPERIMENTAL_CONFIG_FILE", "OTEL_PYTHON_ID_GENERATOR"),

@@ -93,9 +93,8 @@ def _write_file(endpoint: Endpoint) -> Outcome:
 def _send(endpoint: Endpoint, config: TelemetryConfig) -> Outcome:
     exporter = create_exporter(endpoint, config.pipeline)
     if endpoint.exporter == "console":
-        return Outcome(
-            Result.DELIVERED
-        )  # it works if it can be made, and a span there would spoil our own output
+        # It works if it can be made, and a span there would spoil our own output.
+        return Outcome(Result.DELIVERED)
     answer: list[Outcome | None] = []
 
     def attempt() -> None:

@@ -77,9 +77,8 @@ def _version(name: str, module: str) -> str | None:
 def _load_tango(diagnosis: Diagnosis) -> ModuleType | None:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # PyTango's own tracing does not know the exporter `file` (10.3.1)
+            # PyTango's own tracing does not know the exporter `file` (10.3.1).
+            warnings.simplefilter("ignore")
             tango = importlib.import_module("tango")
         complete_pytango()  # else PyTango 10.0 may end this process by SIGSEGV
         return tango

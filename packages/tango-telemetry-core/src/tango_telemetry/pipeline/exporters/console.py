@@ -85,9 +85,8 @@ class ConsoleExporter:
                 return Outcome(Result.RETRY, "nobody reads the console")
             # A pipe that has room at all takes so much without waiting.
             piece = payload[self._written : self._written + _PIPE_BUF]
-            with contextlib.suppress(
-                BlockingIOError
-            ):  # another writer was faster, on a descriptor that does not block
+            # Another writer was faster, on a descriptor that does not block.
+            with contextlib.suppress(BlockingIOError):
                 self._written += os.write(descriptor, piece)
         self._written = 0
         return DELIVERED

@@ -75,9 +75,8 @@ class Watchdog:
             self._seen, self._asked = self._looked, max(before, self._looked - GRACE)
         if self._seen and self._looked - self._seen >= GRACE:
             self._seen = 0.0
-            if _is_ours(
-                self._number
-            ):  # else the user has another handler by now, and it is late for reasons of its own
+            # Else the user has another handler by now, and it is late for reasons of its own.
+            if _is_ours(self._number):
                 self.handled = True
                 # A thread of its own: the delivery needs the worker, on which this runs.
                 try:
