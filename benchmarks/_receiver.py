@@ -101,11 +101,11 @@ class Receiver:
         self._url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
 
     def endpoint(self, stack: str) -> str:
-        """Give the URL that a stack sends its traces to."""
+        """Return the URL that a stack sends its traces to."""
         return f"{self._url}/{stack}/v1/traces"
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Give the spans received so far, by stack and scope."""
+        """Return the spans received so far, by stack and scope."""
         with urllib.request.urlopen(f"{self._url}/counts", timeout=60) as answer:
             counts: dict[str, dict[str, int]] = json.load(answer)
         return counts

@@ -124,7 +124,7 @@ Kinds = dict[str, Callable[[str], list[str]]]
 
 
 def create_green_kinds(name: str) -> Kinds:
-    """Give the calls that PyTango hands over to threads: only on the one thread that its executors know."""
+    """Return the calls that PyTango hands over to threads: only on the one thread that its executors know."""
     import tango.asyncio
     import tango.futures
 
@@ -148,7 +148,7 @@ def create_green_kinds(name: str) -> Kinds:
 
 
 def create_kinds(name: str) -> Kinds:
-    """Give the calls that every thread can make."""
+    """Return the calls that every thread can make."""
     import tango
 
     proxy = tango.DeviceProxy(name)

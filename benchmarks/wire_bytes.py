@@ -72,12 +72,12 @@ def start_pair(port: int, folder: Path, more: dict[str, str]) -> Iterator[tuple[
 
 
 def read_files(folder: Path) -> bytes:
-    """Give what lies in a folder."""
+    """Return what lies in a folder."""
     return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
 
 
 def measure(way: str, calls: int) -> dict[str, tuple[float, float]]:
-    """Give the bytes for each call of each kind by one way: as they are, and with gzip (0: the same)."""
+    """Return the bytes for each call of each kind by one way: as they are, and with gzip (0: the same)."""
     result = {}
     for kind, call in KINDS.items():
         with tempfile.TemporaryDirectory(prefix="tango-telemetry-bytes-") as home:

@@ -61,7 +61,7 @@ class Cell:
 
 
 def find_python(version: str) -> Path | None:
-    """Give an interpreter of this version that starts."""
+    """Return an interpreter of this version that starts."""
 
     def candidates() -> Iterator[Path]:
         if found := shutil.which(f"python{version}"):

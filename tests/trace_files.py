@@ -14,7 +14,7 @@ SECOND = 10**9
 
 
 def attributes(values: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give attributes as OTLP JSON has them."""
+    """Return attributes as OTLP JSON has them."""
 
     def wrap(value: Any) -> dict[str, Any]:
         if isinstance(value, bool):
@@ -36,7 +36,10 @@ def span(
     error: str = "",
     **more: Any,
 ) -> dict[str, Any]:
-    """Give one span as OTLP JSON has it. Times are nanoseconds; `more` are attributes, with __ for a dot."""
+    """Return one span as OTLP JSON has it.
+
+    Times are nanoseconds; `more` are attributes, with __ for a dot.
+    """
     values = {"tango.device.name": device} if device else {}
     values |= {key.replace("__", "."): value for key, value in more.items()}
     result: dict[str, Any] = {
@@ -56,7 +59,7 @@ def span(
 
 
 def line(service: str, spans: Iterable[dict[str, Any]], instance: str = "") -> str:
-    """Give one line of a file."""
+    """Return one line of a file."""
     values = {"service.name": service} | ({"service.instance.id": instance} if instance else {})
     block = {"resource": {"attributes": attributes(values)}, "scopeSpans": [{"spans": list(spans)}]}
     return json.dumps({"resourceSpans": [block]}) + "\n"
@@ -74,7 +77,7 @@ def call(
     caller: tuple[str, str] = ("pytango.client", ""),
     device_class: str = "Motor",
 ) -> str:
-    """Give a call as two lines: the client's span `number` and the server's `number + 1` below it."""
+    """Return a call as two lines: the client's span `number` and the server's `number + 1` below it."""
     client = span(trace, number, f"command_inout {operation}", start, duration, parent, 3, device, error)
     server = span(
         trace,
@@ -101,7 +104,7 @@ def append(path: Path, *texts: str) -> Path:
 def log(
     time: int, text: str, severity: int = 9, trace: int = 0, number: int = 0, **more: Any
 ) -> dict[str, Any]:
-    """Give a log record as OTLP JSON has it; `more` are attributes, with __ for a dot."""
+    """Return a log record as OTLP JSON has it; `more` are attributes, with __ for a dot."""
     record: dict[str, Any] = {
         "timeUnixNano": str(time),
         "severityNumber": severity,
@@ -114,14 +117,14 @@ def log(
 
 
 def log_line(service: str, records: Iterable[dict[str, Any]], instance: str = "") -> str:
-    """Give one line of a file with log records."""
+    """Return one line of a file with log records."""
     values = {"service.name": service} | ({"service.instance.id": instance} if instance else {})
     block = {"resource": {"attributes": attributes(values)}, "scopeLogs": [{"logRecords": list(records)}]}
     return json.dumps({"resourceLogs": [block]}) + "\n"
 
 
 def metric_line(service: str, metrics: Iterable[dict[str, Any]], instance: str = "") -> str:
-    """Give one line of a file with metrics."""
+    """Return one line of a file with metrics."""
     values = {"service.name": service} | ({"service.instance.id": instance} if instance else {})
     block = {"resource": {"attributes": attributes(values)}, "scopeMetrics": [{"metrics": list(metrics)}]}
     return json.dumps({"resourceMetrics": [block]}) + "\n"

@@ -42,7 +42,7 @@ def _tango_class(name: str) -> Any:
 
 
 def find_name(args: tuple[Any, ...], kwargs: Mapping[str, Any], keyword: str) -> str | None:
-    """Give the name of the command, attribute or pipe that a call is about, where it is no positional
+    """Return the name of the command, attribute or pipe that a call is about, where it is no positional
     ``str``.
 
     ``proxy.position = 3`` calls ``write_attribute`` with the attribute's configuration (PyTango >= 9.4.2), a
@@ -68,7 +68,7 @@ def create_attributes(
     args: tuple[Any, ...],
     place: tuple[Any, int],
 ) -> dict[str, Any]:
-    """Give the span attributes of a call.
+    """Return the span attributes of a call.
 
     :param subject: the object that is called, of the class ``owner``
     :param name: the command, attribute or pipe
@@ -100,7 +100,7 @@ def _connection_attributes(args: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def plain_device_name(written: str) -> str:
-    """Give the name of a device as ``dev_name()`` will once there is a connection; an alias stays one until
+    """Return the name of a device as ``dev_name()`` will once there is a connection; an alias stays one until
     then.
 
     :param written: what the user gave, of a device or of an attribute: ``tango://host:port/sys/X/1#dbase=no``
@@ -114,7 +114,7 @@ def plain_device_name(written: str) -> str:
 
 
 def target_attributes(operation: Operation, owner: str, subject: Any) -> dict[str, Any]:
-    """Give the device (or group, or database) that is called, without any remote call."""
+    """Return the device (or group, or database) that is called, without any remote call."""
     if owner == "Group":
         return {names.TANGO_GROUP_NAME: subject.get_name()}
     if owner == "AttributeProxy":

@@ -77,7 +77,7 @@ _USUAL_KEYWORDS = {
 
 
 def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
-    """Give ``function``, a method of the class ``owner``, with a client span around each call."""
+    """Return ``function``, a method of the class ``owner``, with a client span around each call."""
     begin = CallBeginning(function, operation, owner).make_quick()
     if operation.method == "__init__" and owner == "DeviceProxy":
         function = _naming_its_device(function)
@@ -120,8 +120,8 @@ def _first_keyword(function: Callable[..., Any], operation: Operation) -> str:
 
 
 def own_attributes(subject: Any) -> dict[str, Any]:
-    """Give the ``__dict__`` of a client object without asking its device for it: ``DeviceProxy.__getattr__``
-    would.
+    """Return the ``__dict__`` of a client object without asking its device for it:
+    ``DeviceProxy.__getattr__`` would.
 
     Its class does not say whether there is one: ``__dictoffset__`` is 0 for a pybind11 class since Python
     3.11.
@@ -181,7 +181,7 @@ class CallBeginning:
         self.quick: QuickBeginning | None = None
 
     def make_quick(self) -> Callable[..., TracedCall | None]:
-        """Give the function that starts a call, which never raises, and the usual call in C++ where
+        """Return the function that starts a call, which never raises, and the usual call in C++ where
         it can.
         """
         if self.connects:
@@ -278,7 +278,7 @@ class CallBeginning:
         kwargs: Mapping[str, Any],
         frame: Any,
     ) -> tuple[Mapping[str, Any], dict[str, Any] | None]:
-        """Give the attributes, and the ``__dict__`` of ``subject`` if all calls like this one have
+        """Return the attributes, and the ``__dict__`` of ``subject`` if all calls like this one have
         the same.
         """
         code, position = (None, 0) if frame is None else (frame.f_code, frame.f_lasti)

@@ -98,7 +98,7 @@ class Request:
 
 
 def wrap_request(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
-    """Give a ``*_asynch`` method with a client span around the sending, and one around the callback."""
+    """Return a ``*_asynch`` method with a client span around the sending, and one around the callback."""
     request = Request(CallBeginning(function, operation, owner))
     return functools.wraps(function)(trace_function(function, request.begin, request.prepare))
 
@@ -114,7 +114,7 @@ def _remember(subject: Any, context: SpanContext, request: Any) -> None:
 
 
 def wrap_reply(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
-    """Give a ``*_reply`` method with a client span that is linked to the request."""
+    """Return a ``*_reply`` method with a client span that is linked to the request."""
     begin_call = CallBeginning(function, operation, owner).make_quick()
 
     def begin(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TracedCall | None:

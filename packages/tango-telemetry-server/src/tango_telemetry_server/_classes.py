@@ -73,7 +73,7 @@ class AttributeHandlers(NamedTuple):
 
 
 def command_handlers(name: str, result_type: Any) -> CommandHandlers:
-    """Give the handlers of a command.
+    """Return the handlers of a command.
 
     :param name: the command
     :param result_type: the ``CmdArgType`` of its result
@@ -87,7 +87,7 @@ def command_handlers(name: str, result_type: Any) -> CommandHandlers:
 
 
 def attribute_handlers(name: str) -> AttributeHandlers:
-    """Give the handlers of an attribute."""
+    """Return the handlers of an attribute."""
     check = create_allowed_check(name, "API_AttrNotAllowed")
     subject = names.TANGO_ATTRIBUTE_NAME
     return AttributeHandlers(
@@ -98,7 +98,7 @@ def attribute_handlers(name: str) -> AttributeHandlers:
 
 
 def _pipe_handlers(name: str) -> AttributeHandlers:
-    """Give the handlers of a pipe (PyTango 9 and 10.0)."""
+    """Return the handlers of a pipe (PyTango 9 and 10.0)."""
     check = create_allowed_check(name, "API_PipeNotAllowed")
     subject = names.TANGO_PIPE_NAME
     return AttributeHandlers(
@@ -109,7 +109,7 @@ def _pipe_handlers(name: str) -> AttributeHandlers:
 
 
 def _class_handlers(device_class: Any) -> Iterator[tuple[str, Handler]]:
-    """Give ``(method name, handler)`` for what a ``DeviceClass`` declares. Sources: PyTango 9.3 to 10.3
+    """Return ``(method name, handler)`` for what a ``DeviceClass`` declares. Sources: PyTango 9.3 to 10.3
     ``device_class.py`` (the lists of both API levels) and ``attr_data.py`` (the names of the methods)."""
     for name, definition in getattr(device_class, "cmd_list", {}).items():
         handlers = command_handlers(name, definition[1][0])

@@ -98,7 +98,7 @@ class DeviceTelemetry:
         self._apply(device)
 
     def get_tracer(self) -> Tracer | None:
-        """Give the tracer that client calls of this device have now; None once devices are not traced any
+        """Return the tracer that client calls of this device have now; None once devices are not traced any
         more.
         """
         if not switch.on:
@@ -158,7 +158,7 @@ class DeviceTelemetry:
 
 
 def get_device_telemetry(device: Any) -> DeviceTelemetry:
-    """Give the telemetry of a device, made at its first use."""
+    """Return the telemetry of a device, made at its first use."""
     own: dict[str, Any] = device.__dict__
     telemetry: DeviceTelemetry | None = own.get(_KEY)
     if telemetry is None:
@@ -197,7 +197,7 @@ class TelemetryDevice:
         return tracer_provider.get_tracer(SERVER_SCOPE, VERSION)
 
     def get_telemetry_tracer(self) -> Tracer:
-        """Give the tracer of this device, for spans of your own; one that does nothing where telemetry is
+        """Return the tracer of this device, for spans of your own; one that does nothing where telemetry is
         off.
         """
         if not switch.on:

@@ -92,7 +92,7 @@ class _Mark:
 
 
 def get_original(function: Any) -> Any:
-    """Give what one of our traced functions calls; None for any other function."""
+    """Return what one of our traced functions calls; None for any other function."""
     mark = getattr(function, "__tango_telemetry__", None)
     return mark.original if type(mark) is _Mark and mark.function is function else None
 
@@ -104,7 +104,7 @@ def is_traced(function: Any, handler: Handler) -> bool:
 
 
 def wrap_handler(function: Callable[..., Any], handler: Handler, original: Any = None) -> Callable[..., Any]:
-    """Give ``function``, called with the device first, with a server span around each request.
+    """Return ``function``, called with the device first, with a server span around each request.
 
     :param original: what the traced function stands for, whose name and marks it is given; None: ``function``
     """
@@ -153,7 +153,7 @@ def mark(made: Any, handler: Handler, original: Any) -> Callable[..., Any]:
 
 
 def _find_code(function: Any) -> Any:
-    """Give the code object of the user's function, behind decorators, partials and methods; None if it has
+    """Return the code object of the user's function, behind decorators, partials and methods; None if it has
     none.
     """
     for _ in range(_LAYERS):
@@ -295,8 +295,8 @@ class _Begin:
         args: tuple[Any, ...],
         caller: Mapping[str, Any] | None,
     ) -> Callable[[], Any] | None:
-        """Give what starts the span of a request that is refused; None where nobody says what the request is
-        for.
+        """Return what starts the span of a request that is refused; None where nobody says what the request
+        is for.
         """
         handler = self.handler
         if handler.subject is None:

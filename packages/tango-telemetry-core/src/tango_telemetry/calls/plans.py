@@ -39,7 +39,7 @@ class QuickBeginning:
             self.begin = self._quick.begin
 
     def get_epoch(self) -> int:
-        """Give the number under which decisions that are made from now on may be kept; -1 if none may."""
+        """Return the number under which decisions that are made from now on may be kept; -1 if none may."""
         native = self._native
         return -1 if native is None or native is not state.native else native.get_epoch()
 

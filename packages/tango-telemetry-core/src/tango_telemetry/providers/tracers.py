@@ -107,7 +107,7 @@ _factory: TracerProviderFactory | None = None
 
 
 def get_tracer_provider_factory() -> TracerProviderFactory:
-    """Give the factory that makes the tracer providers of devices and clients."""
+    """Return the factory that makes the tracer providers of devices and clients."""
     return _factory or create_tracer_provider
 
 
@@ -173,7 +173,7 @@ def _stands_for_settings(provider: TracerProvider) -> bool:
 
 
 def get_tracer(name: str, version: str | None = None) -> Tracer:
-    """Give a tracer for spans of your own, whatever is installed: ``with
+    """Return a tracer for spans of your own, whatever is installed: ``with
     get_tracer("my.app").start_as_current_span("scan"):``.
 
     :param name: the service name of its spans and the name of the tracer
@@ -225,7 +225,7 @@ def _client_service_name() -> str:
 
 
 def get_client_tracer() -> Tracer:
-    """Give the tracer of client calls made outside devices, named by
+    """Return the tracer of client calls made outside devices, named by
     ``PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME`` or the server.
     """
     tracer = state.client_tracer

@@ -43,7 +43,7 @@ _NOT_INHERITED = (
 def create_environment(
     inherited: Mapping[str, str], home: Path, telemetry: Mapping[str, str]
 ) -> dict[str, str]:
-    """Give what all programs of the demo share; `telemetry` is added as it stands."""
+    """Return what all programs of the demo share; `telemetry` is added as it stands."""
     environment = {
         name: value
         for name, value in inherited.items()
@@ -113,7 +113,7 @@ class ControlSystem:
         self._programs.start(title, command, self._create_untraced(), self._folder).wait(_START_TIMEOUT)
 
     def _create_untraced(self) -> dict[str, str]:
-        """Give the environment of a program without us: cppTango 10.0 and 10.1 fail for the exporter
+        """Return the environment of a program without us: cppTango 10.0 and 10.1 fail for the exporter
         ``file``, even when off.
         """
         untraced = {

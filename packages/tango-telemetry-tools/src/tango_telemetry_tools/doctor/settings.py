@@ -43,7 +43,7 @@ _EXAMPLES = {
 
 
 def read_sources(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Give `{name: (value, source)}` of everything that is set: the environment first, then the tangorc
+    """Return `{name: (value, source)}` of everything that is set: the environment first, then the tangorc
     files.
     """
     found: dict[str, tuple[str, str]] = {}
@@ -63,12 +63,12 @@ def read_sources(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
 
 
 def known_names() -> tuple[str, ...]:
-    """Give every variable of ours, in the order in which they are documented."""
+    """Return every variable of ours, in the order in which they are documented."""
     return tuple(name for name in VARIABLES if name not in NOT_FOR_USERS)
 
 
 def _in_force(config: TelemetryConfig, variable: Variable) -> str:
-    """Give what is in force where a variable is not set."""
+    """Return what is in force where a variable is not set."""
     if variable.field == "endpoints":
         endpoints = config.endpoints
         if variable.name in (family.exporters for family in TRACES):
@@ -173,7 +173,7 @@ def _judge_names(diagnosis: Diagnosis, values: Mapping[str, str]) -> None:
 
 
 def name_variable(diagnosis: Diagnosis, text: str) -> tuple[str, str]:
-    """Give what OpenTelemetry says of a setting with the variable in front, and the line to type.
+    """Return what OpenTelemetry says of a setting with the variable in front, and the line to type.
 
     It names some of them, without ``OTEL_``, and of others only the value.
     """
@@ -205,7 +205,7 @@ def _samples_nothing(values: Mapping[str, str]) -> bool:
 
 
 def _fix_exporter(name: str, values: Mapping[str, str]) -> str:
-    """Give the same exporters with a target for each: who asked for files has no collector."""
+    """Return the same exporters with a target for each: who asked for files has no collector."""
     exporter, endpoint = next((family for family in TRACES if name in family), TRACES[1])
     listed = [item.strip().lower() for item in values.get(exporter, "").split(",")]
     known = [item for item in listed if item in _EXAMPLES] or ["grpc"]
@@ -213,5 +213,5 @@ def _fix_exporter(name: str, values: Mapping[str, str]) -> str:
 
 
 def endpoint_variable(values: Mapping[str, str]) -> str:
-    """Give the name under which the user has set, or would set, where spans go."""
+    """Return the name under which the user has set, or would set, where spans go."""
     return choose_family(values).endpoints

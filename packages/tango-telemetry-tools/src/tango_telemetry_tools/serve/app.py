@@ -53,7 +53,7 @@ Answer = Callable[[Request], Any]
 
 
 def make_app(store: Store, token: str = "", loopback: bool = True) -> ASGIApp:
-    """Give the application.
+    """Return the application.
 
     With a `token` everything asks for it; on `loopback` only local names are answered.
     """

@@ -59,7 +59,7 @@ def read_document(document: Any) -> list[Item]:
 
 
 def read_request(request: ExportTraceServiceRequest) -> Iterator[Span]:
-    """Give the spans of one request."""
+    """Return the spans of one request."""
     for block in request.resource_spans:
         attributes = _attributes(block.resource.attributes)
         found = dict(attributes)

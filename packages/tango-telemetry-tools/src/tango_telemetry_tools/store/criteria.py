@@ -61,7 +61,7 @@ class Criteria:
         return self.of_operations or bool(self.text)
 
     def choose(self, operations: Sequence[Operation]) -> list[int]:
-        """Give the numbers of the operations that fit."""
+        """Return the numbers of the operations that fit."""
         tests = [
             (matcher(pattern), fields)
             for pattern, fields in (
@@ -91,8 +91,8 @@ class _Matcher:
 
 
 def matcher(pattern: str) -> _Matcher:
-    """Give a test for names: with `*`, `?` or `[...]` the whole name must fit, else the pattern is a part of
-    it.
+    """Return a test for names: with `*`, `?` or `[...]` the whole name must fit, else the pattern is a part
+    of it.
     """
     return _Matcher(pattern)
 
@@ -106,7 +106,7 @@ def text_test(text: str) -> tuple[str, list[str]]:
 
 
 def parse_duration(text: str) -> int:
-    """Give the nanoseconds of "50ms", "1.5 s", "10m", "2h", "3d". Raises ValueError."""
+    """Return the nanoseconds of "50ms", "1.5 s", "10m", "2h", "3d". Raises ValueError."""
     match = _DURATION.match(text.strip().lower())
     if match is None or match[2] not in _UNITS:
         raise ValueError(f"{text!r} is no duration: a number and ns, us, ms, s, m, h or d, such as 50ms")
@@ -114,7 +114,8 @@ def parse_duration(text: str) -> int:
 
 
 def parse_time(text: str, now: float | None = None) -> int:
-    """Give the nanoseconds since 1970 of "10m" (that long ago) or of a local time such as "2026-11-30 14:05".
+    """Return the nanoseconds since 1970 of "10m" (that long ago) or of a local time such as "2026-11-30
+    14:05".
 
     Raises ValueError.
     """

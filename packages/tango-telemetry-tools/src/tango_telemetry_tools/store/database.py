@@ -137,7 +137,7 @@ class FileState(NamedTuple):
 
 
 def describe(span: Span) -> Operation:
-    """Give the operation that a span belongs to."""
+    """Return the operation that a span belongs to."""
     device = device_class = ""
     polled = False
     for key, value in span.attributes:
@@ -247,7 +247,7 @@ class Store:
             connection.execute("insert into problems values (?, ?, ?)", [_utf8(path), line, _utf8(message)])
 
     def problems(self) -> list[tuple[str, int, str]]:
-        """Give what was noted: path, line (0 for the whole file), message."""
+        """Return what was noted: path, line (0 for the whole file), message."""
         return self.query("select path, line, message from problems")
 
     def _append(self, span: Span) -> None:
@@ -424,7 +424,7 @@ class Store:
             )
 
     def size(self) -> int:
-        """Give the bytes that are in use."""
+        """Return the bytes that are in use."""
         row = self.query("select used_blocks * block_size from pragma_database_size()")
         in_file = int(row[0][0] or 0) if row else 0
         if self.path is not None:
@@ -449,7 +449,7 @@ class Store:
             yield connection
 
     def find(self, prefix: str, limit: int = 20) -> list[str]:
-        """Give the ids of traces that begin with `prefix`, at most `limit`."""
+        """Return the ids of traces that begin with `prefix`, at most `limit`."""
         first, last = int(prefix.ljust(32, "0"), 16), int(prefix.ljust(32, "f"), 16)
         rows = self.query(
             "select distinct hi, lo from spans where hi between ? and ? order by hi, lo limit ?",
@@ -459,7 +459,7 @@ class Store:
         return [text for text in ids if text.startswith(prefix)][:limit]
 
     def trace(self, wanted: str) -> list[Span]:
-        """Give all spans of one trace; `wanted` is its whole id."""
+        """Return all spans of one trace; `wanted` is its whole id."""
         number = int(wanted, 16)
         rows = self.query(
             "select span, parent, start, duration, operation, resource, error, detail from spans where lo = "
@@ -611,7 +611,7 @@ class Store:
 
     @contextmanager
     def _guarded(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Give the connection.
+        """Return the connection.
 
         A store that turns out to be damaged is set aside, and a new one takes its place.
         """
@@ -630,7 +630,7 @@ class Store:
 
 
 def trace_id(hi: int, lo: int) -> str:
-    """Give a trace's id in hexadecimal, from the two numbers that the store keeps."""
+    """Return a trace's id in hexadecimal, from the two numbers that the store keeps."""
     return f"{hi:016x}{lo:016x}"
 
 
@@ -698,7 +698,7 @@ _dump = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _encode(span: Span) -> str:
-    """Give what a span has besides its columns. Lone surrogates stay escapes, so the text is ASCII."""
+    """Return what a span has besides its columns. Lone surrogates stay escapes, so the text is ASCII."""
     # The operation's name has lost what is no Unicode; the span's own is kept where it differs.
     return _dump(
         (

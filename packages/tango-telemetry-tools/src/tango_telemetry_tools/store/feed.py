@@ -157,8 +157,8 @@ class _Noted(Problems):
 
 
 def cache_path(places: Collection[Path], files: Collection[Path]) -> Path | None:
-    """Give where the store of these places is kept between two commands; None where reading them again is as
-    quick.
+    """Return where the store of these places is kept between two commands; None where reading them again is
+    as quick.
 
     In ``$XDG_CACHE_HOME/tango-telemetry`` (default ``~/.cache``), by the names of the places.
     """
@@ -181,6 +181,6 @@ MIN_CACHED_BYTES = 24 << 20
 
 
 def known_problems(store: Store) -> Iterator[tuple[Path, int, str]]:
-    """Give the problems that earlier commands met."""
+    """Return the problems that earlier commands met."""
     for path, line, message in store.problems():
         yield Path(path), line, message

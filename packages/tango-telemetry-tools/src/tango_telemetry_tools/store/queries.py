@@ -69,7 +69,7 @@ class Traces:
 
 
 def find_traces(store: Store, criteria: Criteria, sort: str = "start", limit: int = 0) -> Traces:
-    """Give the traces that fit, at most `limit` (0: all)."""
+    """Return the traces that fit, at most `limit` (0: all)."""
     with store.session() as connection:
         where, parameters = _where(criteria)
         having = "true"
@@ -214,7 +214,8 @@ _STATISTICS = (
 
 
 def top(store: Store, criteria: Criteria, by: str = "") -> list[Row]:
-    """Give count, errors and durations for each device and operation, or `by` one of GROUPS; most time first.
+    """Return count, errors and durations for each device and operation, or `by` one of GROUPS; most time
+    first.
 
     A call has a span in the client and one in the server. Only the server's counts where there are any of the
     device, so that a call counts once; by caller the client's.
@@ -332,8 +333,8 @@ class DeviceMap:
 
 
 def device_map(store: Store, criteria: Criteria, by: str = "device") -> DeviceMap:
-    """Give the calls between devices, or `by` "class", and the events from those that push them to those that
-    get them.
+    """Return the calls between devices, or `by` "class", and the events from those that push them to those
+    that get them.
     """
     classes = _classes(store)
 
@@ -507,7 +508,7 @@ def _word(before: int, after: int, more: str, less: str) -> list[str]:
 def operation_totals(
     store: Store, criteria: Criteria = Criteria(), trace: str = ""
 ) -> dict[tuple[str, ...], Sequence[int]]:
-    """Give (count, total duration, errors) for each device, operation and kind, of one trace or of all that
+    """Return (count, total duration, errors) for each device, operation and kind, of one trace or of all that
     fits.
     """
     where, parameters = _where(criteria)

@@ -33,7 +33,7 @@ class Glyphs:
     back: str
 
     def text(self, text: str) -> str:
-        """Give `text` without anything that this terminal cannot show or should not get."""
+        """Return `text` without anything that this terminal cannot show or should not get."""
         text = clean(text)
         if text.isascii() or self.encoding == "utf-8":
             return text

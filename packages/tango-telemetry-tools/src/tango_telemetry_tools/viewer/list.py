@@ -52,7 +52,7 @@ def print_list(console: Console, glyphs: Glyphs, found: Traces) -> None:
 
 
 def as_json(trace: TraceSummary) -> dict[str, Any]:
-    """Give what programs want to know of a trace. Times are nanoseconds."""
+    """Return what programs want to know of a trace. Times are nanoseconds."""
     return {
         "trace_id": trace.trace_id,
         "start_ns": trace.start,

@@ -101,7 +101,7 @@ def _print(found: DeviceMap) -> None:
 
 
 def as_dot(found: DeviceMap) -> str:
-    """Give the map in Graphviz's language."""
+    """Return the map in Graphviz's language."""
     lines = [
         "digraph calls {",
         "  rankdir=LR; node [shape=box, fontname=sans]; edge [fontname=sans, fontsize=9];",

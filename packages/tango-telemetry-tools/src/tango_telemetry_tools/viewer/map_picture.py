@@ -35,7 +35,7 @@ svg { background: #12151c; } }
 
 
 def place(found: DeviceMap) -> dict[str, tuple[int, int]]:
-    """Give the column and the row of each node: callers left of those whom they call."""
+    """Return the column and the row of each node: callers left of those whom they call."""
     graph = networkx.DiGraph()
     graph.add_nodes_from(found.nodes)
     graph.add_edges_from((edge.caller, edge.callee) for edge in found.edges if not edge.event)
@@ -167,7 +167,7 @@ def _events(edge: Edge) -> str:
 
 
 def render_page(found: DeviceMap) -> str:
-    """Give a page with the picture and a table of its numbers."""
+    """Return a page with the picture and a table of its numbers."""
     rows = "".join(
         f"<tr><td>{escape(layout.clean(edge.caller))}</td>"
         f"<td>{escape(layout.clean(edge.callee or '(nobody)'))}</td>"

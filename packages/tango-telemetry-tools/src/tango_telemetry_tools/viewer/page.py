@@ -46,7 +46,7 @@ def write_page(
 def render_page(
     forest: Forest, relations: Sequence[Relation] | None = None, logs: Sequence[LogRecord] = ()
 ) -> str:
-    """Give the page as text."""
+    """Return the page as text."""
     script = read_asset("trace.js") + read_asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     root = next((row.span for row in forest.rows if row.span), None)
@@ -61,7 +61,7 @@ def render_page(
 
 
 def read_asset(name: str) -> str:
-    """Give one of the files that pages are made of."""
+    """Return one of the files that pages are made of."""
     return files(__package__).joinpath("assets").joinpath(name).read_text("utf-8")
 
 

@@ -72,7 +72,7 @@ class Problems:
 
 
 def find_files(places: Collection[Path], problems: Problems, live: bool = False) -> list[Path]:
-    """Give the files that `places` name: each file itself, and of a folder every file called *.jsonl or
+    """Return the files that `places` name: each file itself, and of a folder every file called *.jsonl or
     *.json.
 
     `live`: folders are watched, so an empty one is no problem.
@@ -195,7 +195,7 @@ def _read_line(
 
 
 def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes | None, bool]]:
-    """Give (size, line, whether it ends in a newline); None stands for a line that is too long."""
+    """Return (size, line, whether it ends in a newline); None stands for a line that is too long."""
     while line := stream.readline(MAX_LINE_BYTES):
         size, complete = len(line), line.endswith(b"\n")
         if not complete and size >= MAX_LINE_BYTES:

@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser, filters: bool = True) -> None
 
 
 def criteria(arguments: argparse.Namespace) -> Criteria:
-    """Give what the filters say."""
+    """Return what the filters say."""
     from ..store.criteria import Criteria
 
     return Criteria(
@@ -80,7 +80,7 @@ def criteria(arguments: argparse.Namespace) -> Criteria:
 
 
 def places(arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> list[Path]:
-    """Give the folders and files to read; ends the program with the usage where there is none."""
+    """Return the folders and files to read; ends the program with the usage where there is none."""
     found = arguments.places or folders_of(environ)
     if not found:
         arguments.parser.error(
@@ -90,7 +90,7 @@ def places(arguments: argparse.Namespace, environ: Mapping[str, str] = os.enviro
 
 
 def folders_of(environ: Mapping[str, str]) -> list[Path]:
-    """Give the folders that the settings of the exporter `file` name."""
+    """Return the folders that the settings of the exporter `file` name."""
     for name in (env.TANGO_TELEMETRY_TRACING_ENDPOINTS, env.TANGO_TELEMETRY_TRACES_ENDPOINT):
         values = (value.strip() for value in environ.get(name, "").split(","))
         folders = [

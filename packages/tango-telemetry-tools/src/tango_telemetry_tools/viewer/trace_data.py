@@ -178,7 +178,7 @@ def _pairs(attributes: Attributes) -> list[tuple[str, Any]]:
 
 
 def json_safe(value: Any) -> Any:
-    """Give what every JSON reader takes: no NaN, no lone surrogates, no integer that would change."""
+    """Return what every JSON reader takes: no NaN, no lone surrogates, no integer that would change."""
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, float):
