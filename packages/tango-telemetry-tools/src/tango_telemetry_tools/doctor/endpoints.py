@@ -14,12 +14,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tango_telemetry import Endpoint, TelemetryConfig
-from tango_telemetry.base.guard import guarded
-from tango_telemetry.otel import sdk as otel_sdk
-from tango_telemetry.otel.sdk import MissingPackageError
-from tango_telemetry.pipeline.delivery import Outcome, Result
-from tango_telemetry.pipeline.exporters.choice import create_exporter
-from tango_telemetry.pipeline.redact import redact_url
+from tango_telemetry.diagnosis import (
+    MissingPackageError,
+    Outcome,
+    Result,
+    create_exporter,
+    guarded,
+    redact_url,
+)
+from tango_telemetry.diagnosis import (
+    sdk as otel_sdk,
+)
 
 from .installed import FULL
 from .model import Diagnosis, EndpointResult
