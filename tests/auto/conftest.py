@@ -21,7 +21,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
     build_wheels(wheels)
     folder = tmp_path_factory.mktemp("auto")
     environment = Environment(folder, "10.3.1", wheels)
-    environment.install("full,auto")
+    environment.install("full,auto,tools")
     (site,) = folder.glob("lib/python*/site-packages")
     package = site / PACKAGE
     package.mkdir()

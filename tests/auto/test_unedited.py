@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import importlib.util
 import json
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from environments import Environment
+from environments import ROOT, Environment, run_pip
 from integration.support import Server, find_free_port
 from receiver import Receiver
 
 HERE = Path(__file__).parent
 DEVICE = "test/motor/1"
-WAYS = ("file", "module", "package", "console script", "isolated")
+WAYS = ("file", "module", "package", "console script", "isolated", "zip")
 
 
 def command_of(environment: Environment, way: str) -> list[str]:
@@ -30,6 +34,7 @@ def command_of(environment: Environment, way: str) -> list[str]:
         "package": [python, "-m", "lab_motor"],
         "console script": [str(environment.python.parent / "Motor")],
         "isolated": [python, "-u", "-I", "Motor.py"],
+        "zip": [python, "Motor.pyz"],
     }[way]
 
 
@@ -37,6 +42,9 @@ def command_of(environment: Environment, way: str) -> list[str]:
 def running(environment: Environment, folder: Path, way: str, variables: dict[str, str]) -> Iterator[Server]:
     """The plain server, started in one of the ways."""
     shutil.copy(HERE / "plain_server.py", folder / "Motor.py")
+    with zipfile.ZipFile(folder / "Motor.pyz", "w") as archive:
+        archive.write(HERE / "plain_server.py", "lab_zip.py")
+        archive.writestr("__main__.py", "import lab_zip\nlab_zip.main()\n")
     port = find_free_port()
     options = ["test", "-nodb", "-dlist", DEVICE, "-ORBendPoint", f"giop:tcp:127.0.0.1:{port}"]
     server = Server([*command_of(environment, way), *options], variables, folder)
@@ -196,6 +204,45 @@ def test_off_touches_and_loads_nothing(
     assert "TelemetryDevice" not in found["classes"]
 
 
+def doctor(environment: Environment, folder: Path, *options: str, **variables: str) -> dict[str, Any]:
+    """What ``tango-telemetry doctor`` says is installed."""
+    done = subprocess.run(
+        [str(environment.python), *options, "-m", "tango_telemetry_tools", "doctor", "--json"],
+        cwd=folder,
+        env=environment.variables(HOME=str(folder), TANGO_TELEMETRY_ENABLE="on", **variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("way", ["as installed", "switched off", "start file away"])
+def test_doctor_says_whether_it_is_in_force(environment: Environment, tmp_path: Path, way: str) -> None:
+    pth = site_packages(environment.python) / "tango_telemetry_auto.pth"
+    variables = {"PYTANGO_TELEMETRY_AUTO": "off"} if way == "switched off" else {}
+    if way == "start file away":
+        pth.rename(tmp_path / "away")
+    try:
+        found = doctor(environment, tmp_path, **variables)
+    finally:
+        if way == "start file away":
+            (tmp_path / "away").rename(pth)
+    expected = {"as installed": "in force", "switched off": "switched off", "start file away": "not run"}
+    assert found["installed"]["auto"] == expected[way]
+    warned = [problem["fix"] for problem in found["problems"] if "tango-telemetry-auto" in problem["what"]]
+    assert (
+        warned
+        == {
+            "as installed": [],
+            "switched off": ["unset PYTANGO_TELEMETRY_AUTO"],
+            "start file away": ["pip install --force-reinstall --no-deps tango-telemetry-auto"],
+        }[way]
+    )
+
+
 def test_a_python_without_tango_loads_one_small_module(environment: Environment, tmp_path: Path) -> None:
     script = "import sys; print(sorted(m for m in sys.modules if 'telemetry' in m))"
     for variables in ({}, {"TANGO_TELEMETRY_ENABLE": "on"}):
@@ -264,40 +311,137 @@ def test_children_see_what_the_user_has_set(environment: Environment, tmp_path: 
         assert sent == sent_alone
 
 
-def test_start_costs_a_python_next_to_nothing(environment: Environment, tmp_path: Path) -> None:
+def site_packages(python: Path) -> Path:
+    (site,) = python.parent.parent.glob("lib/python*/site-packages")
+    return site
+
+
+def is_switched_on(python: Path, folder: Path, environment: Environment) -> bool:
+    """Whether a program of an interpreter that only imports ``tango`` is traced."""
+    done = subprocess.run(
+        [str(python), "-c", STATE],
+        cwd=folder,
+        env=environment.variables(
+            HOME=str(folder), TANGO_TELEMETRY_ENABLE="on", TANGO_TELEMETRY_TRACING_EXPORTERS="none"
+        ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return bool(json.loads(done.stdout.splitlines()[-1])["client"])
+
+
+def test_installed_in_place(
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``pip install -e`` of the package, in an environment that has the others on its path only."""
+    venv.EnvBuilder(symlinks=True, with_pip=False).create(tmp_path / "own")
+    python = tmp_path / "own" / "bin" / "python"
+    # The start files of a folder that a .pth names are not run.
+    (site_packages(python) / "others.pth").write_text(f"{site_packages(environment.python)}\n")
+    assert not is_switched_on(python, tmp_path, environment)
+    package = str(ROOT / "packages/tango-telemetry-auto")
+    monkeypatch.setenv("PYTHONPATH", sysconfig.get_path("purelib"))  # what builds it is there
+    options = ("--no-deps", "--no-index", "--no-build-isolation", "--ignore-installed")
+    run_pip("install", *options, "-e", package, python=python)
+    assert is_switched_on(python, tmp_path, environment)
+
+
+def test_installed_in_the_system_of_an_environment(environment: Environment, tmp_path: Path) -> None:
+    """An environment with ``--system-site-packages`` of a Python in whose own site-packages it is."""
+    base = Path(sys.base_prefix)
+    version = site_packages(environment.python).parent.name
+    system = tmp_path / "system"
+    (system / "lib" / version).mkdir(parents=True)
+    for path in (*(base / "lib").glob("libpython*"), *(base / "lib" / version).iterdir()):
+        if path.name != "site-packages":
+            (system / path.relative_to(base)).symlink_to(path)
+    (system / "lib" / version / "site-packages").symlink_to(site_packages(environment.python))
+    (system / "bin").mkdir()
+    shutil.copy(Path(sys.executable).resolve(), system / "bin" / version)
+    made = [str(system / "bin" / version), "-m", "venv", "--without-pip"]
+    for options, expected in ((["--system-site-packages"], True), ([], False)):
+        own = tmp_path / f"own{len(options)}"
+        subprocess.run([*made, *options, str(own)], check=True, timeout=60, env=environment.variables())
+        if expected:
+            assert is_switched_on(own / "bin" / "python", tmp_path, environment)
+        else:  # nothing of the system's is there, PyTango neither
+            script = "import importlib.util as u; print(u.find_spec('tango'))"
+            command = [str(own / "bin" / "python"), "-c", script]
+            assert subprocess.check_output(command, text=True, timeout=60, cwd=tmp_path) == "None\n"
+
+
+MEASURE = """
+import os, sys
+python, pth, away, rounds, *command = sys.argv[1:]
+environment = {name: os.environ[name] for name in ("PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ}
+silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+def cost():
+    pid = os.posix_spawn(python, [python, *command], environment, file_actions=silent)
+    _, status, used = os.wait4(pid, 0)
+    assert status == 0, status
+    return (used.ru_utime + used.ru_stime) * 1000
+def difference():
+    given, without = [], []
+    for _ in range(int(rounds)):
+        given.append(cost())
+        os.rename(pth, away)
+        try:
+            without.append(cost())
+        finally:
+            os.rename(away, pth)
+    return STATISTIC
+cost()
+for _ in range(3):
+    found = difference()
+    if found < 1:
+        break
+print(found)
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "rounds", "statistic"),
+    [
+        (["-c", "pass"], 40, "sorted(map(float.__sub__, given, without))[len(given) // 2]"),
+        # A fifth of a second is never twice the same: the least of each is what the program itself takes.
+        (["-m", "pip", "--version"], 6, "min(given) - min(without)"),
+    ],
+)
+def test_start_costs_a_python_next_to_nothing(
+    environment: Environment, tmp_path: Path, command: list[str], rounds: int, statistic: str
+) -> None:
     """Less than 1 ms, in processor time, which other programs of the machine do not lengthen much.
 
-    Paired runs.
+    Paired runs, with the start file and with it taken away.
     """
-    (site,) = environment.python.parent.parent.glob("lib/python*/site-packages")
+    site = site_packages(environment.python)
     start_files = [path for path in site.iterdir() if path.suffix in (".pth", ".start")]
     assert {path.name for path in start_files} >= {"tango_telemetry_auto.pth", "tango_telemetry_auto.start"}
-    measure = (
-        "import os, subprocess, sys\n"
-        "def cost(*options):\n"
-        "    pid = os.posix_spawn(sys.argv[1], [sys.argv[1], *options, '-c', 'pass'], {})\n"
-        "    used = os.wait4(pid, 0)[2]\n"
-        "    return used.ru_utime + used.ru_stime\n"
-        "pth, away = sys.argv[2:4]\n"
-        "cost()\n"
-        "def median():\n"
-        "    differences = []\n"
-        "    for _ in range(40):\n"
-        "        with_it = cost()\n"
-        "        os.rename(pth, away)\n"
-        "        try:\n            without = cost()\n"
-        "        finally:\n            os.rename(away, pth)\n"
-        "        differences.append(with_it - without)\n"
-        "    return sorted(differences)[20] * 1000\n"
-        "print(min(median() for _ in range(3)))\n"
-    )
-    pth = site / "tango_telemetry_auto.pth"
+    pip = importlib.util.find_spec("pip")
+    assert pip is not None
+    assert pip.origin is not None
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / "pip").symlink_to(Path(pip.origin).parent)
+    script = MEASURE.replace("STATISTIC", statistic)
+    pth = str(site / "tango_telemetry_auto.pth")
     done = subprocess.run(
-        [sys.executable, "-c", measure, str(environment.python), str(pth), str(tmp_path / "away")],
+        [
+            sys.executable,
+            "-c",
+            script,
+            str(environment.python),
+            *(pth, str(tmp_path / "away"), str(rounds)),
+            *command,
+        ],
+        env={**environment.variables(), "PYTHONPATH": str(tmp_path / "path")},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    print(f"{' '.join(command)}: {float(done.stdout):.2f} ms more")
     assert float(done.stdout) < 1.0

@@ -239,3 +239,11 @@ def test_tangorc_is_read_below_the_environment(tmp_path: Path, monkeypatch):
 def test_no_value_of_any_variable_raises(mapping):
     config = TelemetryConfig.from_env(mapping)
     assert all(len(problem) < 6000 for problem in config.problems)
+
+
+@pytest.mark.parametrize(
+    ("types", "count"), [("", 1), ("tracing", 1), ("logging,tracing", 1), ("logging", 0), ("none", 0)]
+)
+def test_types_that_leave_traces_out(types, count):
+    config = TelemetryConfig.from_env({"TANGO_TELEMETRY_ENABLE": "on", "TANGO_TELEMETRY_TYPES": types})
+    assert len(config.endpoints) == count

@@ -98,6 +98,8 @@ def test_secrets_are_not_shown(name: str, value: str, secret: str) -> None:
             },
             "export OTEL_TRACES_SAMPLER_ARG=1",
         ),
+        ({"TANGO_TELEMETRY_ENABLE": "on", "TANGO_TELEMETRY_TYPES": "logging"}, "unset TANGO_TELEMETRY_TYPES"),
+        ({"TANGO_TELEMETRY_ENABLE": "on", "TANGO_TELEMETRY_TYPES": "none"}, "unset TANGO_TELEMETRY_TYPES"),
         (
             {"TANGO_TELEMETRY_ENABLE": "on", "PYTANGO_TELEMETRY_TRACES_PER_SECOND": "0"},
             "unset PYTANGO_TELEMETRY_TRACES_PER_SECOND",

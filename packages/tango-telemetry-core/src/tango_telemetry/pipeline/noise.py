@@ -138,7 +138,8 @@ def calm_sdk_loggers(level: str) -> None:
         _add_once(logging.getLogger(name), ReadConsole)
     number = logging.getLevelName(level.strip().upper()) if level else None
     if isinstance(number, int):
-        for name in ("opentelemetry", "grpc", "urllib3"):
+        # What our exporters say is what the SDK's would.
+        for name in ("opentelemetry", "grpc", "urllib3", "tango_telemetry.pipeline"):
             logging.getLogger(name).setLevel(number)
     elif level:
         logging.getLogger("tango_telemetry.pipeline").warning(

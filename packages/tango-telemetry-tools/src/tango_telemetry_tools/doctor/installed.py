@@ -8,7 +8,9 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import platform
+import sys
 import warnings
 from types import ModuleType
 from typing import Final
@@ -22,6 +24,7 @@ from tango_telemetry.diagnosis import (
 
 from .model import Configuration, Diagnosis, Installed
 
+AUTO = "PYTANGO_TELEMETRY_AUTO"
 FULL = 'pip install "tango-telemetry[full]"'
 
 # Distribution, and the module that shows that it works.
@@ -52,8 +55,27 @@ def look(diagnosis: Diagnosis) -> None:
         cpptango=getattr(constants, "TgLibVers", None),
         cpptango_telemetry=None if tango is None else bool(getattr(constants, "TELEMETRY_SUPPORTED", False)),
         packages=packages,
+        auto=_auto(diagnosis, packages["tango-telemetry-auto"] is not None),
     )
     _judge(diagnosis, diagnosis.installed)
+
+
+def _auto(diagnosis: Diagnosis, is_there: bool) -> str:
+    """Whether this process, which started like any other of the environment, has waited for `tango`."""
+    if not is_there:
+        return "not installed"
+    name = "tango-telemetry-auto"
+    if "tango_telemetry_auto" not in sys.modules:
+        fix = f"pip install --force-reinstall --no-deps {name}"
+        diagnosis.warn(f"{name} is installed, but Python has not run its start file here", fix)
+        return "not run"
+    if os.environ.get(AUTO, "on").strip().lower() in ("off", "0", "false", "no", "n", ""):
+        diagnosis.warn(
+            f"{name} is switched off: programs that nobody edited are not traced",
+            diagnosis.unset(AUTO),
+        )
+        return "switched off"
+    return "in force"
 
 
 def _version(name: str, module: str) -> str | None:

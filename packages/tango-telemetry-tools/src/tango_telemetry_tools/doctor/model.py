@@ -40,6 +40,10 @@ class Installed:
     cpptango: str | None
     cpptango_telemetry: bool | None
     packages: dict[str, str | None]
+    auto: str = "not installed"
+    """Whether programs that nobody edits are traced in this environment: "in force", "switched off" by its
+    variable, "not run" because Python has not read its start file, "not installed".
+    """
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ class Picture:
             ("configuration", f"[{found.configuration}]"),
         ]
         rows += [(name, version or "not installed") for name, version in found.packages.items()]
+        rows.append(("programs not edited", f"tango-telemetry-auto is {found.auto}"))
         self._section("installed", rows)
 
     def _draw_context(self, diagnosis: Diagnosis) -> None:
@@ -95,7 +96,9 @@ class Picture:
                 ("IDL", f"v{device.idl_version}"),
             ]
             rows += _report_rows(device)
-            for name, value in device.telemetry.items():
+            # Where ours is in force cppTango's exporter only stands in, and sends nothing.
+            told = {} if device.report is not None else device.telemetry
+            for name, value in told.items():
                 shown = ("on" if value else "off") if isinstance(value, bool) else ", ".join(value) or "none"
                 rows.append((f"cppTango's {name}", shown))
             if not device.telemetry and device.report is None:

@@ -142,7 +142,10 @@ def _judge(
             diagnosis.warn(problem, f"export {name}=on")
         else:
             diagnosis.warn(problem, diagnosis.unset(name))
-    if not wanted.endpoints and not any(_NOT_SENT in problem for problem in wanted.problems):
+    if wanted.types and "tracing" not in wanted.types:
+        name = env.TANGO_TELEMETRY_TYPES
+        diagnosis.error(f"{name}={values[name]} leaves traces out", diagnosis.unset(name))
+    elif not wanted.endpoints and not any(_NOT_SENT in problem for problem in wanted.problems):
         diagnosis.error(
             "no exporter: spans go nowhere", _fix_exporter(env.TANGO_TELEMETRY_TRACES_EXPORTER, values)
         )
