@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tango_telemetry.base.warnings import TelemetryWarning
-from tango_telemetry.pipeline import Endpoint, PipelineSettings, WireSettings
+from tango_telemetry.pipeline import LOGS, METRICS, Endpoint, PipelineSettings, WireSettings
 from tango_telemetry.settings.endpoints import read_endpoints
 from tango_telemetry.settings.reader import Reader, show_value
 from tango_telemetry.settings.sources import as_the_user_set_it
@@ -78,7 +78,13 @@ class TelemetryConfig:
         }
         # A process with telemetry off must not be bothered about where spans would have gone.
         endpoints = read_endpoints(reader) if values["enabled"] is not False else ()
-        pipeline = PipelineSettings(**bounds, wire=WireSettings.from_env(reader.mapping))
+        pipeline = PipelineSettings(
+            **bounds,
+            wire=WireSettings.from_env(reader.mapping),
+            other_wires=tuple(
+                (signal, WireSettings.from_env(reader.mapping, signal)) for signal in (LOGS, METRICS)
+            ),
+        )
         return cls(**values, endpoints=endpoints, pipeline=pipeline, problems=tuple(reader.warnings))
 
 
