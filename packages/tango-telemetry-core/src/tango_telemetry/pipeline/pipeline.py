@@ -20,7 +20,7 @@ from tango_telemetry.pipeline.queue import SpanQueue
 from tango_telemetry.pipeline.sender import Sender
 from tango_telemetry.pipeline.settings import Endpoint, PipelineSettings
 from tango_telemetry.pipeline.signals import TRACES
-from tango_telemetry.pipeline.worker import Worker
+from tango_telemetry.pipeline.worker import NAP, Worker
 
 if TYPE_CHECKING:
     from tango_telemetry.otel.sdk import SpanProcessor
@@ -147,7 +147,7 @@ class Pipeline:
             return
         for source in self._spans.sources:
             while self._spans.drain(source, self._settings.max_batch_bytes, self._exporter.transcode):
-                pass
+                sleep(NAP)
 
     # --- the threads
 
