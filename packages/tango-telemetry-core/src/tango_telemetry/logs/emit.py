@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from tango_telemetry import semantic_conventions as names
@@ -19,6 +20,8 @@ from tango_telemetry.settings.config import TelemetryConfig
 
 __all__ = ["Emitter", "users_provider"]
 
+_API = "opentelemetry._logs._internal"
+
 
 def users_provider() -> Any:
     """Return the ``LoggerProvider`` that somebody has set for the process; None if nobody did.
@@ -27,7 +30,7 @@ def users_provider() -> Any:
     sets one in any case (opentelemetry-sdk 1.45). Source of the name: opentelemetry-api 1.45; there is no
     public one that does not make a provider.
     """
-    module = sys.modules.get("opentelemetry._logs._internal")
+    module = sys.modules.get(_API)
     provider = getattr(module, "_LOGGER_PROVIDER", None)
     if provider is None or (otel.is_launched() and _exports_nothing()):
         return None
@@ -43,51 +46,57 @@ class Emitter:
 
     def __init__(self, config: TelemetryConfig) -> None:
         configure_pipelines(config.pipeline)
-        self._sources = tuple(_source_for(endpoint, config) for endpoint in config.logs_endpoints)
+        sources = tuple(_source_for(endpoint, config) for endpoint in config.logs_endpoints)
+        self._put = sources[0].put if len(sources) == 1 else partial(_put_all, sources)
         self.inside = threading.local()
         """Whether this thread (or greenlet) is making a record: what that logs is not taken."""
         self._loggers: dict[tuple[int, str], Any] = {}
 
     def emit(self, record: Record) -> None:
         """Hand a record on."""
-        provider = users_provider()
-        if provider is not None:
+        if _API in sys.modules and (provider := users_provider()) is not None:
             self._emit_to(provider, record)
-            return
-        for source in self._sources:
-            source.put(record)
+        else:
+            self._put(record)
 
     def _emit_to(self, provider: Any, record: Record) -> None:
-        key = (id(provider), record.scope)
+        key = (id(provider), record[1])
         logger = self._loggers.get(key)
         if logger is None:
             if len(self._loggers) > 1024:
                 self._loggers.clear()
-            logger = self._loggers[key] = provider.get_logger(record.scope, VERSION)
-        otel_sdk.emit_log(logger, record, _all_attributes(record))
+            logger = self._loggers[key] = provider.get_logger(record[1], VERSION)
+        _, _, time, observed, severity, level, body, *_ = record
+        otel_sdk.emit_log(logger, time, observed, severity, level, body, _all_attributes(record))
+
+
+def _put_all(sources: tuple[LogSource, ...], record: Record) -> None:
+    for source in sources:
+        source.put(record)
 
 
 def _all_attributes(record: Record) -> dict[str, Any]:
     """The attributes of a record for a provider that knows one resource for the whole process."""
-    path, line, function = record.place
+    owner = record[0]
+    *_, path, line, function, thread, thread_name, error, more, _ = record
     attributes: dict[str, Any] = {
         names.CODE_FILE_PATH: path,
         names.CODE_LINE_NUMBER: line,
         names.CODE_FUNCTION_NAME: function,
-        names.THREAD_ID: record.thread[0],
-        names.THREAD_NAME: record.thread[1],
+        names.THREAD_ID: thread,
+        names.THREAD_NAME: thread_name,
     }
-    if record.owner is not None:
-        attributes[names.TANGO_DEVICE_NAME] = record.owner.lower_name
-        attributes[names.TANGO_DEVICE_CLASS] = record.owner.class_name
-    if record.error is not None:
+    if owner is not None:
+        attributes[names.TANGO_DEVICE_NAME] = owner.lower_name
+        attributes[names.TANGO_DEVICE_CLASS] = owner.class_name
+    if error is not None:
         (
             attributes[names.EXCEPTION_TYPE],
             attributes[names.EXCEPTION_MESSAGE],
             attributes[names.EXCEPTION_STACKTRACE],
-        ) = record.error
-    if record.more is not None:
-        attributes.update(record.more)
+        ) = error
+    if more is not None:
+        attributes.update(more)
     return attributes
 
 
@@ -126,6 +135,3 @@ def _resource_of(owner: Any) -> Mapping[str, Any]:
             _described.clear()
         found = _described[key] = describe_process(*service) if service else describe_process()
     return found
-
-
-Emit = Callable[[Record], None]

@@ -13,12 +13,13 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from tango_telemetry.base import originals
+from tango_telemetry.base.bounded import BoundedDict
 from tango_telemetry.base.guard import log_internal_error
-from tango_telemetry.base.originals import is_own_thread
 from tango_telemetry.base.texts import cut, describe, exception_message, exception_stacktrace, type_name
-from tango_telemetry.context.current import get_owner
+from tango_telemetry.context.current import current_handler, get_owner
 from tango_telemetry.logs.emit import Emitter
-from tango_telemetry.logs.records import Record, pick_attributes
+from tango_telemetry.logs.records import pick_attributes
 from tango_telemetry.otel.api import get_current_span
 from tango_telemetry.pytango.patching import Patches
 
@@ -33,7 +34,10 @@ _LONGEST_MESSAGE = 4096
 _DEAF = ("tango_telemetry", "opentelemetry", "grpc")
 _USUAL = len(vars(logging.makeLogRecord({})))
 _NAMES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_MODULES = ("opentelemetry.sdk._logs._internal", "opentelemetry.instrumentation.logging.handler")
+_MOST_NAMES = 4096
+# Where OpenTelemetry has its handlers (1.45).
+_SDK = "opentelemetry.sdk._logs._internal"
+_OTHER = "opentelemetry.instrumentation.logging.handler"
 
 
 def severity_of(level: int) -> int:
@@ -51,9 +55,10 @@ def patch_logging(patches: Patches, emitter: Emitter, level: int) -> None:
     """Take the records of ``logging`` from ``level`` on, until ``patches`` is undone."""
     inner = logging.Logger.callHandlers
     take = _taker(emitter)
+    own_threads = originals.own_threads
 
     def callHandlers(self: logging.Logger, record: logging.LogRecord) -> Any:  # noqa: N802 - logging's name
-        if record.levelno >= level and not is_own_thread():
+        if record.levelno >= level and record.thread not in own_threads:
             try:
                 take(self, record)
             except Exception as error:
@@ -67,35 +72,50 @@ def patch_logging(patches: Patches, emitter: Emitter, level: int) -> None:
 def _taker(emitter: Emitter) -> Callable[[logging.Logger, logging.LogRecord], None]:
     inside, emit = emitter.inside, emitter.emit
     modules = sys.modules
+    deaf: BoundedDict[str, bool] = BoundedDict(_MOST_NAMES)
+    severities: BoundedDict[tuple[int, str], tuple[int, str]] = BoundedDict(_MOST_NAMES)
 
     def take(logger: logging.Logger, record: logging.LogRecord) -> None:
-        name = record.name
-        if name.startswith(_DEAF) or getattr(inside, "on", False):
+        fields = vars(record)
+        name = fields["name"]
+        is_deaf = deaf.get(name)
+        if is_deaf is None:
+            is_deaf = deaf[name] = name.startswith(_DEAF)
+        if is_deaf or getattr(inside, "on", False):
             return
-        if (_MODULES[0] in modules or _MODULES[1] in modules) and _is_exported_already(logger):
+        if (_SDK in modules or _OTHER in modules) and _is_exported_already(logger):
             return
+        kind = (fields["levelno"], fields["levelname"])
+        severity = severities.get(kind)
+        if severity is None:
+            text = "WARN" if kind[1] == "WARNING" else str(kind[1])
+            severity = severities[kind] = (severity_of(kind[0]), text)
         inside.on = True
         try:
             context = get_current_span().get_span_context()
-            error = record.exc_info
-            attributes = vars(record)
-            time = int(record.created * 1e9)
+            running = current_handler.get()
+            error = fields["exc_info"]
+            time = int(fields["created"] * 1e9)
             emit(
-                Record(
-                    get_owner(),
+                (
+                    running[0] if running is not None else get_owner(),
                     name,
                     time,
                     time,
-                    severity_of(record.levelno),
-                    "WARN" if record.levelname == "WARNING" else record.levelname,
+                    severity[0],
+                    severity[1],
                     _text_of(record),
                     context.trace_id,
                     context.span_id,
                     context.trace_flags,
-                    (record.pathname, record.lineno, record.funcName or ""),
-                    (record.thread or 0, record.threadName or ""),
-                    _describe_error(error[1]) if error and error[1] is not None else None,
-                    None if len(attributes) <= _USUAL else _more(attributes),
+                    fields["pathname"],
+                    fields["lineno"],
+                    fields["funcName"] or "",
+                    fields["thread"] or 0,
+                    fields["threadName"] or "",
+                    None if not error or error[1] is None else _describe_error(error[1]),
+                    None if len(fields) <= _USUAL else _more(fields),
+                    0,
                 )
             )
         finally:
@@ -124,7 +144,7 @@ def _describe_error(error: BaseException) -> tuple[str, str, str]:
     return (
         type_name(type(error)),
         exception_message(error, _LONGEST_MESSAGE),
-        exception_stacktrace(error, LONGEST_STACK),
+        cut(exception_stacktrace(error, LONGEST_STACK), LONGEST_STACK),
     )
 
 
@@ -132,7 +152,7 @@ def _is_exported_already(logger: Any) -> bool:
     """Whether a handler of OpenTelemetry's gets the records of this logger."""
     kinds = tuple(
         kind
-        for module in map(sys.modules.get, _MODULES)
+        for module in map(sys.modules.get, (_SDK, _OTHER))
         if isinstance(kind := getattr(module, "LoggingHandler", None), type)
     )
     while logger is not None:

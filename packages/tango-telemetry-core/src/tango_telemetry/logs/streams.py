@@ -19,7 +19,6 @@ from tango_telemetry.base.texts import cut
 from tango_telemetry.context.current import get_owner
 from tango_telemetry.logs.emit import Emitter
 from tango_telemetry.logs.python_logging import LONGEST_BODY
-from tango_telemetry.logs.records import Record
 from tango_telemetry.logs.text import describe_context
 from tango_telemetry.otel.api import get_current_span
 from tango_telemetry.pytango.patching import Patches
@@ -99,7 +98,7 @@ def _taker(stream: _Stream, emitter: Emitter) -> Callable[[Any, str], None]:
             now = time.time_ns()
             owner: Any = getattr(writer, "__dict__", {}).get(_DEVICE) or get_owner()
             emit(
-                Record(
+                (
                     owner,
                     "tango" if owner is None else f"tango.{owner.class_name}",
                     now,
@@ -110,10 +109,12 @@ def _taker(stream: _Stream, emitter: Emitter) -> Callable[[Any, str], None]:
                     context.trace_id,
                     context.span_id,
                     context.trace_flags,
-                    _place(),
-                    (threading.get_ident(), threading.current_thread().name),
+                    *_place(),
+                    threading.get_ident(),
+                    threading.current_thread().name,
                     None,
                     None,
+                    0,
                 )
             )
         finally:

@@ -267,15 +267,17 @@ def suppress_instrumentation() -> None:
             context.attach(context.set_value(key, True))
 
 
-def emit_log(logger: Any, record: Any, attributes: dict[str, Any]) -> None:
-    """Give a record of ours to a logger of OpenTelemetry's (1.30 to 1.45: the class has moved meanwhile)."""
+def emit_log(
+    logger: Any, time: int, observed: int, severity: int, level: str, body: str, attributes: dict[str, Any]
+) -> None:
+    """Give a record to a logger of OpenTelemetry's (1.30 to 1.45: the class has moved meanwhile)."""
     logs = load("opentelemetry._logs", "log records")
     known = {
-        "timestamp": record.time,
-        "observed_timestamp": record.observed,
-        "severity_number": logs.SeverityNumber(record.severity),
-        "severity_text": record.level,
-        "body": record.body,
+        "timestamp": time,
+        "observed_timestamp": observed,
+        "severity_number": logs.SeverityNumber(severity),
+        "severity_text": level,
+        "body": body,
         "attributes": attributes,
     }
     # Trace and span come from the current context, which is the one that the record was made in.
