@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := core client server native tools auto
 STAMP := $(VENV)/.installed
 
-.PHONY: bench bench-faults bench-store clean demo docs fuzz help layers lint sanitized setup soak soak-spans test test-faults test-matrix \
+.PHONY: bench bench-bytes bench-faults bench-store clean demo dist docs fuzz help layers lint sanitized setup soak soak-calls soak-spans test test-debian test-faults test-matrix \
 	test-native-matrix test-pairs test-pytango test-sdk-spans test-sdk-suite test-software types
 
 help:
@@ -46,7 +46,7 @@ fuzz: $(STAMP) ## ten million inputs to each of the two C++ parsers under saniti
 	TANGO_TELEMETRY_FUZZ_INPUTS=$(or $(INPUTS),10000000) $(BIN)/python -m pytest --durations 2 \
 		tests/native/test_wire.py::test_fuzz_with_sanitizers tests/native/test_fuzz_spans.py $(PYTEST_ARGS)
 
-test-matrix: $(STAMP) ## the integration tests on PyTango 9.5 to 10.3 and Python 3.10 to 3.13, and a table (ARGS="--python 3.11")
+test-matrix: $(STAMP) ## the integration tests on PyTango 9.5 to 10.3 and Python 3.10 to 3.14, and a table (ARGS="--python 3.11")
 	$(BIN)/python tests/matrix.py $(ARGS)
 
 test-pytango: $(STAMP) ## PyTango's own test-suite, without us and with us; half an hour
@@ -54,6 +54,9 @@ test-pytango: $(STAMP) ## PyTango's own test-suite, without us and with us; half
 
 test-software: $(STAMP) ## other people's software without us, with us off and on, and a table (ARGS="--only itango --mode on")
 	$(BIN)/python tests/software/run.py $(ARGS)
+
+test-debian: ## Debian 12, 13 and sid with their own PyTango, in roots by debootstrap (ARGS="--suite trixie")
+	$(PYTHON) tests/debian.py $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -67,6 +70,9 @@ bench-faults: $(STAMP) ## what a collector in trouble does to programs: untouche
 
 bench-store: $(STAMP) ## the store of traces: spans in, lists, top and memory over ten million (ARGS="--spans 1000000")
 	$(BIN)/python benchmarks/store.py $(ARGS)
+
+dist: ## sdists and wheels of every package into dist/, checked, and installed from a local index (ARGS="--no-tests")
+	$(PYTHON) tools/dist.py $(ARGS)
 
 types: $(STAMP)
 	$(BIN)/python -m mypy $(PACKAGES:%=packages/tango-telemetry-%/src)
@@ -82,6 +88,12 @@ soak: $(STAMP) ## ten minutes of 500 Tango calls a second, with collectors that 
 
 soak-spans: $(STAMP) ## ten million spans through the tracer provider in C++, with flat memory (ARGS=1000000 for fewer)
 	$(BIN)/python benchmarks/soak_spans.py $(ARGS)
+
+soak-calls: $(STAMP) ## ten minutes of eight threads through every kind of call, and no wrong parent (ARGS=60 for seconds)
+	$(BIN)/python benchmarks/soak_calls.py $(ARGS)
+
+bench-bytes: $(STAMP) ## the bytes of one command, read and write: to a collector, in files, in the spool
+	$(BIN)/python benchmarks/wire_bytes.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

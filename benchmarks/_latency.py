@@ -44,7 +44,7 @@ def measure_blocks(warm: Sequence[Warm], blocks: Blocks, *, rounds: int, count: 
 
 
 def flatten(farms: Sequence[Sequence[float]]) -> list[float]:
-    """Give the blocks of all farms together."""
+    """Return the blocks of all farms together."""
     return [block for farm in farms for block in farm]
 
 
@@ -73,7 +73,7 @@ def added(blocks: Blocks, stack: str, calls: Sequence[str] = BOTH_SIDES) -> floa
 
 
 def standard_error(farms: Sequence[float]) -> float:
-    """Give the standard error of the mean; not a number for a single farm."""
+    """Return the standard error of the mean; not a number for a single farm."""
     return statistics.stdev(farms) / math.sqrt(len(farms)) if len(farms) > 1 else math.nan
 
 

@@ -86,9 +86,8 @@ async def _serve() -> None:
     store = _Store()
     server = await asyncio.get_running_loop().create_server(lambda: _Connection(store), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
-    await asyncio.get_running_loop().run_in_executor(
-        None, sys.stdin.read
-    )  # until the parent closes it, or ends
+    # Until the parent closes it, or ends.
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
 
 class Receiver:
@@ -102,11 +101,11 @@ class Receiver:
         self._url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
 
     def endpoint(self, stack: str) -> str:
-        """Give the URL that a stack sends its traces to."""
+        """Return the URL that a stack sends its traces to."""
         return f"{self._url}/{stack}/v1/traces"
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Give the spans received so far, by stack and scope."""
+        """Return the spans received so far, by stack and scope."""
         with urllib.request.urlopen(f"{self._url}/counts", timeout=60) as answer:
             counts: dict[str, dict[str, int]] = json.load(answer)
         return counts

@@ -127,10 +127,16 @@ def _latency_rows(blocks: Blocks) -> Iterator[_Row]:
         (8, "cpp-giop", 0.10),
         (8, "cpp-idl-unsampled", 0.12),
         (8, "cpp-giop-unsampled", 0.05),
+        (18, "cpp-giop", 0.045),
+        (18, "default-unsampled", 0.03),
     ):
         if name in blocks:
             label = f"{issue}: {_label(name)}: added, of the built-in's"
             yield label, added(blocks, name) / builtin, limit, ".3f"
+    for call, limit in zip(BOTH_SIDES, (0.06, 0.08, 0.07), strict=True):
+        if "default" in blocks:
+            ratio = added(blocks, "default", [call]) / added(blocks, "builtin", [call])
+            yield f"18: all defaults, {call}: added, of the built-in's", ratio, limit, ".3f"
 
 
 def _paced_rows(paced: dict[str, Any]) -> Iterator[_Row]:

@@ -75,11 +75,12 @@ STACKS = (
     _ours("cpp-idl-unsampled", "C++ unsampled, IDL v6", "pytango", native=True, sampled=False),
     _ours("cpp-giop-unsampled", "C++ unsampled, GIOP", "giop", native=True, sampled=False),
     _ours("default", "all defaults (C++, both)", "auto", native=True, sampled=True),
+    _ours("default-unsampled", "all defaults, unsampled", "auto", native=True, sampled=False),
 )
 
 
 def create_environment(stack: Stack, receiver: Receiver, home: str, **more: str) -> dict[str, str]:
-    """Give the environment of a process of ``stack``; nothing about telemetry is inherited."""
+    """Return the environment of a process of ``stack``; nothing about telemetry is inherited."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
     environment |= {"HOME": home, "PYTHONUNBUFFERED": "1", **stack.environment, **more}
     if stack.environment.get("TANGO_TELEMETRY_ENABLE") == "on":
@@ -135,7 +136,7 @@ class Process:
         self._process.stdin.flush()
 
     def receive(self) -> Any:
-        """Give the answer to the last request."""
+        """Return the answer to the last request."""
         while not (line := self._read_line()).startswith('{"answer"'):
             pass
         return json.loads(line)["answer"]
@@ -165,7 +166,7 @@ class Process:
 
 
 def find_free_port() -> int:
-    """Give a port that nobody uses now."""
+    """Return a port that nobody uses now."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
@@ -173,7 +174,7 @@ def find_free_port() -> int:
 
 
 def device_name(port: int, device: str) -> str:
-    """Give what a client has to write to reach a device of a server without a database."""
+    """Return what a client has to write to reach a device of a server without a database."""
     return f"tango://127.0.0.1:{port}/{device}#dbase=no"
 
 

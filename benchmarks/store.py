@@ -33,7 +33,7 @@ START = 1_760_000_000 * 10**9
 
 
 def attributes(**values: str | int) -> list[dict[str, Any]]:
-    """Give attributes as OTLP JSON has them."""
+    """Return attributes as OTLP JSON has them."""
     return [
         {
             "key": key.replace("__", "."),

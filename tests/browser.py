@@ -68,11 +68,11 @@ class Browser:
         return value
 
     def text(self, selector: str = "body") -> str:
-        """Give what can be read."""
+        """Return what can be read."""
         return str(self.run("return document.querySelector(arguments[0])?.innerText ?? ''", selector))
 
     def texts(self, selector: str) -> list[str]:
-        """Give what can be read, element by element."""
+        """Return what can be read, element by element."""
         return list(
             self.run("return [...document.querySelectorAll(arguments[0])].map(n => n.innerText)", selector)
         )
@@ -134,7 +134,7 @@ class Browser:
         path.write_bytes(base64.b64decode(self._call("GET", "/screenshot")))
 
     def errors(self) -> list[str]:
-        """Give what the page complained of: scripts that failed or were refused, things that could not be
+        """Return what the page complained of: scripts that failed or were refused, things that could not be
         loaded.
         """
         entries = self._call("POST", "/se/log", {"type": "browser"})

@@ -27,8 +27,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-PYTANGOS = ("9.5.1", "10.0.3", "10.1.5", "10.3.1")
+PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+PYTANGOS = ("9.5.1", "10.0.2", "10.1.5", "10.3.1")
 # Wheels of 9.5 were compiled against NumPy 1.
 NEEDS = {"9.5.1": ["numpy<2"]}
 PURE = ("core", "client", "server", "tools")
@@ -61,7 +61,7 @@ class Cell:
 
 
 def find_python(version: str) -> Path | None:
-    """Give an interpreter of this version that starts."""
+    """Return an interpreter of this version that starts."""
 
     def candidates() -> Iterator[Path]:
         if found := shutil.which(f"python{version}"):

@@ -68,7 +68,7 @@ operation                         INTERNAL  my.app
 
 
 def create_environment(version: str) -> str:
-    """Give the interpreter of an environment with one version of PyTango and everything of ours."""
+    """Return the interpreter of an environment with one version of PyTango and everything of ours."""
     folder = ROOT / ".venv-pairs" / version
     python = folder / "bin" / "python"
     options: list[str] = []

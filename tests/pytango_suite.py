@@ -44,7 +44,7 @@ PLUGIN = "import tango_telemetry_client, tango_telemetry_server\n"
 
 
 def prepare(folder: Path) -> Path:
-    """Give the folder of PyTango's sources, which is the one to run its tests in; the tests' needs stand
+    """Return the folder of PyTango's sources, which is the one to run its tests in; the tests' needs stand
     beside it.
     """
     source = download_source("pytango", version("pytango"), folder)

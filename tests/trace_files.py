@@ -14,7 +14,7 @@ SECOND = 10**9
 
 
 def attributes(values: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give attributes as OTLP JSON has them."""
+    """Return attributes as OTLP JSON has them."""
 
     def wrap(value: Any) -> dict[str, Any]:
         if isinstance(value, bool):
@@ -36,7 +36,10 @@ def span(
     error: str = "",
     **more: Any,
 ) -> dict[str, Any]:
-    """Give one span as OTLP JSON has it. Times are nanoseconds; `more` are attributes, with __ for a dot."""
+    """Return one span as OTLP JSON has it.
+
+    Times are nanoseconds; `more` are attributes, with __ for a dot.
+    """
     values = {"tango.device.name": device} if device else {}
     values |= {key.replace("__", "."): value for key, value in more.items()}
     result: dict[str, Any] = {
@@ -56,7 +59,7 @@ def span(
 
 
 def line(service: str, spans: Iterable[dict[str, Any]], instance: str = "") -> str:
-    """Give one line of a file."""
+    """Return one line of a file."""
     values = {"service.name": service} | ({"service.instance.id": instance} if instance else {})
     block = {"resource": {"attributes": attributes(values)}, "scopeSpans": [{"spans": list(spans)}]}
     return json.dumps({"resourceSpans": [block]}) + "\n"
@@ -74,7 +77,7 @@ def call(
     caller: tuple[str, str] = ("pytango.client", ""),
     device_class: str = "Motor",
 ) -> str:
-    """Give a call as two lines: the client's span `number` and the server's `number + 1` below it."""
+    """Return a call as two lines: the client's span `number` and the server's `number + 1` below it."""
     client = span(trace, number, f"command_inout {operation}", start, duration, parent, 3, device, error)
     server = span(
         trace,
@@ -96,3 +99,32 @@ def append(path: Path, *texts: str) -> Path:
     with path.open("a", encoding="utf-8") as stream:
         stream.writelines(texts)
     return path
+
+
+def log(
+    time: int, text: str, severity: int = 9, trace: int = 0, number: int = 0, **more: Any
+) -> dict[str, Any]:
+    """Return a log record as OTLP JSON has it; `more` are attributes, with __ for a dot."""
+    record: dict[str, Any] = {
+        "timeUnixNano": str(time),
+        "severityNumber": severity,
+        "body": {"stringValue": text},
+        "attributes": attributes({key.replace("__", "."): value for key, value in more.items()}),
+    }
+    if trace:
+        record |= {"traceId": f"{trace:032x}", "spanId": f"{number:016x}"}
+    return record
+
+
+def log_line(service: str, records: Iterable[dict[str, Any]], instance: str = "") -> str:
+    """Return one line of a file with log records."""
+    values = {"service.name": service} | ({"service.instance.id": instance} if instance else {})
+    block = {"resource": {"attributes": attributes(values)}, "scopeLogs": [{"logRecords": list(records)}]}
+    return json.dumps({"resourceLogs": [block]}) + "\n"
+
+
+def metric_line(service: str, metrics: Iterable[dict[str, Any]], instance: str = "") -> str:
+    """Return one line of a file with metrics."""
+    values = {"service.name": service} | ({"service.instance.id": instance} if instance else {})
+    block = {"resource": {"attributes": attributes(values)}, "scopeMetrics": [{"metrics": list(metrics)}]}
+    return json.dumps({"resourceMetrics": [block]}) + "\n"

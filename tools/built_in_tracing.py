@@ -2,8 +2,8 @@
 docs/reference/built-in.md.
 
 `tests/docs/test_reference.py` looks the names up in what is installed, so that none is forgotten; the cells
-about exporters, endpoints and logs are those that tests/unit/test_config.py, tests/unit/test_cpptango.py and
-tests/integration assert.
+about exporters, endpoints, services and tangorc are tried by tests/integration/test_built_in.py, with the
+same program under both; those about logs are what tests/unit/test_cpptango.py asserts.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ SAME = "same"
 BUILT_IN = {
     "TANGO_TELEMETRY_ENABLE": ("`on` traces; from the environment", "same, and from `tangorc`"),
     "TANGO_TELEMETRY_TRACING_EXPORTERS": (
-        "`console` (default), `grpc`, `http`, `none`, comma-separated; another one counts as `console`",
-        "same, and `file`; another one sends nothing, with a warning",
+        "`console` (default), `grpc`, `http`, comma-separated; with `none` and with any other word cppTango "
+        "raises `DevFailed` at each `DeviceProxy`",
+        "same, and `none`, `file`; another one sends nothing, with a warning",
     ),
     "TANGO_TELEMETRY_TRACING_ENDPOINTS": (
         "unset: `cout`, `grpc://localhost:4317`, `http://localhost:4318/v1/traces`",

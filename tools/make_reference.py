@@ -43,7 +43,7 @@ _ROLE = re.compile(r":(?:class|meth|func|mod|data):`~?([^`]+)`")
 
 
 def _markdown(docstring: str | None) -> str:
-    """Give a docstring as Markdown: double backticks single, roles as code, field lists as bullets."""
+    """Return a docstring as Markdown: double backticks single, roles as code, field lists as bullets."""
     text = inspect.cleandoc(docstring or "")
     text = _ROLE.sub(r"`\1`", text).replace("``", "`")
     text = re.sub(r"^:param ([^:]+): ?", r"- `\1`: ", text, flags=re.MULTILINE)
@@ -56,7 +56,9 @@ def _markdown(docstring: str | None) -> str:
 
 
 def _default(variable: Variable) -> str:
-    """Give the default of a variable's field as a sentence, empty where the text says it or there is none."""
+    """Return the default of a variable's field as a sentence, empty where the text says it or there
+    is none.
+    """
     value = get_field(TelemetryConfig(), variable.field) if variable.read else None
     if value is None or value in ("", ()):
         return ""
@@ -74,7 +76,7 @@ def _default(variable: Variable) -> str:
 
 
 def variables_table(variables: Mapping[str, Variable]) -> str:
-    """Give the table of variables, for the reference page and the README."""
+    """Return the table of variables, for the reference page and the README."""
     rows = ["| variable | meaning |", "|---|---|"]
     for name, variable in variables.items():
         if name not in NOT_FOR_USERS:
@@ -84,7 +86,7 @@ def variables_table(variables: Mapping[str, Variable]) -> str:
 
 
 def variables_page() -> str:
-    """Give docs/reference/environment-variables.md: what stands before and after the tables is written by
+    """Return docs/reference/environment-variables.md: what stands before and after the tables is written by
     hand.
     """
     text = (REFERENCE / "_environment-notes.md").read_text()
@@ -93,7 +95,7 @@ def variables_page() -> str:
 
 
 def decisions_page() -> str:
-    """Give docs/decisions/index.md: each record with its title."""
+    """Return docs/decisions/index.md: each record with its title."""
     lines = [
         "# Decisions\n",
         NOTE.replace("docstrings", "records"),
@@ -109,7 +111,7 @@ def decisions_page() -> str:
 
 
 def readme() -> str:
-    """Give README.md with its table of variables up to date."""
+    """Return README.md with its table of variables up to date."""
     text = (ROOT / "README.md").read_text()
     region = re.compile(r"(?<=<!-- variables -->\n).*?(?=<!-- /variables -->)", re.DOTALL)
     table = re.sub(r"\(?,? ?see `docs/[^`]*`\)?", "", variables_table(VARIABLES))
@@ -170,7 +172,7 @@ def _describe(module: ModuleType, name: str) -> list[str]:
 
 
 def api_page() -> str:
-    """Give docs/reference/api.md."""
+    """Return docs/reference/api.md."""
     lines = ["# Functions and classes\n", NOTE]
     lines.append("What may be imported. Everything else may change without notice.\n")
     for module_name in MODULES:
@@ -185,7 +187,7 @@ def api_page() -> str:
 
 
 def generate() -> dict[Path, str]:
-    """Give the content of each page that is written here."""
+    """Return the content of each page that is written here."""
     return {
         REFERENCE / "environment-variables.md": variables_page(),
         REFERENCE / "built-in.md": built_in_page(NOTE.replace("the docstrings", "tools/built_in_tracing.py")),

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 VERSION_FILE = Path("packages/tango-telemetry-core/src/tango_telemetry/_version.py")
 _CONSTANT = re.compile(r'^(VERSION(?:: \S+)? = ")([^"]*)(")', re.MULTILINE)
-_REPEATED = re.compile(r'(^version = "|"tango-telemetry-[a-z]+(?:\[[^\]]*\])?==)([^"]*)(")', re.MULTILINE)
+_REPEATED = re.compile(r'(^version = "|"tango-telemetry-[a-z]+(?:\[[^\]]*\])?==)([^";]*)([";])', re.MULTILINE)
 _VALID = re.compile(r"\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?")
 
 
@@ -56,7 +56,7 @@ def write_version(version: str, root: Path = ROOT) -> None:
 
 
 def _find_projects(root: Path) -> list[Path]:
-    return sorted(root.glob("packages/*/pyproject.toml"))
+    return [root / "pyproject.toml", *sorted(root.glob("packages/*/pyproject.toml"))]
 
 
 def main() -> int:

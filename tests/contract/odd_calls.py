@@ -103,6 +103,7 @@ class Calls:
     def near(self) -> tuple[Callable[..., Any], list[Any]]:
         """A call that is right but for, perhaps, some of its arguments."""
         choice = self.random.choice
+        named = [(), ("name",), (["a", ("b", 1), self.odd()],), (("a", "b"),), (self.odd(),)]
         objects = {kind: [thing for thing in self.made if isinstance(thing, kind)] for kind in self.types}
 
         def one(kind: type) -> Any:
@@ -115,16 +116,19 @@ class Calls:
             (_spans.SpanQueue, [self.random.randint(1, 9), 1 << 16, 1]),
             (_spans.Resource, [{"a": self.odd()}, choice([None, "url"])]),
             (_spans.Scope, [one(_spans.Resource), "name", choice([None, "1"]), None, {"b": self.odd()}]),
-            (_spans.ClientBeginning, [slow, variable, variable, {__name__: False}, "ping", choice([True, False])]),  # noqa: E501
+            (_spans.ClientBeginning, [slow, variable, variable, {__name__: False}, "ping", variable, choice(["value", None]), choice([0, 1, 2, 3, 9])]),  # noqa: E501
             (_spans.HandlerBeginning, [slow, variable, variable, choice([None, {}]), slow]),
             (_spans.make_current, [self.odd(), choice([None, {}, self.odd()]), variable, 1]),
             (_spans.set_carrier, [self.odd(), choice([None, _bridge.giop_functions]), choice([None, _bridge.idl_functions])]),  # noqa: E501
             (_bridge.TraceContextScope, ["name", "00-" + "1" * 32 + "-" + "2" * 16 + "-01", "a=b"]),
             (_bridge.set_outgoing_span, [1 << 127, 1, 1]),
             (_spans.Plans.put, [one(_spans.Plans), one(choice([_spans.ClientBeginning, _spans.HandlerBeginning])),  # noqa: E501
-                                choice([None, sys._getframe().f_code]), position, choice([None, "name"]), _spans.get_epoch(),  # noqa: E501
-                                "title", self.odd(), {"c": self.odd()}, one(_spans.TracerBase), None, False]),
-            (_spans.ClientBeginning.begin, [one(_spans.ClientBeginning), (self.odd(), "name"), {}]),
+                                choice([None, sys._getframe().f_code]), position, choice([None, "name", ("a", "b"), ()]), _spans.get_epoch(),  # noqa: E501
+                                "title", self.odd(), {"c": self.odd()}, one(_spans.TracerBase), None, False,
+                                choice([None, ("call ", "c"), (None, "c", self.odd()), (), ("call ",)])]),
+            (_spans.ClientBeginning.begin, [one(_spans.ClientBeginning), (self.odd(), *choice(named)),
+                                            {"value": choice(named)} if choice([True, False]) else {},
+                                            choice([None, (), self.odd()])]),
             (_spans.HandlerBeginning.begin, [one(_spans.HandlerBeginning), self.odd(), ()]),
         ]  # fmt: skip
         if "spans" not in self.steps:
@@ -163,7 +167,7 @@ class Calls:
         if step == "spans":
             pass
         elif step == "configure_calls":
-            _spans.configure_calls(self.odd(), self.odd(), self.odd(), self.odd())
+            _spans.configure_calls(self.odd(), self.odd(), self.odd(), self.odd(), self.odd())
         else:
             _spans.set_carrier(self.odd(), None, None)
 

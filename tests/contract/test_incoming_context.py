@@ -87,7 +87,7 @@ class Upcall:
         return None
 
     def read(self, traceparent: str, tracestate: str) -> Any:
-        """Give the parent that was found in C++, None where Python was asked."""
+        """Return the parent that was found in C++, None where Python was asked."""
         self.sent = (traceparent.encode(), tracestate.encode())
         plans = self.__dict__["_tango_telemetry_plans"] = calls.Plans()
         epoch = calls.get_epoch()

@@ -22,6 +22,7 @@ spans = pytest.importorskip("tango_telemetry_native.spans")
 
 TRACER: ContextVar[Any] = ContextVar("tracer", default=None)
 ACTIVE: ContextVar[Any] = ContextVar("active", default=None)
+SITE: ContextVar[Any] = ContextVar("site", default=None)
 # With a trace state of others it is the bridge in Python that carries.
 PARENT = NonRecordingSpan(SpanContext(5, 6, True, TraceFlags(1), TraceState([("vendor", "1")])))
 
@@ -42,7 +43,7 @@ class Proxy:
         self._tango_telemetry_plans = calls.Plans()
         self.provider = spans.create_native_tracer_provider({})
         self.beginning = calls.ClientBeginning(
-            lambda *_: None, TRACER, ACTIVE, {__name__: False}, "ping", False
+            lambda *_: None, TRACER, ACTIVE, {__name__: False}, "ping", SITE, "value", 0
         )
 
     def begin(self) -> Any:

@@ -60,7 +60,7 @@ def begin():
     from opentelemetry.trace import SpanKind
     tracer = spans.create_native_tracer_provider({}).get_tracer("t")
     beginning = _spans.ClientBeginning(lambda *a: "slow", ContextVar("a", default=None), ContextVar("b", default=None),
-                                       {"__main__": False}, "x", False)
+                                       {"__main__": False}, "x", ContextVar("c", default=None), "value", 0)
     proxy = Proxy()
     plans = proxy._tango_telemetry_plans = _spans.Plans()
     code = begin.__code__

@@ -44,7 +44,7 @@ LEFT_OUT = ("string_value_strindex", "key_strindex")
 
 
 def fill(draw: Any, message: Any, depth: int = 0) -> Any:
-    """Give a message any fields that its descriptor has."""
+    """Return a message any fields that its descriptor has."""
     for field in message.DESCRIPTOR.fields:
         if field.name in LEFT_OUT or not draw(st.integers(0, 2 if depth > 3 else 4)):
             continue

@@ -144,9 +144,8 @@ def test_a_server_starts_whatever_its_settings(tmp_path: Path, settings: str) ->
             assert server.process.wait(10) == 0, server.errors()
             assert WARNED[settings] in server.errors()
             ours = [line for line in server.errors().splitlines() if "TelemetryWarning" in line]
-            assert (
-                max(map(len, ours), default=0) < 1000
-            )  # PyTango 10.3.1 warns too, and quotes the whole value
+            # PyTango 10.3.1 warns too, and quotes the whole value.
+            assert max(map(len, ours), default=0) < 1000
 
 
 @pytest.mark.parametrize("limit", ["garbage", "-5"])

@@ -46,6 +46,7 @@ def build_wheels(wheels: Path) -> Path:
     )  # fmt: skip
     kept = ROOT / "build" / "wheels" / fingerprint(NATIVE)
     if not list(kept.glob("*.whl")):
+        os.environ["TANGO_TELEMETRY_NATIVE_BUILD"] = "required"
         run_pip("wheel", "--no-deps", "-w", str(kept), str(NATIVE))
     for wheel in kept.glob("*.whl"):
         shutil.copy(wheel, wheels)

@@ -293,6 +293,5 @@ json.dump(
     sys.stdout,
 )
 sys.stdout.flush()
-os._exit(
-    0
-)  # PyTango 10.3.1 ends in omni_thread_fatal at exit once lock() was called, with or without tracing
+# PyTango 10.3.1 ends in omni_thread_fatal at exit once lock() was called, with or without tracing.
+os._exit(0)

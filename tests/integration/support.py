@@ -104,7 +104,7 @@ class Program:
             return self._ended
 
     def wait_for(self, marker: str, timeout: float = 60.0) -> str:
-        """Give the first line with ``marker``; RuntimeError with the output if it ends or time runs out
+        """Return the first line with ``marker``; RuntimeError with the output if it ends or time runs out
         first.
         """
 
@@ -159,7 +159,7 @@ class Server(Program):
     host = ""
 
     def proxy_name(self, device: str) -> str:
-        """Give what a client has to write to reach a device of this server."""
+        """Return what a client has to write to reach a device of this server."""
         if self.host:
             return f"tango://{self.host}/{device}"
         return f"tango://127.0.0.1:{self.port}/{device}#dbase=no"
@@ -202,7 +202,7 @@ class System:
         self._clients: list[Program] = []
 
     def environment(self, **more: str) -> dict[str, str]:
-        """Give the environment of one process; an empty value removes a variable."""
+        """Return the environment of one process; an empty value removes a variable."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
         merged = {**inherited, **self._environment, **more}
         if self.database is not None:
@@ -220,7 +220,8 @@ class System:
         """Start PyTango's database server with SQLite, untraced; servers started afterwards use it."""
         for _ in range(5):
             port = find_free_port()
-            host = ["--host=127.0.0.1"] if PYTANGO >= (10,) else []  # 9.5 has no such option
+            # Before that there is no such option.
+            host = ["--host=127.0.0.1"] if PYTANGO >= (10, 0, 3) else []
             untraced = {
                 "TANGO_TELEMETRY_ENABLE": "off",
                 "TANGO_HOST": f"127.0.0.1:{port}",
@@ -332,7 +333,7 @@ class System:
         return client
 
     def collect(self) -> list[ReceivedSpan]:
-        """Give every span that has ended so far since the last :meth:`clear`."""
+        """Return every span that has ended so far since the last :meth:`clear`."""
         for server in self.servers:
             if server is not self.database and not server.ended:
                 server.flush()
@@ -397,7 +398,7 @@ Tree = tuple[str, tuple["Tree", ...]]  # type: ignore[misc]
 
 
 def build_forest(spans: Sequence[ReceivedSpan], *, ordered: bool = True) -> tuple[Tree, ...]:
-    """Give the trees that the spans make, roots and children in the order in which they began."""
+    """Return the trees that the spans make, roots and children in the order in which they began."""
     by_id = {span.span_id: span for span in spans}
     assert len(by_id) == len(spans), "a span came twice"
     children: dict[str, list[ReceivedSpan]] = {}
@@ -423,7 +424,7 @@ def _arrange(trees: Iterator[Tree], ordered: bool) -> tuple[Tree, ...]:
 
 
 def parse_forest(text: str, *, ordered: bool = True) -> tuple[Tree, ...]:
-    """Give the trees that a text describes (see the docstring of this module)."""
+    """Return the trees that a text describes (see the docstring of this module)."""
     rows = [
         (len(line) - len(line.lstrip()), "  ".join(re.split(r"  +", line.strip())))
         for line in textwrap.dedent(text).splitlines()
@@ -444,7 +445,7 @@ def parse_forest(text: str, *, ordered: bool = True) -> tuple[Tree, ...]:
 
 
 def render_forest(forest: tuple[Tree, ...], indentation: str = "") -> str:
-    """Give the text of a forest, for messages."""
+    """Return the text of a forest, for messages."""
     return "".join(
         f"{indentation}{line}\n{render_forest(children, indentation + '  ')}" for line, children in forest
     )
@@ -472,7 +473,7 @@ def _assert_equal(found: tuple[Tree, ...], wanted: tuple[Tree, ...]) -> None:
 
 
 def find_span(spans: Sequence[ReceivedSpan], name: str, **attributes: Any) -> ReceivedSpan:
-    """Give the only span of this name (and with these fields)."""
+    """Return the only span of this name (and with these fields)."""
     found = [
         span
         for span in spans
@@ -483,7 +484,7 @@ def find_span(spans: Sequence[ReceivedSpan], name: str, **attributes: Any) -> Re
 
 
 def find_free_port() -> int:
-    """Give a port of the loopback interface that nobody listens on now."""
+    """Return a port of the loopback interface that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

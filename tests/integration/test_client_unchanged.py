@@ -51,7 +51,7 @@ class Motor(tango.DeviceProxy):
 
     def __init__(self, name, speed):
         super().__init__(name)
-        self.unfreeze_dynamic_interface()
+        getattr(self, "unfreeze_dynamic_interface", int)()  # new in 9.4.0; before that nothing is frozen
         self.speed = speed
 
     def command_inout(self, name, *args, **kwargs):

@@ -275,6 +275,7 @@ def device(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
             "TANGO_TELEMETRY_ENABLE": "on",
             "TANGO_TELEMETRY_TRACES_EXPORTER": "file",
             "TANGO_TELEMETRY_TRACES_ENDPOINT": str(tmp_path / "spans"),
+            "OTEL_EXPORTER_OTLP_HEADERS": "token=hidden-word",
         }
     arguments = ["test", "-nodb", "-dlist", "test/motor/1", "-ORBendPoint", f"giop:tcp:127.0.0.1:{port}"]
     server = subprocess.Popen(
@@ -294,7 +295,7 @@ def device(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         server.communicate(timeout=10)
 
 
-def test_what_a_device_reports(doctor: Doctor, device: str) -> None:
+def test_what_a_device_reports(doctor: Doctor, device: str, request: pytest.FixtureRequest) -> None:
     found = doctor.json(
         "--device", device, TANGO_TELEMETRY_ENABLE="on", TANGO_TELEMETRY_TRACES_ENDPOINT="cerr"
     )
@@ -306,6 +307,15 @@ def test_what_a_device_reports(doctor: Doctor, device: str) -> None:
     assert report["idl_version"] == (6 if PYTANGO >= (10,) else 5)
     if report["telemetry"]:
         assert isinstance(report["telemetry"]["enabled"], bool)
+    if request.node.callspec.params["device"] == "plain":
+        assert report["report"] is None
+        return
+    said = report["report"]
+    assert (said["traced"], said["device"], said["device_class"]) == (True, "test/motor/1", "Motor")
+    assert [target.partition(" ")[0] for target in said["endpoints"]] == ["file"]
+    assert said["settings"]["OTEL_EXPORTER_OTLP_HEADERS"] == "token=***"
+    assert "hidden-word" not in json.dumps(found)
+    assert "goes to" in doctor("--device", device, TANGO_TELEMETRY_ENABLE="on").stdout
 
 
 @pytest.mark.parametrize(

@@ -182,8 +182,8 @@ def high(system: System) -> Server:
         """
         Motor.init_device       SERVER    Motor
         Plain.init_device       SERVER    Plain
-        Motor.server_init_hook  INTERNAL  Motor
-        """,
+        """
+        + ("Motor.server_init_hook  INTERNAL  Motor" if PYTANGO >= (9, 4, 2) else ""),
         ordered=False,
     )
     return server

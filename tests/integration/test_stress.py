@@ -168,7 +168,7 @@ class Expected(NamedTuple):
 
 
 def expect(operation: str, number: int) -> list[Expected]:
-    """Give the spans that one operation must make below its root."""
+    """Return the spans that one operation must make below its root."""
     last = DEVICES[1] if operation == "Both" else DEVICES[number % 2]
     leader = "Leader.One" if operation == "Indirect" else f"Leader.{operation}"
     spans = [
@@ -211,7 +211,7 @@ def test_every_span_has_the_parent_and_the_service_of_the_record(
 
 
 def compare(record: dict[int, str], spans: list[ReceivedSpan]) -> tuple[int, int]:
-    """Give how many spans are wrong, missing ones and strangers included, and how many there are."""
+    """Return how many spans are wrong, missing ones and strangers included, and how many there are."""
     by_id = {span.span_id: span for span in spans}
     traces: dict[str, list[ReceivedSpan]] = {}
     for span in spans:

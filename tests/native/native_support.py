@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import queue
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -138,3 +140,17 @@ def run_json(
     """Run a client as `run_client` does and return the JSON of its last line."""
     output = run_client(script, *arguments, extra=extra, timeout=timeout).stdout.strip().splitlines()
     return json.loads(output[-1])
+
+
+@functools.cache
+def has_sanitizers() -> bool:
+    """Whether g++ makes a program with sanitizers that runs: the images of wheels have no libasan."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder, "empty")
+        command = ["g++", "-fsanitize=address,undefined", "-x", "c++", "-", "-o", str(program)]
+        try:
+            subprocess.run(command, input="int main() {}", text=True, capture_output=True, check=True)
+            subprocess.run([str(program)], capture_output=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return False
+    return True

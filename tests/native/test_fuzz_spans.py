@@ -5,11 +5,11 @@ tests/native/fuzz/fuzz_spans.cpp.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from native_support import has_sanitizers
 
 FUZZ = Path(__file__).resolve().parent / "fuzz" / "fuzz_spans.cpp"
 SPANS = FUZZ.parents[3] / "packages/tango-telemetry-native/src/spans"
@@ -18,7 +18,7 @@ SPANS = FUZZ.parents[3] / "packages/tango-telemetry-native/src/spans"
 INPUTS = os.environ.get("TANGO_TELEMETRY_FUZZ_INPUTS", "30000")
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++ with its sanitizers")
+@pytest.mark.skipif(not has_sanitizers(), reason="needs g++ with its sanitizers")
 def test_the_encoding_core_alone(tmp_path: Path) -> None:
     binary = str(tmp_path / "fuzz")
     build = ["g++", "-g", "-O1", "-std=c++17", "-DTANGO_SPANS_FAIL_ALLOCATIONS", "-DSTANDALONE"]

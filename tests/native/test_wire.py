@@ -5,7 +5,6 @@ alone.
 from __future__ import annotations
 
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from native_support import has_sanitizers
 from tango_telemetry_native import _bridge, giop
 
 FUZZ = Path(__file__).resolve().parent / "fuzz"
@@ -124,14 +124,13 @@ def test_every_length_of_every_payload() -> None:
 
 def test_fuzz_with_sanitizers(tmp_path: Path) -> None:
     """Mutations under AddressSanitizer and UndefinedBehaviorSanitizer; `make fuzz` runs ten million."""
-    compiler = shutil.which("g++") or shutil.which("c++")
-    if compiler is None or not BRIDGE.is_dir():
-        pytest.skip("no C++ compiler, or the sources are not here")
+    if not has_sanitizers() or not BRIDGE.is_dir():
+        pytest.skip("no g++ with its sanitizers, or the sources are not here")
     flags = ["-g", "-O1", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-DSTANDALONE"]
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     fuzzer = tmp_path / "fuzz_wire"
     command = [
-        compiler,
+        "g++",
         *flags,
         *sanitizers,
         "-I",

@@ -63,7 +63,7 @@ def note(span: Span) -> None:
 
 
 def tracer_of(motor: Motor) -> Tracer:
-    """Give a tracer."""
+    """Return a tracer."""
     return motor.get_telemetry_tracer()
 
 

@@ -223,4 +223,6 @@ def test_the_schema_of_json() -> None:
         "host",
         "idl_version",
         "telemetry",
+        "report",
+        "unknown",
     ]

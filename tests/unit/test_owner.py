@@ -109,9 +109,8 @@ def test_a_callback_that_was_given_where_only_the_context_came_belongs_to_the_ow
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     device = Device()
-    token = attach(
-        with_owner(Context(), device)
-    )  # as in a thread, a greenlet or another callback of the device
+    # As in a thread, a greenlet or another callback of the device.
+    token = attach(with_owner(Context(), device))
     try:
         origin = Origin("push_event", SpanKind.CONSUMER, {"tango.operation": "push_event"}, Context())
     finally:

@@ -97,3 +97,42 @@ def test_a_library_is_named_in_its_room_only() -> None:
                     outside.append(f"{place}:{line} names {library}")
     assert outside == []
     assert {(library, room) for library, rooms in ROOMS.items() for room in rooms} == used
+
+
+# What Windows does not have; each has a function of its own in the core's base/system.py.
+UNIX_ONLY = {
+    "os": (
+        "register_at_fork",
+        "fork",
+        "getloadavg",
+        "geteuid",
+        "getuid",
+        "O_CLOEXEC",
+        "O_NOFOLLOW",
+        "O_NONBLOCK",
+    ),
+    "signal": ("SIGHUP", "SIGKILL", "SIGUSR1", "SIGALRM", "pthread_sigmask", "pthread_kill", "setitimer"),
+    "select": ("poll", "epoll", "POLLOUT", "PIPE_BUF"),
+    "fcntl": (),
+    "resource": (),
+}
+
+
+def test_what_windows_does_not_have_is_asked_for_in_one_place() -> None:
+    found = []
+    for package in ("core", "client", "server", "tools", "auto"):
+        for path in (ROOT / f"tango-telemetry-{package}" / "src").rglob("*.py"):
+            if path.match("base/system.py"):
+                continue
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                    if node.attr in UNIX_ONLY.get(node.value.id, ()):
+                        found.append(f"{path.name}:{node.lineno} {node.value.id}.{node.attr}")
+                elif isinstance(node, ast.Import):
+                    found += [
+                        f"{path.name}:{node.lineno} {one.name}"
+                        for one in node.names
+                        if UNIX_ONLY.get(one.name) == ()
+                    ]
+    # A fresh instance of the module is asked whether it has them.
+    assert [one for one in found if not one.startswith("originals.py")] == []

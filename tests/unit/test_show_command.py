@@ -106,7 +106,8 @@ def test_bad_lines_go_to_stderr_and_the_rest_is_shown(folder: Path) -> None:
     assert result.stdout.startswith("new.app: step 1\n")
     assert result.stderr.splitlines() == [
         f"tango-telemetry show: {folder}/b.jsonl:2: not text: OTLP JSON is UTF-8",
-        f'tango-telemetry show: {folder}/b.jsonl:3: JSON, but not OTLP traces: there is no "resourceSpans"',
+        f'tango-telemetry show: {folder}/b.jsonl:3: JSON, but not OTLP: there is no "resourceSpans", '
+        '"resourceLogs" or "resourceMetrics"',
     ]
 
 

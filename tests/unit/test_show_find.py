@@ -7,6 +7,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,15 +138,15 @@ def test_map(folder: Path, tmp_path: Path) -> None:
     )
     status, out, _ = run("map")
     assert status == 0
-    assert [text.split()[:5] for text in out.splitlines() if "nobody" in text] == [
-        ["lab/motor/1", "(nobody)", "events", "1", "0"]
+    assert [text.split()[:6] for text in out.splitlines() if "nobody" in text] == [
+        ["lab/motor/1", "(nobody)", "events", "p", "1", "0"]
     ]
     edges = json.loads(run("map", "--json")[1])["edges"]
     assert {edge["calls"] for edge in edges if edge["caller"] == "pytango.client"} == {15}
     assert '"lab/leader/1" -> "lab/motor/1" [label="1, p95 1.00 ms"];' in run("map", "--dot")[1]
     assert run("map", "--svg", str(tmp_path / "m.svg"), "--html", str(tmp_path / "m.html"))[0] == 0
     picture = (tmp_path / "m.svg").read_text()
-    assert "1 events reach nobody" in picture
+    assert "1 events p reach nobody" in picture
     assert picture.count('<g class="node') == 6
     assert "default-src 'none'" in (tmp_path / "m.html").read_text()
 
@@ -178,3 +180,24 @@ def test_compare(folder: Path) -> None:
     }
     for wrong in ("2h..3h..", "xyz", "5h..6h", "ffffffff"):
         assert run("compare", wrong, quick)[0] == 1
+
+
+def test_top_watches(folder: Path) -> None:
+    command = [sys.executable, "-m", "tango_telemetry_tools", "top", "--watch", "--json", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+    assert process.stdout is not None
+    try:
+        counts = []
+        for text in process.stdout:
+            if '"count"' in text:
+                counts.append(int(text.split(":")[1].strip(" ,\n")))
+            if text.rstrip().endswith("]"):
+                if sum(counts) == 60:
+                    append(folder / "9.jsonl", call(100, 1001, "Move", "lab/motor/1", NOW, MS))
+                if sum(counts) == 61:
+                    break
+                counts = []
+        assert sum(counts) == 61
+    finally:
+        process.kill()
+        process.communicate(timeout=20)

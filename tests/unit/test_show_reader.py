@@ -114,7 +114,7 @@ def test_bad_lines_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
     assert problems == [
         "a.jsonl:2: not JSON: Expecting value (column 20)",
         "a.jsonl:3: JSON, but not OTLP: an object was expected, found [1, 2]",
-        'a.jsonl:4: JSON, but not OTLP traces: there is no "resourceSpans"',
+        'a.jsonl:4: JSON, but not OTLP: there is no "resourceSpans", "resourceLogs" or "resourceMetrics"',
         "a.jsonl:8: the last line is cut off (is it still being written?): not JSON: Unterminated string "
         "starting at (column 34)",
     ]
@@ -123,10 +123,10 @@ def test_bad_lines_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bad", "problem"),
     [
-        ({"traceId": "xyz"}, "a span without a valid traceId: 'xyz'"),
-        ({"traceId": None}, "a span without a valid traceId: nothing"),
-        ({"spanId": 12}, "a span without a valid spanId: 12"),
-        ({"parentSpanId": [1]}, "a span without a valid parentSpanId: [1]"),
+        ({"traceId": "xyz"}, "no valid traceId: 'xyz'"),
+        ({"traceId": None}, "no valid traceId: nothing"),
+        ({"spanId": 12}, "no valid spanId: 12"),
+        ({"parentSpanId": [1]}, "no valid parentSpanId: [1]"),
         ({"startTimeUnixNano": "soon"}, "startTimeUnixNano is not an integer: 'soon'"),
         ({"startTimeUnixNano": -1}, "startTimeUnixNano is out of range: -1"),
         ({"endTimeUnixNano": str(1 << 64)}, "endTimeUnixNano is out of range: 18446744073709551616"),

@@ -375,6 +375,16 @@ def test_traces_are_sorted(plant: Store) -> None:
     assert find_traces(plant, Criteria()).folded == 600
 
 
+def test_the_device_of_a_trace_is_the_one_that_failed(tmp_path: Path) -> None:
+    root = line("scan", [span(1, 1, "scan", NOW, SECOND)])
+    good = call(1, 11, "Move", "lab/a/1", NOW, MS, 1)
+    store = fill(root, good, call(1, 21, "Move", "lab/b/2", NOW + MS, MS, 1, "Refused: no"), folder=tmp_path)
+    (found,) = find_traces(store, Criteria()).traces
+    assert (found.name, found.device) == ("scan", "lab/b/2")
+    (found,) = find_traces(store, Criteria(device="*/a/1")).traces
+    assert found.device == "lab/a/1"
+
+
 def test_top(plant: Store) -> None:
     rows = top(plant, Criteria())
     assert rows[0].key == ("lab/motor/3", "Motor.Move")

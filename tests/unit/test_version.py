@@ -25,7 +25,7 @@ def tool() -> ModuleType:
 
 @pytest.fixture
 def copy(tool: ModuleType, tmp_path: Path) -> Path:
-    for path in [*ROOT.glob("packages/*/pyproject.toml"), ROOT / tool.VERSION_FILE]:
+    for path in [*ROOT.glob("packages/*/pyproject.toml"), ROOT / "pyproject.toml", ROOT / tool.VERSION_FILE]:
         target = tmp_path / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)

@@ -11,14 +11,26 @@ from tango_telemetry.instrumentation import code_attributes
 
 from tango_telemetry_client._targets import Operation
 
-__all__ = ["SUBJECT_ATTRIBUTES", "create_attributes", "find_name", "target_attributes"]
+__all__ = [
+    "LIST_ATTRIBUTES",
+    "MAX_NAMES",
+    "SUBJECT_ATTRIBUTES",
+    "create_attributes",
+    "find_name",
+    "target_attributes",
+]
 
 SUBJECT_ATTRIBUTES: Mapping[str, str] = {
     "command": names.TANGO_COMMAND_NAME,
     "attribute": names.TANGO_ATTRIBUTE_NAME,
     "pipe": names.TANGO_PIPE_NAME,
 }
-_MAX_NAMES = 16
+LIST_ATTRIBUTES: Mapping[str, str] = {
+    "attributes": names.TANGO_ATTRIBUTE_NAMES,
+    "property": names.TANGO_PROPERTY_NAMES,
+}
+MAX_NAMES = 16
+"""Names of one call that its span tells."""
 _classes: dict[str, Any] = {}
 
 
@@ -30,7 +42,7 @@ def _tango_class(name: str) -> Any:
 
 
 def find_name(args: tuple[Any, ...], kwargs: Mapping[str, Any], keyword: str) -> str | None:
-    """Give the name of the command, attribute or pipe that a call is about, where it is no positional
+    """Return the name of the command, attribute or pipe that a call is about, where it is no positional
     ``str``.
 
     ``proxy.position = 3`` calls ``write_attribute`` with the attribute's configuration (PyTango >= 9.4.2), a
@@ -56,7 +68,7 @@ def create_attributes(
     args: tuple[Any, ...],
     place: tuple[Any, int],
 ) -> dict[str, Any]:
-    """Give the span attributes of a call.
+    """Return the span attributes of a call.
 
     :param subject: the object that is called, of the class ``owner``
     :param name: the command, attribute or pipe
@@ -71,10 +83,8 @@ def create_attributes(
     }
     if name is not None:
         attributes[SUBJECT_ATTRIBUTES[operation.subject]] = name
-    elif operation.subject in ("attributes", "property"):
-        listed = (
-            names.TANGO_ATTRIBUTE_NAMES if operation.subject == "attributes" else names.TANGO_PROPERTY_NAMES
-        )
+    elif operation.subject in LIST_ATTRIBUTES:
+        listed = LIST_ATTRIBUTES[operation.subject]
         attributes[listed] = _listed_names(args[-1 if owner == "Database" else 0]) if args else []
     attributes.update(
         _connection_attributes(args) if connects else target_attributes(operation, owner, subject)
@@ -90,7 +100,7 @@ def _connection_attributes(args: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def plain_device_name(written: str) -> str:
-    """Give the name of a device as ``dev_name()`` will once there is a connection; an alias stays one until
+    """Return the name of a device as ``dev_name()`` will once there is a connection; an alias stays one until
     then.
 
     :param written: what the user gave, of a device or of an attribute: ``tango://host:port/sys/X/1#dbase=no``
@@ -104,7 +114,7 @@ def plain_device_name(written: str) -> str:
 
 
 def target_attributes(operation: Operation, owner: str, subject: Any) -> dict[str, Any]:
-    """Give the device (or group, or database) that is called, without any remote call."""
+    """Return the device (or group, or database) that is called, without any remote call."""
     if owner == "Group":
         return {names.TANGO_GROUP_NAME: subject.get_name()}
     if owner == "AttributeProxy":
@@ -130,6 +140,6 @@ def _listed_names(argument: Any) -> list[str]:
     """
     if isinstance(argument, str):
         return [argument]
-    items = list(argument)[:_MAX_NAMES] if isinstance(argument, (list, tuple, dict, set)) else []
+    items = list(argument)[:MAX_NAMES] if isinstance(argument, (list, tuple, dict, set)) else []
     found = (item[0] if isinstance(item, (list, tuple)) and item else item for item in items)
     return [item if isinstance(item, str) else str(getattr(item, "name", "?")) for item in found]

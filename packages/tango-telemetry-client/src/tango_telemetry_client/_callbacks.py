@@ -125,7 +125,7 @@ def _record_reply(call: TracedCall, event: Any) -> None:
 
 
 def _find_callback(given: Any, method: str) -> Callable[..., Any] | None:
-    """Give what PyTango will call: ``given`` itself, or its method of that name; None if ``given`` is no
+    """Return what PyTango will call: ``given`` itself, or its method of that name; None if ``given`` is no
     callback.
     """
     if given is None or callable(given):
@@ -156,7 +156,7 @@ def _code_of(function: Any) -> dict[str, Any]:
 
 
 def _trace_callback(callback: Callable[..., Any], origin: Origin) -> Callable[..., Any]:
-    """Give a function that calls ``callback`` inside a span of its own."""
+    """Return a function that calls ``callback`` inside a span of its own."""
     origin.attributes = {**origin.attributes, **_code_of(callback)}
 
     def begin(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TracedCall | None:

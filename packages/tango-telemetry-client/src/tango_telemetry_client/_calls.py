@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from enum import IntEnum
 from typing import Any
 
 from tango_telemetry import semantic_conventions as names
@@ -25,9 +26,10 @@ from tango_telemetry.instrumentation import (
     get_current,
     get_current_span,
     guarded,
+    is_excluded,
     is_over,
+    is_suppressed,
     judged_modules,
-    not_traced,
     pass_through_tracer,
     record_arguments,
     state,
@@ -35,7 +37,13 @@ from tango_telemetry.instrumentation import (
     trace_function,
 )
 
-from tango_telemetry_client._attributes import create_attributes, find_name
+from tango_telemetry_client._attributes import (
+    LIST_ATTRIBUTES,
+    MAX_NAMES,
+    SUBJECT_ATTRIBUTES,
+    create_attributes,
+    find_name,
+)
 from tango_telemetry_client._targets import Operation
 
 __all__ = ["CallBeginning", "hooks", "own_attributes", "switch", "wrap_call"]
@@ -69,7 +77,7 @@ _USUAL_KEYWORDS = {
 
 
 def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
-    """Give ``function``, a method of the class ``owner``, with a client span around each call."""
+    """Return ``function``, a method of the class ``owner``, with a client span around each call."""
     begin = CallBeginning(function, operation, owner).make_quick()
     if operation.method == "__init__" and owner == "DeviceProxy":
         function = _naming_its_device(function)
@@ -112,8 +120,8 @@ def _first_keyword(function: Callable[..., Any], operation: Operation) -> str:
 
 
 def own_attributes(subject: Any) -> dict[str, Any]:
-    """Give the ``__dict__`` of a client object without asking its device for it: ``DeviceProxy.__getattr__``
-    would.
+    """Return the ``__dict__`` of a client object without asking its device for it:
+    ``DeviceProxy.__getattr__`` would.
 
     Its class does not say whether there is one: ``__dictoffset__`` is 0 for a pybind11 class since Python
     3.11.
@@ -125,23 +133,55 @@ def own_attributes(subject: Any) -> dict[str, Any]:
     return own
 
 
+class Takes(IntEnum):
+    """What the arguments of an operation say of its span. The native package knows the numbers."""
+
+    NOTHING = 0
+    ONE_NAME = 1
+    SEVERAL_NAMES = 2
+    UNKNOWN = 3
+
+
+_TAKES: Mapping[str, Takes] = {
+    **dict.fromkeys(("command", "attribute", "pipe"), Takes.ONE_NAME),
+    **dict.fromkeys(("attributes", "property"), Takes.SEVERAL_NAMES),
+}
+
+
+def _names_of(given: Any) -> tuple[str, ...] | None:
+    """The names in a list or tuple of them or of (name, value) pairs, as far as a span tells them; None for
+    anything else. The native package reads the same.
+    """
+    if type(given) is not list and type(given) is not tuple:
+        return None
+    found = [item[0] if type(item) in (list, tuple) and item else item for item in given[:MAX_NAMES]]
+    return tuple(found) if all(type(item) is str for item in found) else None
+
+
 class CallBeginning:
     """Starts the span of one operation; called once for each call, so it looks up and does not compute."""
 
-    __slots__ = ("carry", "connects", "keyword", "method", "operation", "owner", "quick", "takes_name")
+    __slots__ = ("carry", "connects", "keyword", "method", "named", "operation", "owner", "quick", "takes")
 
     def __init__(self, function: Callable[..., Any], operation: Operation, owner: str) -> None:
         self.operation = operation
         self.owner = owner
         self.connects = operation.method == "__init__"
         self.method = owner if self.connects else operation.method
-        self.takes_name = operation.subject in ("command", "attribute", "pipe")
+        self.takes = _TAKES.get(operation.subject, Takes.NOTHING)
+        if self.takes is Takes.SEVERAL_NAMES and owner == "Database":
+            self.takes = Takes.UNKNOWN
+        self.named: tuple[str | None, ...] | None = None
+        if self.takes is Takes.ONE_NAME:
+            self.named = (f"{self.method} ", names.RPC_METHOD, SUBJECT_ATTRIBUTES[operation.subject])
+        elif self.takes is Takes.SEVERAL_NAMES:
+            self.named = (None, LIST_ATTRIBUTES[operation.subject])
         self.keyword = _first_keyword(function, operation)
         self.carry = f"{owner}.{operation.method}"
         self.quick: QuickBeginning | None = None
 
     def make_quick(self) -> Callable[..., TracedCall | None]:
-        """Give the function that starts a call, which never raises, and the usual call in C++ where
+        """Return the function that starts a call, which never raises, and the usual call in C++ where
         it can.
         """
         if self.connects:
@@ -149,7 +189,14 @@ class CallBeginning:
         self.quick = QuickBeginning(
             self.begin,
             lambda native, slow: native.ClientBeginning(
-                slow, current_tracer, active_client_span, judged_modules, self.carry, self.takes_name
+                slow,
+                current_tracer,
+                active_client_span,
+                judged_modules,
+                self.carry,
+                call_site,
+                self.keyword,
+                self.takes,
             ),
         )
         return self.quick.begin
@@ -176,24 +223,32 @@ class CallBeginning:
         quick = self.quick
         epoch = quick.get_epoch() if quick is not None else -1
         name = None
-        if self.takes_name:
+        what: str | tuple[str, ...] | None = None
+        if self.takes is Takes.ONE_NAME:
             name = args[0] if args and type(args[0]) is str else find_name(args, kwargs, self.keyword)
+            what = name
+        elif self.takes is Takes.SEVERAL_NAMES:
+            what = _names_of(args[0] if args else kwargs.get(self.keyword))
         frame = caller_of_tango(3)
         site = None
         if frame is None:  # in a pool thread: the call was made elsewhere
             frame = site = call_site.get()
-        attributes, own = self._attributes(subject, name, args, kwargs, frame)
+        attributes, own = self._attributes(subject, name, what, args, kwargs, frame)
         tracer = get_calling_tracer(context)
         title = self.method if name is None else f"{self.method} {name}"
-        if not_traced(context, attributes, "DataBase" if self.owner == "Database" else ""):
-            tracer = pass_through_tracer()
-        elif quick is not None and epoch >= 0 and own is not None and site is None and self._may_be_kept():
-            places = [(None, 0, name)]  # for a span that is not recorded any place will do
-            if frame is not None:
-                places.append((frame.f_code, frame.f_lasti, name))
+        excluded = is_excluded(attributes, "DataBase" if self.owner == "Database" else "")
+        if quick is not None and epoch >= 0 and own is not None and self._may_be_kept():
+            places = [(None, 0, what)]  # for a span that is not recorded any place will do
+            if not excluded:
+                known = frame is not None and frame.f_code is not None
+                places.append((frame.f_code, frame.f_lasti, what) if known else (None, quick.NO_CALLER, what))
             in_use = tracer if tracer is current_tracer.get() else None
+            makes = pass_through_tracer() if excluded else get_client_tracer()
+            named = self.named if state.exclusion is None and what is not None else None
             for place in places:
-                quick.keep(own, epoch, place, title, _CLIENT, attributes, get_client_tracer(), in_use)
+                quick.keep(own, epoch, place, title, _CLIENT, attributes, makes, in_use, named=named)
+        if excluded or is_suppressed(context):
+            tracer = pass_through_tracer()
         attributes = {**attributes, **thread_attributes()}
         if site is None:
             call = TracedCall(tracer, title, _CLIENT, attributes, context, self.carry, links)
@@ -215,20 +270,26 @@ class CallBeginning:
         return not hooks.wanted and not state.config.capture_arguments
 
     def _attributes(
-        self, subject: Any, name: str | None, args: tuple[Any, ...], kwargs: Mapping[str, Any], frame: Any
+        self,
+        subject: Any,
+        name: str | None,
+        what: str | tuple[str, ...] | None,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        frame: Any,
     ) -> tuple[Mapping[str, Any], dict[str, Any] | None]:
-        """Give the attributes, and the ``__dict__`` of ``subject`` if all calls like this one have
+        """Return the attributes, and the ``__dict__`` of ``subject`` if all calls like this one have
         the same.
         """
         code, position = (None, 0) if frame is None else (frame.f_code, frame.f_lasti)
         sites: BoundedDict[Any, tuple[Mapping[str, Any], Any]] | None = None
         own = None
-        if not self.connects and (name is not None or not (args or kwargs)):
+        if not self.connects and (what is not None or self.takes is Takes.NOTHING):
             own = own_attributes(subject)
             sites = own.get(_SITES)
             if sites is None:
                 sites = own[_SITES] = BoundedDict(_MOST_SITES)
-            key = (id(code), position, self.method, name)
+            key = (id(code), position, self.method, what)
             known = sites.get(key)
             if known is not None:
                 return known[0], own

@@ -125,7 +125,7 @@ class Subscription:
 
 
 def wrap_subscribe(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
-    """Give ``subscribe_event`` with a client span, and its callback with a CONSUMER span for each event."""
+    """Return ``subscribe_event`` with a client span, and its callback with a CONSUMER span for each event."""
     begin: Begin = functools.partial(guarded, CallBeginning(function, operation, owner).begin)
     return functools.wraps(function)(trace_function(function, begin, _trace_subscription))
 
@@ -161,7 +161,7 @@ def _remember(subject: Any, subscription: Subscription, event_id: Any) -> None:
 
 
 def wrap_get_events(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
-    """Give ``get_events`` with a CONSUMER span for each event of its callback, or for the list if it is not
+    """Return ``get_events`` with a CONSUMER span for each event of its callback, or for the list if it is not
     empty.
     """
 

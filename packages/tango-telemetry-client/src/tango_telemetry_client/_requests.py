@@ -43,7 +43,7 @@ class Request:
     __slots__ = ("begin", "expected", "keyword", "operation", "owner")
 
     def __init__(self, begin: CallBeginning) -> None:
-        self.begin: Begin = functools.partial(guarded, begin.begin)
+        self.begin: Begin = begin.make_quick()
         self.operation = operation = begin.operation
         self.owner = begin.owner
         self.keyword = begin.keyword
@@ -74,9 +74,8 @@ class Request:
         """Where a callback stands if it is no keyword argument; source: ``tango.connection``,
         ``tango.device_proxy``.
         """
-        if (
-            self.operation.method == "command_inout_asynch"
-        ):  # (proxy, name, callback), (proxy, name, value, callback)
+        # (proxy, name, callback), (proxy, name, value, callback).
+        if self.operation.method == "command_inout_asynch":
             return max(2, len(args) - 1)
         return 3 if self.operation.method == "write_attribute_asynch" else 2
 
@@ -99,15 +98,14 @@ class Request:
 
 
 def wrap_request(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
-    """Give a ``*_asynch`` method with a client span around the sending, and one around the callback."""
+    """Return a ``*_asynch`` method with a client span around the sending, and one around the callback."""
     request = Request(CallBeginning(function, operation, owner))
     return functools.wraps(function)(trace_function(function, request.begin, request.prepare))
 
 
 def _remember(subject: Any, context: SpanContext, request: Any) -> None:
-    if (
-        type(request) is int and context.is_valid and context.trace_flags & 1
-    ):  # a link to what was not sampled would lead nowhere
+    # A link to what was not sampled would lead nowhere.
+    if type(request) is int and context.is_valid and context.trace_flags & 1:
         own = own_attributes(subject)
         requests: BoundedDict[int, SpanContext] | None = own.get(_REQUESTS)
         if requests is None:
@@ -116,11 +114,11 @@ def _remember(subject: Any, context: SpanContext, request: Any) -> None:
 
 
 def wrap_reply(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
-    """Give a ``*_reply`` method with a client span that is linked to the request."""
-    beginning = CallBeginning(function, operation, owner)
+    """Return a ``*_reply`` method with a client span that is linked to the request."""
+    begin_call = CallBeginning(function, operation, owner).make_quick()
 
     def begin(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TracedCall | None:
-        return guarded(beginning.begin, args, kwargs, guarded(_find_links, args, kwargs))
+        return begin_call(args, kwargs, guarded(_find_links, args, kwargs))
 
     return functools.wraps(function)(trace_function(function, begin, _forget_when_answered))
 

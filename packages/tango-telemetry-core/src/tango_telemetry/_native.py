@@ -14,15 +14,17 @@ from tango_telemetry.settings.config import TelemetryConfig
 
 __all__ = [
     "NATIVE_ABI_VERSION",
+    "command_for_native",
     "import_native",
     "load_native_calls",
     "load_native_events",
     "load_native_spans",
     "release_native",
+    "what_brings_native",
     "why_no_native",
 ]
 
-NATIVE_ABI_VERSION = 6
+NATIVE_ABI_VERSION = 7
 """The version of the native package's interface that this core works with."""
 
 _native_reasons: list[str] = []
@@ -66,7 +68,8 @@ def release_native() -> None:
 def import_native() -> Any:
     """Return the native package, or None.
 
-    One that is installed and cannot be used here is refused, with one warning for each process.
+    One that is installed and cannot be used here is refused, with one warning for each process. One that was
+    installed without its extension modules counts as not installed: pip has said so.
     """
     try:
         with quiet_warnings():
@@ -74,6 +77,8 @@ def import_native() -> Any:
     except ImportError as error:
         if error.name != "tango_telemetry_native":
             _refuse_native(str(error))
+        elif not isinstance(error, ModuleNotFoundError):
+            _native_reasons[:] = [str(error)]
         return None
     found = getattr(native, "ABI_VERSION", None)
     if found != NATIVE_ABI_VERSION:
@@ -92,6 +97,25 @@ def why_no_native() -> str:
         if _native_reasons
         else "tango-telemetry-native is not installed"
     )
+
+
+def what_brings_native() -> str:
+    """Return what would bring the native package, as a sentence, where :func:`import_native` gave None."""
+    if _native_reasons:
+        return why_no_native()
+    command = command_for_native()
+    return f"Type: {command}" if command else f"There is no native package for {sys.platform}."
+
+
+def command_for_native() -> str:
+    """Return what to type for the native package, where :func:`import_native` gave None.
+
+    It is "" where nothing helps.
+    """
+    reason = _native_reasons[-1] if _native_reasons else ""
+    if reason or sys.platform != "linux":
+        return reason.partition("Type: ")[2]
+    return "pip install tango-telemetry-native"
 
 
 def _refuse_native(reason: str) -> None:

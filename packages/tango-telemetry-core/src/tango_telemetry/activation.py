@@ -12,9 +12,15 @@ import importlib
 import sys
 from typing import Any
 
-from tango_telemetry._native import load_native_calls, load_native_events, release_native
+from tango_telemetry._native import (
+    load_native_calls,
+    load_native_events,
+    release_native,
+    what_brings_native,
+)
 from tango_telemetry.base.guard import guarded
 from tango_telemetry.base.warnings import warn
+from tango_telemetry.calls.decisions import pass_through_tracer
 from tango_telemetry.calls.failures import record_failure
 from tango_telemetry.calls.place import thread_attributes
 from tango_telemetry.context.bridges import (
@@ -122,9 +128,8 @@ def _switch_off_at_the_end() -> None:
 
 
 def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> None:
-    carries = bool(
-        set(settings.propagators) - {"baggage"}
-    )  # Tango has W3C's fields only, whichever format is named
+    # Tango has W3C's fields only, whichever format is named.
+    carries = bool(set(settings.propagators) - {"baggage"})
     bridge = create_context_bridge(
         settings.context_bridge if carries else "noop",
         kernel=settings.kernel,
@@ -145,7 +150,7 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
                 f"PyTango {'.'.join(map(str, version))} carries the trace context only together with "
                 "cppTango's own "
                 "spans, which cannot be written to files: each process makes traces of its own. "
-                "Type: pip install tango-telemetry-native",
+                f"{what_brings_native()}",
                 4,
             )
     elif carries and settings.context_bridge != "noop" and isinstance(bridge, NoOpBridge):
@@ -154,8 +159,7 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
         )
         warn_once(
             f"{found} cannot carry the trace context without the native package: each process makes traces "
-            "of its own. "
-            "Type: pip install tango-telemetry-native"
+            f"of its own. {what_brings_native()}"
         )
     state.bridge = bridge
     native = load_native_calls(settings)
@@ -164,9 +168,28 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
     if carries and version:
         guarded(_switch_events_on, settings)
     user = read_environment()
-    apply_cpptango_environment(
-        cpptango_environment(settings, user, tango_version=version, idl=idl, kernel=kernel)
-    )
+    tell = functools.partial(cpptango_environment, settings, user, tango_version=version, kernel=kernel)
+    _of_server.clear()
+    if isinstance(bridge, NativeBridge):
+        # Clients have no use for cppTango's telemetry, which takes 17 us of a call also where it makes no
+        # span (10.3.1).
+        _of_server.update(tell(idl=idl))
+        idl = False
+    apply_cpptango_environment(tell(idl=idl))
+
+
+_of_server: dict[str, str | None] = {}
+"""What cppTango is told for its devices, where that is not what it is told for clients: users ask devices for
+their telemetry, and switch it (10.3).
+"""
+
+
+def prepare_server() -> None:
+    """Make ready again after ``Util`` has been initialised, and before it makes devices: a process that was a
+    client becomes a server.
+    """
+    state.bridge.prepare_server()
+    apply_cpptango_environment(_of_server)
 
 
 def _switch_events_on(settings: TelemetryConfig) -> None:
@@ -198,7 +221,9 @@ def _switch_events_off() -> None:
 def _set_native(native: Any) -> None:
     """Let calls run in C++ from now on, or in Python."""
     if native is not None:
-        native.configure_calls(record_failure, _is_omni_thread, otel.NonRecordingSpan, thread_attributes)
+        native.configure_calls(
+            record_failure, _is_omni_thread, otel.NonRecordingSpan, thread_attributes, pass_through_tracer()
+        )
         native.set_carrier(state.bridge, *state.bridge.parts)
     elif state.native is not None:
         state.native.set_carrier(None, *CarrierParts())
@@ -226,6 +251,7 @@ def deactivate() -> None:
         atexit.unregister(_switch_off_at_the_end)
         _patches.undo()
         guarded(_switch_logs, None)
+        _of_server.clear()
         guarded(_hand_back)
         guarded(release_native)
         state.bridge = NoOpBridge()

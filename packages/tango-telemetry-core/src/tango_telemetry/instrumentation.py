@@ -6,6 +6,9 @@ Nothing is defined here, and no name stands here that neither of them uses.
 from __future__ import annotations
 
 from tango_telemetry._version import VERSION
+from tango_telemetry.activation import (
+    prepare_server,
+)
 from tango_telemetry.base.bounded import (
     BoundedDict,
 )
@@ -20,7 +23,9 @@ from tango_telemetry.calls.caller import (
     judged_modules,
 )
 from tango_telemetry.calls.decisions import (
+    is_excluded,
     is_over,
+    is_suppressed,
     no_op_tracer_provider,
     not_traced,
     pass_through_tracer,
@@ -84,6 +89,10 @@ from tango_telemetry.pytango.builtin_tracing import (
     import_pytango,
 )
 from tango_telemetry.pytango.environment import told_cpptango
+from tango_telemetry.report import (
+    create_report,
+    is_asked,
+)
 from tango_telemetry.state import (
     state,
     switch_tracer,
@@ -113,6 +122,7 @@ __all__ = [
     "call_tracer_provider_factory",
     "caller_of_tango",
     "code_attributes",
+    "create_report",
     "current_handler",
     "current_tracer",
     "force_tracing_needed",
@@ -123,11 +133,15 @@ __all__ = [
     "get_owner",
     "guarded",
     "import_pytango",
+    "is_asked",
+    "is_excluded",
     "is_over",
+    "is_suppressed",
     "judged_modules",
     "no_op_tracer_provider",
     "not_traced",
     "pass_through_tracer",
+    "prepare_server",
     "record_arguments",
     "record_error",
     "record_failure",

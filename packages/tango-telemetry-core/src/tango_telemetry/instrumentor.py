@@ -43,7 +43,7 @@ class Instrumentor:
         return self._instrumented
 
     def instrumentation_dependencies(self) -> tuple[str, ...]:
-        """Give the packages that are instrumented, as ``opentelemetry-instrument`` asks for them."""
+        """Return the packages that are instrumented, as ``opentelemetry-instrument`` asks for them."""
         return ("pytango >= 9.3.6",)
 
     def instrument(

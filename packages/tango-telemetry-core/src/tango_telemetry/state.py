@@ -105,7 +105,7 @@ state = State()
 
 
 def get_config() -> TelemetryConfig:
-    """Give the settings in force; those of the environment if nothing has been switched on yet."""
+    """Return the settings in force; those of the environment if nothing has been switched on yet."""
     if not state.configured:
         config = TelemetryConfig.from_env(read_environment())
         if config.enabled and not is_chosen(config.servers):
@@ -132,7 +132,7 @@ def warn_once(message: str, stacklevel: int = 3) -> None:
 
 
 def get_context_bridge() -> ContextBridge:
-    """Give the bridge that carries the trace context in this process; the no-op one while nothing is
+    """Return the bridge that carries the trace context in this process; the no-op one while nothing is
     traced.
     """
     return state.bridge

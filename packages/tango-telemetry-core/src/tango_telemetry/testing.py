@@ -61,17 +61,17 @@ class SpanNode:
     children: tuple[SpanNode, ...]
 
     def walk(self) -> Iterator[SpanNode]:
-        """Give this span and all below it, each before its children."""
+        """Return this span and all below it, each before its children."""
         yield self
         for child in self.children:
             yield from child.walk()
 
     def names(self) -> tuple[Any, ...]:
-        """Give the names alone: ``(name, (names of a child), ...)``."""
+        """Return the names alone: ``(name, (names of a child), ...)``."""
         return (self.name, *(child.names() for child in self.children))
 
     def text(self, indentation: str = "") -> str:
-        """Give one line for each span, indented by two spaces per level; a failed one ends in ``!
+        """Return one line for each span, indented by two spaces per level; a failed one ends in ``!
         error.type``.
         """
         failed = f" ! {self.attributes.get('error.type', '')}".rstrip() if self.status == "ERROR" else ""
@@ -155,7 +155,7 @@ class SpanRecorder:
             return tuple(self._spans)
 
     def trees(self) -> tuple[SpanNode, ...]:
-        """Give the spans so far as trees, in the order in which they began; a span without its parent is a
+        """Return the spans so far as trees, in the order in which they began; a span without its parent is a
         root.
         """
         spans = sorted(self.spans, key=lambda span: span.start_time)
@@ -179,14 +179,14 @@ class SpanRecorder:
         return tuple(build(root) for root in children.get(0, ()))
 
     def text(self) -> str:
-        """Give all trees as indented lines (see :meth:`SpanNode.text`), after an empty first line.
+        """Return all trees as indented lines (see :meth:`SpanNode.text`), after an empty first line.
 
         The empty line lets a test compare it with a text in triple quotes that begins on a line of its own.
         """
         return "\n" + "".join(tree.text() for tree in self.trees())
 
     def find(self, name: str) -> SpanNode:
-        """Give the only span of this name.
+        """Return the only span of this name.
 
         :raises LookupError: if there is none, or more than one
         """

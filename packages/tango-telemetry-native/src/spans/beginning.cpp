@@ -8,13 +8,13 @@ namespace tango_spans {
 
 using tango_telemetry::SpanNumbers;
 
-namespace {
-
 void replace(PyObject*& field, PyObject* object) {
     PyObject* const old = field;
     field = new_ref(object);
     Py_XDECREF(old);
 }
+
+namespace {
 
 int traverse(PyObject* self, visitproc visit, void* arg) {
     BeginningObject* const beginning = as_beginning(self);
@@ -25,6 +25,8 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(beginning->variable);
     Py_VISIT(beginning->known);
     Py_VISIT(beginning->other);
+    Py_VISIT(beginning->site_variable);
+    Py_VISIT(beginning->keyword);
     return 0;
 }
 
@@ -47,6 +49,8 @@ void dealloc(PyObject* self) {
     Py_CLEAR(beginning->variable);
     Py_CLEAR(beginning->known);
     Py_CLEAR(beginning->other);
+    Py_CLEAR(beginning->site_variable);
+    Py_CLEAR(beginning->keyword);
     Py_CLEAR(beginning->module);
     type->tp_free(self);
     Py_DECREF(type);
@@ -81,33 +85,90 @@ Ref get_variable(PyObject* variable) {
     return PyContextVar_Get(variable, nullptr, &value) < 0 ? Ref() : Ref(value);
 }
 
-Ref start_planned(ModuleState& state, const PlanObject* plan, PyObject* tracer, PyObject* context,
-                  const SpanNumbers* remote) {
-    if (TracerObject* const quick = quick_tracer(state, tracer)) {
-        Ref span(start_prepared_span(quick, plan->span, context, remote));
-        if (!span || Py_TYPE(span.get()) != reinterpret_cast<PyTypeObject*>(state.span_class)) {
-            return span;
+namespace {
+
+// The title of a call whose plan was made with another name.
+Ref make_title(const PlanObject* plan, PyObject* name) {
+    PyObject* const prefix = PyTuple_GET_ITEM(plan->named, 0);
+    return prefix == Py_None ? Ref::borrow(plan->span.title) : Ref(PyUnicode_Concat(prefix, name));
+}
+
+bool name_attributes(PyObject* attributes, const PlanObject* plan, PyObject* name) {
+    for (Py_ssize_t i = 1; i < PyTuple_GET_SIZE(plan->named); i++) {
+        if (PyDict_SetItem(attributes, PyTuple_GET_ITEM(plan->named, i), name) < 0) {
+            return false;
         }
-        Ref thread = get_thread_attributes(state);
-        return thread && add_attributes(state, span.get(), thread.get()) ? std::move(span) : Ref();
     }
-    Ref thread = get_thread_attributes(state);
-    Ref attributes(thread ? PyDict_Copy(plan->span.attributes) : nullptr);
-    if (!attributes || PyDict_Update(attributes.get(), thread.get()) < 0) {
-        return Ref();
+    return true;
+}
+
+bool name_span(ModuleState& state, SpanObject* span, const PlanObject* plan, PyObject* name) {
+    const Limits& limits = span->tracer->limits;
+    const AttributeTarget target{span->record->attributes, limits.attributes, limits.span_value_length};
+    for (Py_ssize_t i = 1; i < PyTuple_GET_SIZE(plan->named); i++) {
+        if (!set_attribute(state, target, PyTuple_GET_ITEM(plan->named, i), name)) {
+            return false;
+        }
     }
-    Ref own = Ref::borrow(context ? context : state.empty_context);
-    if (remote) {
-        Ref span_context(make_span_context(state, remote->trace_id_high, remote->trace_id_low, remote->span_id, true,
-                                           remote->flags, nullptr));
-        Ref parent(span_context ? PyObject_CallOneArg(state.remote_span_class, span_context.get()) : nullptr);
-        own = parent ? context_with(state, parent.get(), context) : Ref();
+    return true;
+}
+
+Ref remote_span(ModuleState& state, const SpanNumbers& remote) {
+    Ref context(make_span_context(state, remote.trace_id_high, remote.trace_id_low, remote.span_id, true, remote.flags,
+                                  nullptr));
+    return Ref(context ? PyObject_CallOneArg(state.remote_span_class, context.get()) : nullptr);
+}
+
+Ref start_in_python(ModuleState& state, const PlanObject* plan, PyObject* title, PyObject* tracer, bool is_named,
+                    const Told& told) {
+    Ref own = Ref::borrow(told.context ? told.context : state.empty_context);
+    if (told.remote) {
+        Ref parent = remote_span(state, *told.remote);
+        if (parent && tracer == state.pass_through) {
+            return parent;
+        }
+        own = parent ? context_with(state, parent.get(), told.context) : Ref();
     }
     if (!own) {
         return Ref();
     }
-    PyObject* const arguments[] = {tracer, plan->span.title, own.get(), plan->span.kind, attributes.get()};
-    return Ref(PyObject_VectorcallMethod(state.s_start_span, arguments, 5 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr));
+    if (tracer == state.pass_through) {
+        PyObject* const arguments[] = {tracer, title, own.get()};
+        return Ref(
+            PyObject_VectorcallMethod(state.s_start_span, arguments, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr));
+    }
+    Ref thread = get_thread_attributes(state);
+    Ref attributes(thread ? PyDict_Copy(plan->span.attributes) : nullptr);
+    if (!attributes || (!is_named && !name_attributes(attributes.get(), plan, told.name)) ||
+        PyDict_Update(attributes.get(), thread.get()) < 0) {
+        return Ref();
+    }
+    PyObject* const arguments[] = {tracer,     title, own.get(), plan->span.kind, attributes.get(),
+                                   told.links ? told.links : Py_None};
+    return Ref(PyObject_VectorcallMethod(state.s_start_span, arguments, 6 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr));
+}
+
+}  // namespace
+
+Ref start_planned(ModuleState& state, const PlanObject* plan, PyObject* tracer, const Told& told) {
+    const bool is_named = has_name(plan, told.name);
+    Ref title = is_named ? Ref::borrow(plan->span.title) : make_title(plan, told.name);
+    if (!title) {
+        return Ref();
+    }
+    TracerObject* const quick = quick_tracer(state, tracer);
+    if (!quick) {
+        return start_in_python(state, plan, title.get(), tracer, is_named, told);
+    }
+    Ref span(start_prepared_span(quick, plan->span, title.get(), told.context, told.remote, told.links));
+    if (!span || Py_TYPE(span.get()) != reinterpret_cast<PyTypeObject*>(state.span_class)) {
+        return span;
+    }
+    if (!is_named && !name_span(state, reinterpret_cast<SpanObject*>(span.get()), plan, told.name)) {
+        return Ref();
+    }
+    Ref thread = get_thread_attributes(state);
+    return thread && add_attributes(state, span.get(), thread.get()) ? std::move(span) : Ref();
 }
 
 PyObject* call_or_slow(BeginningObject* self, Ref call, PyObject* const* args, Py_ssize_t count) {
@@ -121,7 +182,7 @@ PyObject* call_or_slow(BeginningObject* self, Ref call, PyObject* const* args, P
 }
 
 bool init_beginning(BeginningObject* self, PyObject* slow, PyObject* tracer_variable, PyObject* variable,
-                    PyObject* known, PyObject* other, bool takes_name) {
+                    PyObject* known, PyObject* other) {
     PyObject* const module = module_of_type(Py_TYPE(self));
     if (!module) {
         return false;
@@ -136,7 +197,6 @@ bool init_beginning(BeginningObject* self, PyObject* slow, PyObject* tracer_vari
     replace(self->variable, variable);
     replace(self->known, known);
     replace(self->other, other);
-    self->takes_name = takes_name;
     return true;
 }
 

@@ -18,8 +18,14 @@ struct BeginningObject {
     PyObject* variable;
     PyObject* known;
     PyObject* other;
-    bool takes_name;
+    // Of a client only: the variable of the place that has handed a call over, what the first argument is called, and what
+    // it names.
+    PyObject* site_variable;
+    PyObject* keyword;
+    int takes;
 };
+
+void replace(PyObject*& field, PyObject* object);
 
 inline BeginningObject* as_beginning(PyObject* object) { return reinterpret_cast<BeginningObject*>(object); }
 
@@ -34,9 +40,16 @@ bool is_ready(BeginningObject* self);
 // A new reference; null without an error only where the variable has neither a value nor a default.
 Ref get_variable(PyObject* variable);
 
-// The span of a call. Its parent is `remote` or, without that, what `context` holds; context may be null.
-Ref start_planned(ModuleState& state, const PlanObject* plan, PyObject* tracer, PyObject* context,
-                  const tango_telemetry::SpanNumbers* remote);
+// What is told of a call beside its plan. Its parent is `remote` or, without that, what `context` holds.
+struct Told {
+    PyObject* name;     // null, or what the call is about
+    PyObject* context;  // may be null
+    const tango_telemetry::SpanNumbers* remote;
+    PyObject* links;  // may be null
+};
+
+// The span of a call.
+Ref start_planned(ModuleState& state, const PlanObject* plan, PyObject* tracer, const Told& told);
 
 // Sets attributes on a span that is recorded, whoever made it; false with an error set.
 bool add_attributes(ModuleState& state, PyObject* span, PyObject* attributes);
@@ -45,7 +58,7 @@ bool add_attributes(ModuleState& state, PyObject* span, PyObject* attributes);
 PyObject* call_or_slow(BeginningObject* self, Ref call, PyObject* const* args, Py_ssize_t count);
 
 bool init_beginning(BeginningObject* self, PyObject* slow, PyObject* tracer_variable, PyObject* variable,
-                    PyObject* known, PyObject* other, bool takes_name);
+                    PyObject* known, PyObject* other);
 
 // The type of `name` with an initialiser and one table of methods.
 PyTypeObject* create_beginning_type(PyObject* module, const char* name, const char* doc, initproc init,

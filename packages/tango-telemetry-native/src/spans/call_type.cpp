@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
 // Call: what tango_telemetry.calls.traced_call.TracedCall is in Python, for the usual call.
 #include "arguments.h"
-#include "calls.h"
+#include "beginning.h"
+
+#include <utility>
 #include "span_operations.h"
 
 namespace tango_spans {
@@ -15,6 +17,7 @@ struct CallObject {
     PyObject* pairs[2 * kMaxVariables];
     Py_ssize_t count;
     Carried carried;
+    PyObject* site;  // null, or where a call that was handed over to this thread comes from; until it has failed
 };
 
 CallObject* as_call(PyObject* object) { return reinterpret_cast<CallObject*>(object); }
@@ -56,13 +59,33 @@ PyObject* call_enter(PyObject* self, PyObject*) {
     return none_unless_foreign(state_of(call), entered || call->current.token, "a span could not be made current");
 }
 
+// A NonRecordingSpan of OpenTelemetry's: it has nothing to record, and does not end.
+bool is_remote_span(ModuleState& state, PyObject* span) {
+    return reinterpret_cast<PyObject*>(Py_TYPE(span)) == state.remote_span_class;
+}
+
+// Whoever waited for a call that was handed over may have given up: then the span says so.
+bool note_abandoned(CallObject* self) {
+    ModuleState& state = state_of(self);
+    Ref site(std::exchange(self->site, nullptr));
+    bool failed = false;
+    if (!site || !is_recording(state, self->span, failed)) {
+        return !failed;
+    }
+    Ref error(PyObject_CallMethodNoArgs(site.get(), state.s_get_abandoned));
+    if (error && error.get() != Py_None) {
+        error = Ref(PyObject_CallFunctionObjArgs(state.record_failure, self->span, error.get(), nullptr));
+    }
+    return static_cast<bool>(error);
+}
+
 bool end_of(CallObject* self) {
     ModuleState& state = state_of(self);
     PyTypeObject* const type = Py_TYPE(self->span);
     if (type == reinterpret_cast<PyTypeObject*>(state.span_class)) {
         return end_span(reinterpret_cast<SpanObject*>(self->span), nullptr);
     }
-    if (type == reinterpret_cast<PyTypeObject*>(state.dropped_span_class)) {
+    if (type == reinterpret_cast<PyTypeObject*>(state.dropped_span_class) || is_remote_span(state, self->span)) {
         return true;
     }
     Ref ended(PyObject_CallMethodNoArgs(self->span, state.s_end));
@@ -72,6 +95,10 @@ bool end_of(CallObject* self) {
 PyObject* call_end(PyObject* self, PyObject*) {
     CallObject* const call = as_call(self);
     ModuleState& state = state_of(call);
+    if (!note_abandoned(call) && !absorb_error(state, "it could not be told whether a call is still waited for")) {
+        do_before_error([&] { return leave_both(call) && end_of(call); });
+        return nullptr;
+    }
     if (!leave_both(call) && !absorb_error(state, "a span could not be left")) {
         do_before_error([&] { return end_of(call); });
         return nullptr;
@@ -81,6 +108,7 @@ PyObject* call_end(PyObject* self, PyObject*) {
 
 PyObject* call_fail(PyObject* self, PyObject* error) {
     CallObject* const call = as_call(self);
+    Py_CLEAR(call->site);
     Ref result(PyObject_CallFunctionObjArgs(state_of(call).record_failure, call->span, error, nullptr));
     return none_unless_foreign(state_of(call), static_cast<bool>(result), "a failure could not be recorded");
 }
@@ -108,6 +136,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(call->module);
     Py_VISIT(call->span);
+    Py_VISIT(call->site);
     for (Py_ssize_t i = 0; i < 2 * kMaxVariables; i++) {
         Py_VISIT(call->pairs[i]);
     }
@@ -130,6 +159,7 @@ void dealloc(PyObject* self) {
     for (Py_ssize_t i = 0; i < 2 * kMaxVariables; i++) {
         Py_CLEAR(call->pairs[i]);
     }
+    Py_CLEAR(call->site);
     Py_CLEAR(call->span);
     Py_CLEAR(call->module);
     type->tp_free(self);
@@ -178,7 +208,7 @@ bool is_recording(ModuleState& state, PyObject* span, bool& failed) {
     if (type == reinterpret_cast<PyTypeObject*>(state.span_class)) {
         return !reinterpret_cast<SpanObject*>(span)->record->ended;
     }
-    if (type == reinterpret_cast<PyTypeObject*>(state.dropped_span_class)) {
+    if (type == reinterpret_cast<PyTypeObject*>(state.dropped_span_class) || is_remote_span(state, span)) {
         return false;
     }
     Ref answer(PyObject_CallMethodNoArgs(span, state.s_is_recording));
@@ -209,7 +239,7 @@ bool is_over(ModuleState& state, PyObject* span) {
     if (type == reinterpret_cast<PyTypeObject*>(state.span_class)) {
         return reinterpret_cast<SpanObject*>(span)->record->ended;
     }
-    if (type == reinterpret_cast<PyTypeObject*>(state.dropped_span_class)) {
+    if (type == reinterpret_cast<PyTypeObject*>(state.dropped_span_class) || is_remote_span(state, span)) {
         return false;
     }
     Ref end_time(PyObject_GetAttr(span, state.s_end_time));
@@ -218,6 +248,8 @@ bool is_over(ModuleState& state, PyObject* span) {
     }
     return end_time && end_time.get() != Py_None;
 }
+
+void set_call_site(PyObject* call, PyObject* site) { replace(as_call(call)->site, site); }
 
 bool carry_call(PyObject* object, PyObject* name) {
     CallObject* const call = as_call(object);

@@ -15,7 +15,10 @@ struct PlanObject {
     PyObject_HEAD
     PyObject* beginning;  // owned, like all that follow: the key
     PyObject* code;       // null, or where the call is written
-    PyObject* name;       // null, or the command or attribute
+    PyObject* name;       // null, or the command or attribute; a tuple of them for a call that takes several
+    // Null: the plan is for that name alone. Or it is for every name, and this is (what precedes the name in the title or
+    // None, the attributes that have the name for their value, ...).
+    PyObject* named;
     int position;
     bool checks_topic;
     std::uint64_t epoch;
@@ -26,17 +29,24 @@ struct PlanObject {
 
 struct PlanKey {
     PyObject* beginning;
-    PyObject* code;
+    PyObject* code;  // null where no caller is known (kNoCaller), or where any will do (kAnyPlace)
     PyObject* name;
     int position;
 };
 
-// The plan in the `__dict__` of a proxy or device; null without an error if there is none that still holds.
-Ref find_plan(ModuleState& state, PyObject* subject, const PlanKey& key);
+enum PlanPosition { kNoCaller = -1, kAnyPlace = 0 };
+
+// The plans in the `__dict__` of a proxy or device; null without an error if there are none.
+Ref find_plans(ModuleState& state, PyObject* subject);
+
+// The plan for every name, or that for the name of the key; null without an error if there is none that still holds.
+Ref find_plan(ModuleState& state, PyObject* plans, const PlanKey& key);
+
+// Whether title and attributes of the plan have that name already.
+bool has_name(const PlanObject* plan, PyObject* name);
 
 // The span attributes of the running thread, a dict, as `threading` tells them at this moment: a thread may be renamed, and
-// with gevent's patches one thread of the operating system has many. Takes 0.3 us more than a dict that is kept for each
-// thread would (CPython 3.11). Null with an error set.
+// with gevent's patches one thread of the operating system has many. Not to be changed. Null with an error set.
 Ref get_thread_attributes(ModuleState& state);
 
 // The tracer, if it is one of C++ that makes spans without asking anybody in Python; else null. Borrowed.
@@ -51,6 +61,9 @@ bool is_over(ModuleState& state, PyObject* span);
 // A call whose span is current with the context variables of `pairs`. `context` is the one the span was started in, or null.
 PyObject* create_call(PyObject* module, PyObject* span, PyObject* context, PyObject* const* pairs, Py_ssize_t count);
 bool carry_call(PyObject* call, PyObject* name);
+
+// The call was handed over to this thread (tango_telemetry.calls.caller.Site), by somebody who may stop waiting for it.
+void set_call_site(PyObject* call, PyObject* site);
 
 PyObject* get_epoch(PyObject* module, PyObject*);
 PyObject* new_epoch(PyObject* module, PyObject*);

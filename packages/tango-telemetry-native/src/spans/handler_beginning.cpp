@@ -53,7 +53,9 @@ bool is_never_recorded(ModuleState& state, PyObject* tracer, const SpanNumbers& 
 
 // Null without an error: not the usual call.
 Ref begin_usual_handler(BeginningObject* self, ModuleState& state, PyObject* device) {
-    Ref found_plan = find_plan(state, device, {reinterpret_cast<PyObject*>(self), nullptr, nullptr, 0});
+    Ref plans = find_plans(state, device);
+    Ref found_plan(plans ? find_plan(state, plans.get(), {reinterpret_cast<PyObject*>(self), nullptr, nullptr, kAnyPlace})
+                         : Ref());
     if (!found_plan) {
         return Ref();
     }
@@ -78,7 +80,7 @@ Ref begin_usual_handler(BeginningObject* self, ModuleState& state, PyObject* dev
             return Ref();
         }
     }
-    Ref span = start_planned(state, plan, plan->tracer, nullptr, &remote);
+    Ref span = start_planned(state, plan, plan->tracer, {nullptr, nullptr, &remote, nullptr});
     if (!span) {
         return Ref();
     }
@@ -114,7 +116,7 @@ int init_handler(PyObject* self, PyObject* args, PyObject*) {
         PyErr_SetString(PyExc_TypeError, "the known clients are a dict or None");
         return -1;
     }
-    return init_beginning(as_beginning(self), slow, tracer_variable, handler_variable, known, describe, false) ? 0 : -1;
+    return init_beginning(as_beginning(self), slow, tracer_variable, handler_variable, known, describe) ? 0 : -1;
 }
 
 PyMethodDef methods[] = {

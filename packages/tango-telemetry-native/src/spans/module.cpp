@@ -63,22 +63,27 @@ void release(void* module) {
     }
 }
 
-// configure_calls(record_failure, is_omni_thread, remote_span_class, thread_attributes): what calls need of Python now and then.
+// configure_calls(record_failure, is_omni_thread, remote_span_class, thread_attributes, pass_through): what calls need of Python now and then.
 PyObject* configure_calls(PyObject* module, PyObject* args) {
-    PyObject *record_failure, *is_omni_thread, *remote_span_class, *thread_attributes;
-    if (!PyArg_ParseTuple(args, "OOOO", &record_failure, &is_omni_thread, &remote_span_class, &thread_attributes)) {
+    PyObject *record_failure, *is_omni_thread, *remote_span_class, *thread_attributes, *pass_through = Py_None;
+    if (!PyArg_ParseTuple(args, "OOOO|O", &record_failure, &is_omni_thread, &remote_span_class, &thread_attributes,
+                          &pass_through)) {
         return nullptr;
     }
     ModuleState& state = *state_of_module(module);
     Ref threads(PyDict_New());
     Ref threading(PyImport_ImportModule("threading"));
-    if (!threads || !threading) {
+    Ref thread_class(threading ? PyObject_GetAttrString(threading.get(), "Thread") : nullptr);
+    Ref thread_name(thread_class ? PyObject_GetAttr(thread_class.get(), state.s_name) : nullptr);
+    if (!threads || !thread_name) {
         return nullptr;
     }
+    Ref old_name(std::exchange(state.thread_name, thread_name.release()));
     Ref old_threading(std::exchange(state.threading, new_ref(PyModule_GetDict(threading.get()))));
     Ref old_failure(std::exchange(state.record_failure, new_ref(record_failure)));
     Ref old_thread(std::exchange(state.is_omni_thread, new_ref(is_omni_thread)));
     Ref old_class(std::exchange(state.remote_span_class, new_ref(remote_span_class)));
+    Ref old_pass(std::exchange(state.pass_through, pass_through == Py_None ? nullptr : new_ref(pass_through)));
     Ref old_attributes(std::exchange(state.thread_attributes, new_ref(thread_attributes)));
     Ref old_threads(std::exchange(state.threads, threads.release()));
     Py_RETURN_NONE;
@@ -118,7 +123,8 @@ PyMethodDef functions[] = {
     {"make_current", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(make_current)), METH_FASTCALL,
      "make_current(span, context, /, *pairs): a CurrentSpan; the pairs are context variables and their values."},
     {"configure_calls", configure_calls, METH_VARARGS,
-     "configure_calls(record_failure, is_omni_thread, remote_span_class, thread_attributes, /): what calls need of Python now and then."},
+     "configure_calls(record_failure, is_omni_thread, remote_span_class, thread_attributes, pass_through=None, /):\n"
+     "what calls need of Python now and then."},
     {"set_carrier", set_carrier, METH_VARARGS,
      "set_carrier(bridge, giop_functions, idl_functions, /): how the context\n"
      "travels; with a bridge of None every call is Python's."},

@@ -85,8 +85,8 @@ struct PreparedSpan {
 
 // start_span() with an encoded copy of its attributes at hand. The parent is `remote` or, without that, the span in
 // `context`, which is a Context or null. Only for a tracer without a sampler and hooks in Python, which see neither.
-PyObject* start_prepared_span(TracerObject* tracer, const PreparedSpan& prepared, PyObject* context,
-                              const tango_telemetry::SpanNumbers* remote);
+PyObject* start_prepared_span(TracerObject* tracer, const PreparedSpan& prepared, PyObject* title, PyObject* context,
+                              const tango_telemetry::SpanNumbers* remote, PyObject* links);
 
 // start_span() of a span that the sampler drops whatever else is known of it; null, without an error, for any other.
 // Only for a tracer without a sampler in Python.

@@ -24,19 +24,45 @@ PlansObject* as_plans(PyObject* object) { return reinterpret_cast<PlansObject*>(
 
 std::size_t mix(std::size_t a, std::size_t b) { return (a ^ b) * 0x9E3779B97F4A7C15U; }
 
+// What a plan is found by besides its place: nothing where it is for every name.
+PyObject* name_of(const PlanObject* plan) { return plan->named ? nullptr : plan->name; }
+
+// Names are exact strings or tuples of those, so neither hashing nor comparing them runs anybody's code.
+bool is_same(PyObject* a, PyObject* b) {
+    if (a == b || !a || !b) {
+        return a == b;
+    }
+    const int same = PyObject_RichCompareBool(a, b, Py_EQ);
+    if (same < 0) {
+        PyErr_Clear();  // no memory
+    }
+    return same > 0;
+}
+
+bool is_name(PyObject* object) {
+    if (!PyTuple_CheckExact(object)) {
+        return PyUnicode_CheckExact(object);
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(object); i++) {
+        if (!PyUnicode_CheckExact(PyTuple_GET_ITEM(object, i))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 std::size_t hash_key(const PlanKey& key) {
     std::size_t hash = mix(reinterpret_cast<std::size_t>(key.beginning), reinterpret_cast<std::size_t>(key.code));
     hash = mix(hash, static_cast<std::size_t>(key.position));
     if (key.name) {
-        hash = mix(hash, static_cast<std::size_t>(PyUnicode_Type.tp_hash(key.name)));
+        hash = mix(hash, static_cast<std::size_t>(Py_TYPE(key.name)->tp_hash(key.name)));
     }
     return hash ^ hash >> 29;
 }
 
 bool is_for(const PlanObject* plan, const PlanKey& key) {
     return plan->beginning == key.beginning && plan->code == key.code && plan->position == key.position &&
-           (plan->name == key.name ||
-            (plan->name && key.name && PyUnicode_Compare(plan->name, key.name) == 0));
+           is_same(name_of(plan), key.name);
 }
 
 // The slot of the plan, or the free one where it would be. There is always a free one.
@@ -78,7 +104,7 @@ bool make_room(PlansObject* plans) {
     larger.capacity = capacity;
     for (std::size_t i = 0; i < plans->capacity; i++) {
         if (PlanObject* const plan = plans->slots[i]) {
-            *find_slot(&larger, {plan->beginning, plan->code, plan->name, plan->position}) = plan;
+            *find_slot(&larger, {plan->beginning, plan->code, name_of(plan), plan->position}) = plan;
         }
     }
     std::free(plans->slots);
@@ -99,20 +125,25 @@ bool prepare(ModuleState& state, PreparedSpan& span, TracerObject* tracer) {
     return true;
 }
 
-// put(beginning, code, position, name, epoch, title, kind, attributes, tracer, handler, checks_topic): whether it was kept.
+// put(beginning, code, position, name, epoch, title, kind, attributes, tracer, handler, checks_topic, named): whether it was
+// kept.
 PyObject* plans_put(PyObject* self, PyObject* args) {
-    PyObject *beginning, *code, *name, *title, *kind, *attributes, *tracer, *handler;
+    PyObject *beginning, *code, *name, *title, *kind, *attributes, *tracer, *handler, *named = Py_None;
     int position, checks_topic;
     unsigned long long epoch;
-    if (!PyArg_ParseTuple(args, "OOiOKUOOOOp", &beginning, &code, &position, &name, &epoch, &title, &kind, &attributes,
-                          &tracer, &handler, &checks_topic)) {
+    if (!PyArg_ParseTuple(args, "OOiOKUOOOOp|O", &beginning, &code, &position, &name, &epoch, &title, &kind, &attributes,
+                          &tracer, &handler, &checks_topic, &named)) {
         return nullptr;
     }
     ModuleState* const state = state_of_type(Py_TYPE(self));
     if (!state) {
         return nullptr;
     }
-    if ((name != Py_None && !PyUnicode_CheckExact(name)) || !PyDict_CheckExact(attributes)) {
+    if ((name != Py_None && !is_name(name)) || !PyDict_CheckExact(attributes)) {
+        Py_RETURN_FALSE;
+    }
+    if (named != Py_None && (name == Py_None || !PyTuple_CheckExact(named) || !PyTuple_GET_SIZE(named) ||
+                             !(PyTuple_GET_ITEM(named, 0) == Py_None || PyUnicode_CheckExact(PyTuple_GET_ITEM(named, 0))))) {
         Py_RETURN_FALSE;
     }
     Ref made(state->plan_type->tp_alloc(state->plan_type, 0));
@@ -125,6 +156,7 @@ PyObject* plans_put(PyObject* self, PyObject* args) {
     plan->beginning = new_ref(beginning);
     plan->code = keep(code);
     plan->name = keep(name);
+    plan->named = keep(named);
     plan->position = position;
     plan->checks_topic = checks_topic;
     plan->epoch = epoch;
@@ -137,8 +169,12 @@ PyObject* plans_put(PyObject* self, PyObject* args) {
     if ((quick && !prepare(*state, plan->span, quick)) || !make_room(as_plans(self))) {
         return nullptr;
     }
+    if (plan->span.is_encoded && plan->span.encoded.dropped()) {
+        // Beyond the limit of attributes it depends on their order which ones stay.
+        Py_CLEAR(plan->named);
+    }
     PlanObject** const slot =
-        find_slot(as_plans(self), {plan->beginning, plan->code, plan->name, plan->position});
+        find_slot(as_plans(self), {plan->beginning, plan->code, name_of(plan), plan->position});
     Ref old(reinterpret_cast<PyObject*>(*slot));
     as_plans(self)->count += old ? 0 : 1;
     *slot = as_plan(made.release());
@@ -182,6 +218,7 @@ int plan_traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(plan->beginning);
     Py_VISIT(plan->code);
     Py_VISIT(plan->name);
+    Py_VISIT(plan->named);
     Py_VISIT(plan->tracer);
     Py_VISIT(plan->handler);
     Py_VISIT(plan->span.title);
@@ -198,6 +235,7 @@ void plan_dealloc(PyObject* self) {
     Py_CLEAR(plan->beginning);
     Py_CLEAR(plan->code);
     Py_CLEAR(plan->name);
+    Py_CLEAR(plan->named);
     Py_CLEAR(plan->tracer);
     Py_CLEAR(plan->handler);
     Py_CLEAR(plan->span.title);
@@ -210,7 +248,7 @@ void plan_dealloc(PyObject* self) {
 
 PyMethodDef plans_methods[] = {
     {"put", plans_put, METH_VARARGS,
-     "put(beginning, code, position, name, epoch, title, kind, attributes, tracer, handler, checks_topic)\n\n"
+     "put(beginning, code, position, name, epoch, title, kind, attributes, tracer, handler, checks_topic, named=None)\n\n"
      "Keep what is known of the calls that are made at one place; whether that could be."},
     {"__reduce__", plans_reduce, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
@@ -240,19 +278,29 @@ PyType_Spec plan_spec = {"tango_telemetry_native._spans.Plan", sizeof(PlanObject
 
 }  // namespace
 
-Ref find_plan(ModuleState& state, PyObject* subject, const PlanKey& key) {
+Ref find_plans(ModuleState& state, PyObject* subject) {
     Ref own(PyObject_GenericGetDict(subject, nullptr));
     if (!own) {
         PyErr_Clear();  // an object without a __dict__
         return Ref();
     }
     PyObject* const plans = PyDict_GetItemWithError(own.get(), state.k_plans);
-    if (!plans || Py_TYPE(plans) != state.plans_type || !as_plans(plans)->count) {
+    return plans && Py_TYPE(plans) == state.plans_type ? Ref::borrow(plans) : Ref();
+}
+
+Ref find_plan(ModuleState& state, PyObject* object, const PlanKey& key) {
+    PlansObject* const plans = as_plans(object);
+    if (!plans->count) {
         return Ref();
     }
-    PlanObject* const plan = *find_slot(as_plans(plans), key);
+    PlanObject* plan = *find_slot(plans, {key.beginning, key.code, nullptr, key.position});
+    if (key.name && !(plan && plan->epoch == state.epoch)) {
+        plan = *find_slot(plans, key);
+    }
     return plan && plan->epoch == state.epoch ? Ref::borrow(reinterpret_cast<PyObject*>(plan)) : Ref();
 }
+
+bool has_name(const PlanObject* plan, PyObject* name) { return !plan->named || is_same(plan->name, name); }
 
 namespace {
 
@@ -276,6 +324,28 @@ Ref get_foreign_attributes(ModuleState& state) {
     return made && PyDict_SetItem(state.threads, key.get(), made.get()) == 0 ? std::move(made) : Ref();
 }
 
+// What Thread.name gives, without its steps in Python; null without an error for a class that has a name of its own.
+Ref read_thread_name(ModuleState& state, PyObject* thread, PyObject* own) {
+    Ref property(PyObject_GetAttr(reinterpret_cast<PyObject*>(Py_TYPE(thread)), state.s_name));
+    if (!property) {
+        PyErr_Clear();
+    }
+    return property && property.get() == state.thread_name
+               ? Ref::borrow(PyDict_GetItemWithError(own, state.s__name))
+               : Ref();
+}
+
+// The attributes that this very thread had when it had this name. They are kept by the thread itself, so that they end with
+// it, and with gevent each greenlet has its own.
+Ref get_known_thread(ModuleState& state, PyObject* own, PyObject* ident, PyObject* name) {
+    PyObject* const known = PyDict_GetItemWithError(own, state.k_thread);
+    if (!known || !PyTuple_CheckExact(known) || PyTuple_GET_SIZE(known) != 3 || PyTuple_GET_ITEM(known, 1) != name) {
+        return Ref();
+    }
+    const int same = PyObject_RichCompareBool(PyTuple_GET_ITEM(known, 0), ident, Py_EQ);  // a forked child's may differ
+    return same > 0 ? Ref::borrow(PyTuple_GET_ITEM(known, 2)) : Ref();
+}
+
 Ref ask_thread_attributes(ModuleState& state) {
     Ref get_ident = Ref::borrow(PyDict_GetItemWithError(state.threading, state.s_get_ident));
     Ref ident(get_ident ? PyObject_CallNoArgs(get_ident.get()) : nullptr);
@@ -293,11 +363,31 @@ Ref ask_thread_attributes(ModuleState& state) {
                                   PyLong_AsUnsignedLongMask(ident.get()) == PyThread_get_thread_ident();
         return is_os_thread ? get_foreign_attributes(state) : Ref(PyObject_CallNoArgs(state.thread_attributes));
     }
-    Ref name(PyObject_GetAttr(thread.get(), state.s_name));
-    Ref attributes(name ? PyDict_New() : nullptr);
+    Ref own(PyObject_GenericGetDict(thread.get(), nullptr));
+    if (!own) {
+        PyErr_Clear();  // an object without a __dict__
+    }
+    Ref name = own ? read_thread_name(state, thread.get(), own.get()) : Ref();
+    if (!name) {
+        name = PyErr_Occurred() ? Ref() : Ref(PyObject_GetAttr(thread.get(), state.s_name));
+        own = Ref();
+    }
+    if (!name) {
+        return Ref();
+    }
+    if (Ref known = own ? get_known_thread(state, own.get(), ident.get(), name.get()) : Ref()) {
+        return known;
+    }
+    Ref attributes(PyErr_Occurred() ? nullptr : PyDict_New());
     if (!attributes || PyDict_SetItem(attributes.get(), state.k_thread_id, ident.get()) < 0 ||
         PyDict_SetItem(attributes.get(), state.k_thread_name, name.get()) < 0) {
         return Ref();
+    }
+    if (own) {
+        Ref known(PyTuple_Pack(3, ident.get(), name.get(), attributes.get()));
+        if (!known || PyDict_SetItem(own.get(), state.k_thread, known.get()) < 0) {
+            return Ref();
+        }
     }
     return attributes;
 }

@@ -404,8 +404,8 @@ PyObject* start_dropped_span(TracerObject* tracer, PyObject* context) {
     return start_with_parent(tracer, arguments, parent, nullptr);
 }
 
-PyObject* start_prepared_span(TracerObject* tracer, const PreparedSpan& prepared, PyObject* context,
-                              const tango_telemetry::SpanNumbers* remote) {
+PyObject* start_prepared_span(TracerObject* tracer, const PreparedSpan& prepared, PyObject* title, PyObject* context,
+                              const tango_telemetry::SpanNumbers* remote, PyObject* links) {
     Parent parent;
     if (!check_usable(tracer) || (context && !read_parent(*tracer->state, context, parent))) {
         return nullptr;
@@ -418,9 +418,10 @@ PyObject* start_prepared_span(TracerObject* tracer, const PreparedSpan& prepared
         parent.fields.remote = parent.fields.valid = true;
     }
     PyObject* arguments[kStartArguments] = {};
-    arguments[kStartName] = prepared.title;
+    arguments[kStartName] = title;
     arguments[kStartKind] = prepared.kind;
     arguments[kStartAttributes] = prepared.attributes;
+    arguments[kStartLinks] = links;
     const bool fits = prepared.is_encoded && prepared.limit == tracer->limits.attributes &&
                       prepared.value_length == tracer->limits.span_value_length;
     return start_with_parent(tracer, arguments, parent, fits ? &prepared.encoded : nullptr);

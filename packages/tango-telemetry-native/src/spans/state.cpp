@@ -48,6 +48,7 @@ bool intern_names(ModuleState& state) {
         {&state.k_owner, "tango-telemetry-owner"},  // as in tango_telemetry.providers.tracers
         {&state.k_thread_id, "thread.id"},
         {&state.k_thread_name, "thread.name"},
+        {&state.k_thread, "_tango_telemetry_thread"},
         {&state.k_exception_type, "exception.type"},
         {&state.k_exception_message, "exception.message"},
         {&state.k_exception_stacktrace, "exception.stacktrace"},
@@ -74,12 +75,15 @@ bool intern_names(ModuleState& state) {
     X(carrier_bridge)         \
     X(record_failure)         \
     X(is_omni_thread)         \
+    X(pass_through)           \
     X(remote_span_class)      \
     X(thread_attributes)      \
     X(threading)              \
     X(threads)                \
     X(k_thread_id)            \
     X(k_thread_name)          \
+    X(k_thread)               \
+    X(thread_name)            \
     X(k_exception_type)       \
     X(k_exception_message)    \
     X(k_exception_stacktrace) \

@@ -50,6 +50,10 @@ namespace tango_spans {
     X(generate_span_id)        \
     X(generate_trace_id)       \
     X(_active)                 \
+    X(_name)                   \
+    X(f_code)                  \
+    X(f_lasti)                 \
+    X(get_abandoned)           \
     X(get_client_ident)        \
     X(get_ident)               \
     X(client_ip)               \
@@ -110,6 +114,7 @@ struct ModuleState {
     PyObject* k_owner;
     PyObject* k_thread_id;
     PyObject* k_thread_name;
+    PyObject* k_thread;
     PyObject* k_exception_type;
     PyObject* k_exception_message;
     PyObject* k_exception_stacktrace;
@@ -121,7 +126,9 @@ struct ModuleState {
     PyObject* record_failure;
     PyObject* is_omni_thread;
     PyObject* remote_span_class;
+    PyObject* pass_through;  // the tracer of calls that are not traced
     PyObject* thread_attributes;
+    PyObject* thread_name;  // the property of threading.Thread
     PyObject* threading;  // the dict of that module
     PyObject* threads;  // a dict: what thread_attributes() gave for threads of C++, by a number of the thread
     const tango_telemetry::GiopFunctions* giop;

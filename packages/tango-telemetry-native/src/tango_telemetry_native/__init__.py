@@ -25,6 +25,11 @@ if not getattr(sys, "_is_gil_enabled", lambda: True)():
     # memory would race.
     raise ImportError("it needs the GIL, which is off in this process. PYTHON_GIL=1 switches that on")
 
+from tango_telemetry_native._missing import what_is_missing
+
+if _reason := what_is_missing():
+    raise ImportError(_reason, name="tango_telemetry_native")  # by this name it counts as not installed
+
 from tango_telemetry_native import _idl6, environment, events, giop, identification
 from tango_telemetry_native._bridge import (
     ABI_VERSION,

@@ -17,6 +17,7 @@ def configure_calls(
     is_omni_thread: Callable[[], bool],
     remote_span_class: type[Span],
     thread_attributes: Callable[[], dict[str, Any]],
+    pass_through: Tracer | None = None,
     /,
 ) -> None: ...
 def set_carrier(
@@ -51,7 +52,7 @@ class Plans:
         beginning: ClientBeginning | HandlerBeginning,
         code: CodeType | None,
         position: int,
-        name: str | None,
+        name: str | tuple[str, ...] | None,
         epoch: int,
         title: str,
         kind: SpanKind,
@@ -59,6 +60,7 @@ class Plans:
         tracer: Tracer,
         handler: object | None,
         checks_topic: bool,
+        named: tuple[str | None, ...] | None = None,
         /,
     ) -> bool: ...
     def __len__(self) -> int: ...
@@ -84,10 +86,14 @@ class ClientBeginning:
         active_variable: ContextVar[Any],
         modules: dict[str, bool],
         carry: str,
-        takes_name: bool,
+        site_variable: ContextVar[Any],
+        keyword: str,
+        takes: int,
         /,
     ) -> None: ...
-    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Any: ...
+    def begin(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], links: Sequence[Link] | None = None, /
+    ) -> Any: ...
 
 @final
 class HandlerBeginning:

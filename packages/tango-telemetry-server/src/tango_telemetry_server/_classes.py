@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from tango_telemetry.pytango.patching import (
 )
 
 from tango_telemetry_server._handlers import Handler, get_original, is_traced, wrap_handler, wrap_shared
+from tango_telemetry_server._report import answering
 from tango_telemetry_server._results import create_allowed_check, create_command_check, create_read_check
 
 __all__ = [
@@ -71,7 +73,7 @@ class AttributeHandlers(NamedTuple):
 
 
 def command_handlers(name: str, result_type: Any) -> CommandHandlers:
-    """Give the handlers of a command.
+    """Return the handlers of a command.
 
     :param name: the command
     :param result_type: the ``CmdArgType`` of its result
@@ -85,7 +87,7 @@ def command_handlers(name: str, result_type: Any) -> CommandHandlers:
 
 
 def attribute_handlers(name: str) -> AttributeHandlers:
-    """Give the handlers of an attribute."""
+    """Return the handlers of an attribute."""
     check = create_allowed_check(name, "API_AttrNotAllowed")
     subject = names.TANGO_ATTRIBUTE_NAME
     return AttributeHandlers(
@@ -96,7 +98,7 @@ def attribute_handlers(name: str) -> AttributeHandlers:
 
 
 def _pipe_handlers(name: str) -> AttributeHandlers:
-    """Give the handlers of a pipe (PyTango 9 and 10.0)."""
+    """Return the handlers of a pipe (PyTango 9 and 10.0)."""
     check = create_allowed_check(name, "API_PipeNotAllowed")
     subject = names.TANGO_PIPE_NAME
     return AttributeHandlers(
@@ -107,7 +109,7 @@ def _pipe_handlers(name: str) -> AttributeHandlers:
 
 
 def _class_handlers(device_class: Any) -> Iterator[tuple[str, Handler]]:
-    """Give ``(method name, handler)`` for what a ``DeviceClass`` declares. Sources: PyTango 9.3 to 10.3
+    """Return ``(method name, handler)`` for what a ``DeviceClass`` declares. Sources: PyTango 9.3 to 10.3
     ``device_class.py`` (the lists of both API levels) and ``attr_data.py`` (the names of the methods)."""
     for name, definition in getattr(device_class, "cmd_list", {}).items():
         handlers = command_handlers(name, definition[1][0])
@@ -204,8 +206,11 @@ def _instrument_method(
     if original is not None:
         raw = original
     function = call_as_method(without_builtin(raw)) if owner is device else call_inherited(device, method)
+    called = function
+    if method == "dev_status" and not shared:
+        called = answering(function, inspect.iscoroutinefunction(raw))
     wrapped: Any = (
-        wrap_shared(function, handlers, handler, raw) if shared else wrap_handler(function, handler, raw)
+        wrap_shared(called, handlers, handler, raw) if shared else wrap_handler(called, handler, raw)
     )
     if not isinstance(raw, FunctionType) and _is_pytango(owner):
         # The method of PyTango's C++ base class. It looks for an override in Python and would call our

@@ -28,7 +28,7 @@ def tells_clients() -> bool:
 
 
 def client_ident_attributes(device: Any, lifecycle: bool) -> Mapping[str, Any] | None:
-    """Give the span attributes of the client that made the running request.
+    """Return the span attributes of the client that made the running request.
 
     On one of C++'s own threads without a client ident it is cppTango's polling that calls, but for the
     device's ``lifecycle`` (a server that ends deletes its devices on such a thread). The main thread, which
@@ -49,7 +49,7 @@ def client_ident_attributes(device: Any, lifecycle: bool) -> Mapping[str, Any] |
 
 
 def describe_client(ident: Any) -> Mapping[str, Any]:
-    """Give the span attributes of a client, made once for each."""
+    """Return the span attributes of a client, made once for each."""
     pid = ident.client_pid
     # The address names the connection. A process id settles the rest; Java clients, which have none, send a
     # class name.

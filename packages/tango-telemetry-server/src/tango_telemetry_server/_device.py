@@ -35,7 +35,7 @@ from tango_telemetry_server._follow import CppTangoState, follow_endpoints, read
 if TYPE_CHECKING:
     from tango_telemetry.instrumentation import Tracer, TracerProvider
 
-__all__ = ["DeviceTelemetry", "TelemetryDevice", "get_device_telemetry", "switch"]
+__all__ = ["DeviceTelemetry", "TelemetryDevice", "get_device_telemetry", "get_server_attributes", "switch"]
 
 _KEY = "_tango_telemetry_device"
 _MOST_HANDLERS = 512
@@ -98,7 +98,7 @@ class DeviceTelemetry:
         self._apply(device)
 
     def get_tracer(self) -> Tracer | None:
-        """Give the tracer that client calls of this device have now; None once devices are not traced any
+        """Return the tracer that client calls of this device have now; None once devices are not traced any
         more.
         """
         if not switch.on:
@@ -158,7 +158,7 @@ class DeviceTelemetry:
 
 
 def get_device_telemetry(device: Any) -> DeviceTelemetry:
-    """Give the telemetry of a device, made at its first use."""
+    """Return the telemetry of a device, made at its first use."""
     own: dict[str, Any] = device.__dict__
     telemetry: DeviceTelemetry | None = own.get(_KEY)
     if telemetry is None:
@@ -188,7 +188,7 @@ class TelemetryDevice:
             return no_op_tracer_provider()
         telemetry = self.__dict__.get(_KEY)
         endpoints = telemetry.endpoints if telemetry is not None else None
-        return call_tracer_provider_factory(class_name, device_name, _server_attributes(), endpoints)
+        return call_tracer_provider_factory(class_name, device_name, get_server_attributes(), endpoints)
 
     def create_telemetry_tracer(self, tracer_provider: TracerProvider, /) -> Tracer:
         """Make the tracer of this device from its tracer provider; override it to name the tracer
@@ -197,7 +197,7 @@ class TelemetryDevice:
         return tracer_provider.get_tracer(SERVER_SCOPE, VERSION)
 
     def get_telemetry_tracer(self) -> Tracer:
-        """Give the tracer of this device, for spans of your own; one that does nothing where telemetry is
+        """Return the tracer of this device, for spans of your own; one that does nothing where telemetry is
         off.
         """
         if not switch.on:
@@ -260,7 +260,7 @@ def _switch_kernel(device: Any, enabled: bool) -> None:
 _server_name: dict[str, str] = {}
 
 
-def _server_attributes() -> dict[str, str]:
+def get_server_attributes() -> dict[str, str]:
     """The resource attributes of this device server: the same for all its devices."""
     if not _server_name:
         tango: Any = importlib.import_module("tango")

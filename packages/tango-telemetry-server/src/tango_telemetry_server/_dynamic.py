@@ -106,7 +106,7 @@ def _trace_entry(device: Any, entry: Any, handler: Handler) -> None:
 
 
 def _trace(device: Any, found: Any, handler: Handler) -> Any:
-    """Give what is called as ``found`` is, looks as that looks, and has a span around each request."""
+    """Return what is called as ``found`` is, looks as that looks, and has a span around each request."""
     if type(found) is MethodType and found.__self__ is device:
         function = found.__func__
         if is_traced(function, handler):
@@ -126,7 +126,7 @@ def _trace(device: Any, found: Any, handler: Handler) -> Any:
 
 
 def _ignoring_device(function: Any) -> Any:
-    """Give a function that drops its first argument: what stands on the device itself gets no device from
+    """Return a function that drops its first argument: what stands on the device itself gets no device from
     Python.
     """
 
@@ -164,7 +164,7 @@ def instrument_device(device: Any) -> None:
 
 
 def _find_attribute(rest: str, method: Any, names: Any) -> str | None:
-    """Give the attribute of ``NAME_METHOD__``, where both may hold underscores: the method has its name."""
+    """Return the attribute of ``NAME_METHOD__``, where both may hold underscores: the method has its name."""
     whole = rest.removesuffix(f"_{getattr(method, '__name__', '')}__")
     if whole != rest and whole in names:
         return whole

@@ -43,7 +43,7 @@ def note_late_start(device: Any) -> None:
 
 
 def read_cpptango(device: Any, first: bool) -> CppTangoState | None:
-    """Give what cppTango says of a device; None before 10.3.
+    """Return what cppTango says of a device; None before 10.3.
 
     :param first: whether nothing of this device is known yet; None then too where cppTango's telemetry is off
         because we said so, or came too late to say otherwise
@@ -94,7 +94,7 @@ def _endpoint(exporter: str, target: str) -> Endpoint:
 def follow_endpoints(
     cpptango: CppTangoState, configured: tuple[Endpoint, ...]
 ) -> tuple[Endpoint, ...] | None:
-    """Give the endpoints of a device; None for those of the process.
+    """Return the endpoints of a device; None for those of the process.
 
     :param cpptango: what cppTango says of the device
     :param configured: the endpoints of the process, which cppTango may not know

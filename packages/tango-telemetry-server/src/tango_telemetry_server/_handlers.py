@@ -25,7 +25,8 @@ from tango_telemetry.instrumentation import (
     get_current,
     get_current_span,
     guarded,
-    not_traced,
+    is_excluded,
+    is_suppressed,
     pass_through_tracer,
     record_arguments,
     state,
@@ -91,7 +92,7 @@ class _Mark:
 
 
 def get_original(function: Any) -> Any:
-    """Give what one of our traced functions calls; None for any other function."""
+    """Return what one of our traced functions calls; None for any other function."""
     mark = getattr(function, "__tango_telemetry__", None)
     return mark.original if type(mark) is _Mark and mark.function is function else None
 
@@ -103,7 +104,7 @@ def is_traced(function: Any, handler: Handler) -> bool:
 
 
 def wrap_handler(function: Callable[..., Any], handler: Handler, original: Any = None) -> Callable[..., Any]:
-    """Give ``function``, called with the device first, with a server span around each request.
+    """Return ``function``, called with the device first, with a server span around each request.
 
     :param original: what the traced function stands for, whose name and marks it is given; None: ``function``
     """
@@ -152,7 +153,7 @@ def mark(made: Any, handler: Handler, original: Any) -> Callable[..., Any]:
 
 
 def _find_code(function: Any) -> Any:
-    """Give the code object of the user's function, behind decorators, partials and methods; None if it has
+    """Return the code object of the user's function, behind decorators, partials and methods; None if it has
     none.
     """
     for _ in range(_LAYERS):
@@ -177,6 +178,8 @@ class _Nobody:
 
 
 _NOBODY = _Nobody()
+_UNTRACED = with_owner(Context(), _NOBODY)
+"""What the calls of a handler that is not traced are made in."""
 
 
 class _Begin:
@@ -233,9 +236,9 @@ class _Begin:
         if known is None:
             known = telemetry.sites[self.key] = self._create_attributes(telemetry, handler), self
         attributes: Mapping[str, Any] = known[0]
-        excluded = (telemetry.follows_topics and not device._check_telemetry_topic("user")) or not_traced(
-            context, attributes
-        )
+        left_out = is_excluded(attributes)
+        excluded = left_out or (telemetry.follows_topics and not device._check_telemetry_topic("user"))
+        excluded = excluded or is_suppressed(context)
         of_request = handler.hook and not self.lifecycle
         waits = of_request and handler.subject is None and state.exclusion is not None
         if waits:
@@ -248,16 +251,17 @@ class _Begin:
                 waiting.decide(not excluded)
         if excluded:
             tracer = pass_through_tracer()
-        elif (
+        if (
             remote
+            and excluded == left_out
             and epoch >= 0
             and not telemetry.waits
             and not hooks.wanted
             and not state.config.capture_arguments
         ):
             own, place = device.__dict__, (None, 0, None)
-            owner = (telemetry, title, telemetry.context)
-            checks_topic = telemetry.follows_topics
+            owner = (telemetry, title, _UNTRACED if excluded else telemetry.context)
+            checks_topic = telemetry.follows_topics and not excluded
             self.quick.keep(own, epoch, place, title, kind, attributes, tracer, owner, checks_topic)
         attributes = {**attributes, **thread_attributes(), **(caller or {})}
         if not direct:
@@ -291,8 +295,8 @@ class _Begin:
         args: tuple[Any, ...],
         caller: Mapping[str, Any] | None,
     ) -> Callable[[], Any] | None:
-        """Give what starts the span of a request that is refused; None where nobody says what the request is
-        for.
+        """Return what starts the span of a request that is refused; None where nobody says what the request
+        is for.
         """
         handler = self.handler
         if handler.subject is None:

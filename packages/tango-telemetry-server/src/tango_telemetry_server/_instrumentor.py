@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from tango_telemetry.instrumentation import Hooks, Instrumentor, guarded, state
+from tango_telemetry.instrumentation import Hooks, Instrumentor, guarded, prepare_server, state
 from tango_telemetry.pipeline import wait_for_start
 from tango_telemetry.pytango.patching import Patches
 
@@ -43,9 +43,8 @@ class TangoServerInstrumentor(Instrumentor):
                 if name in vars(owner) and callable(method):
                     patches.set_attribute(owner, name, method)
         for name in ("_BaseDevice__refresh_telemetry_tracer", "_configure_device_telemetry"):
-            if name in vars(
-                server.BaseDevice
-            ):  # PyTango would make a tracer of its own (10.3; 10.0 and 10.1)
+            # PyTango would make a tracer of its own (10.3; 10.0 and 10.1).
+            if name in vars(server.BaseDevice):
                 patches.set_attribute(server.BaseDevice, name, _skip)
         guarded(instrument_events, patches)
         patches.wrap(tango.Util, "add_TgClass", self._wrap_add_class)
@@ -72,7 +71,7 @@ class TangoServerInstrumentor(Instrumentor):
         def traced_add_class(util: Any, device_class: Any, device: Any, *args: Any, **kwargs: Any) -> Any:
             guarded(wait_for_start)
             guarded(_name_server, util)
-            guarded(state.bridge.prepare_server)  # classes are added after `Util` is initialised
+            guarded(prepare_server)  # classes are added after `Util` is initialised
             guarded(instrument_class, self._patches, device_class, device)
             return add_class(util, device_class, device, *args, **kwargs)
 

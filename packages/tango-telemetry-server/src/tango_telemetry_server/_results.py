@@ -37,7 +37,7 @@ _BOOST = tuple(int(part) for part in tango.__version__.split(".")[:1]) < (10,)
 
 
 def create_allowed_check(name: str, reason: str) -> Check:
-    """Give the check of an is-allowed method.
+    """Return the check of an is-allowed method.
 
     :param name: the command or attribute
     :param reason: the DevFailed reason with which cppTango refuses the call
@@ -51,7 +51,7 @@ def create_allowed_check(name: str, reason: str) -> Check:
 
 
 def create_read_check(name: str) -> Check:
-    """Give the check of a read method: cppTango refuses a read that has set no value, unless its quality is
+    """Return the check of a read method: cppTango refuses a read that has set no value, unless its quality is
     invalid.
     """
 
@@ -63,7 +63,7 @@ def create_read_check(name: str) -> Check:
 
 
 def create_command_check(declared: Any) -> Check | None:
-    """Give the check of a command's result, None for a command without one.
+    """Return the check of a command's result, None for a command without one.
 
     :param declared: the ``CmdArgType`` of its result
     """
@@ -104,7 +104,7 @@ def _bounds(name: str) -> tuple[int, int] | None:
 
 
 def _create_predicate(declared: Any) -> Callable[[Any], bool]:
-    """Give a cheap test that is true only for what is certainly accepted."""
+    """Return a cheap test that is true only for what is certainly accepted."""
     name = _TYPES.values[int(declared)].name  # calling a Boost enumeration gives a nameless value (9.5.1)
     if name.startswith("DevVar") and name.endswith("Array"):
         return _create_array_predicate(f"Dev{name[6:-5]}")

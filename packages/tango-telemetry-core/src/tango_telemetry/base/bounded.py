@@ -31,9 +31,8 @@ class BoundedDict(dict[_K, _V]):
     def __setitem__(self, key: _K, value: _V) -> None:
         if key not in self:
             while len(self) >= self._limit:
-                with contextlib.suppress(
-                    KeyError, RuntimeError, StopIteration
-                ):  # another thread is doing the same
+                # Another thread is doing the same.
+                with contextlib.suppress(KeyError, RuntimeError, StopIteration):
                     del self[next(iter(self))]
         super().__setitem__(key, value)
 

@@ -29,7 +29,7 @@ __all__ = [
     "get_ident",
     "is_own_thread",
     "own_threads",
-    "poll",
+    "poll_for_writing",
     "sleep",
     "start_thread",
     "threads_are_replaced",
@@ -155,6 +155,14 @@ def _let_greenlets_run(seconds: float) -> bool:
     return True
 
 
-def poll() -> Any:
-    """Return the operating system's ``select.poll()`` object."""
-    return _pristine("select").poll()
+def poll_for_writing(descriptor: int) -> Callable[[float], Any] | None:
+    """Return what waits, some milliseconds at most, until the descriptor can be written, and is true then.
+
+    It is the operating system's ``select.poll()``, and None where there is none (Windows).
+    """
+    select = _pristine("select")
+    if not hasattr(select, "poll"):
+        return None
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return poll.poll  # type: ignore[no-any-return]

@@ -42,7 +42,7 @@ _PLAIN_STR = vars(BaseException)["__str__"]
 
 
 def cut(text: str, limit: int) -> str:
-    """Give the beginning of a text; one that goes on ends in three dots.
+    """Return the beginning of a text; one that goes on ends in three dots.
 
     :param limit: characters
     """
@@ -55,7 +55,7 @@ def cut(text: str, limit: int) -> str:
 
 
 def type_name(cls: type) -> str:
-    """Give the name of a class with its module, as users know it.
+    """Return the name of a class with its module, as users know it.
 
     PyTango's exceptions live in ``tango._tango`` (10.x) or ``PyTango`` (9.x), and are known as
     ``tango.DevFailed``.
@@ -71,7 +71,7 @@ def type_name(cls: type) -> str:
 
 
 def describe(value: Any, limit: int) -> str:
-    """Give what ``repr()`` gives of a small value of Python's, NumPy's or Tango's, and of any other its
+    """Return what ``repr()`` gives of a small value of Python's, NumPy's or Tango's, and of any other its
     beginning or type.
 
     :param limit: characters
@@ -207,7 +207,7 @@ def encodable(text: str) -> str:
 
 
 def exception_message(error: BaseException, limit: int) -> str:
-    """Give the text of an exception. Never raises, but for what ends a program.
+    """Return the text of an exception. Never raises, but for what ends a program.
 
     :param limit: characters; three dots more where the text goes on
     """
@@ -248,7 +248,7 @@ def _group_message(error: Any, limit: int) -> str:
 
 
 def exception_stacktrace(error: BaseException, limit: int) -> str:
-    """Give what :func:`traceback.format_exception` gives, with long texts and long ways cut. Never raises.
+    """Return what :func:`traceback.format_exception` gives, with long texts and long ways cut. Never raises.
 
     :param limit: characters of each text
     """

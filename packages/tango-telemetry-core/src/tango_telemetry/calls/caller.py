@@ -36,8 +36,8 @@ def _is_skipped(module: str) -> bool:
 
 
 def caller_of_tango(depth: int) -> Any:
-    """Give the first frame outside PyTango and this product, counted from ``depth`` frames up; None if there
-    is none.
+    """Return the first frame outside PyTango and this product, counted from ``depth`` frames up; None if
+    there is none.
     """
     frame: Any = sys._getframe(depth)
     while frame is not None:
@@ -66,8 +66,8 @@ class Site:
         self.error: BaseException | None = None
 
     def get_abandoned(self) -> BaseException | None:
-        """Give why nobody waits for this call any more: a cancelled task, a timeout of the waiting side; else
-        None.
+        """Return why nobody waits for this call any more: a cancelled task, a timeout of the waiting side;
+        else None.
         """
         if self.error is None and self.accessor is not None and self.accessor.cancelled():
             self.error = importlib.import_module("asyncio").CancelledError()

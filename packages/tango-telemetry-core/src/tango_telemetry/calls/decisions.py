@@ -18,7 +18,9 @@ from tango_telemetry.otel.api import (
 from tango_telemetry.state import state
 
 __all__ = [
+    "is_excluded",
     "is_over",
+    "is_suppressed",
     "no_op_tracer_provider",
     "not_traced",
     "pass_through_tracer",
@@ -35,8 +37,16 @@ def not_traced(context: Context, attributes: Mapping[str, Any], class_name: str 
     :param attributes: those that its span would have
     :param class_name: the device class, where the attributes do not say it
     """
-    if context and get_value(_SUPPRESS, context):
-        return True
+    return is_suppressed(context) or is_excluded(attributes, class_name)
+
+
+def is_suppressed(context: Context) -> bool:
+    """Whether the user asked for no spans here, for the time being."""
+    return bool(context and get_value(_SUPPRESS, context))
+
+
+def is_excluded(attributes: Mapping[str, Any], class_name: str = "") -> bool:
+    """Whether the settings exclude a call, which holds until they change."""
     exclusion = state.exclusion
     return exclusion is not None and exclusion.matches(attributes, class_name)
 

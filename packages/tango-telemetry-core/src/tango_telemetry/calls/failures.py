@@ -40,7 +40,7 @@ def _field(error: Any, name: str, limit: int) -> str:
 
 
 def error_type(error: BaseException) -> str:
-    """Give the low-cardinality name of a failure: the DevFailed reason, else the exception class."""
+    """Return the low-cardinality name of a failure: the DevFailed reason, else the exception class."""
     stack = _dev_errors(error)
     return (_field(stack[0], "reason", _LINE) if stack else "") or type_name(type(error))
 

@@ -11,7 +11,7 @@ __all__ = ["code_attributes", "thread_attributes"]
 
 
 def code_attributes(code: Any, line: int) -> dict[str, Any]:
-    """Give the span attributes of a place in the source."""
+    """Return the span attributes of a place in the source."""
     return {
         names.CODE_FUNCTION_NAME: getattr(code, "co_qualname", code.co_name),
         names.CODE_FILE_PATH: code.co_filename,
@@ -20,7 +20,7 @@ def code_attributes(code: Any, line: int) -> dict[str, Any]:
 
 
 def thread_attributes() -> dict[str, Any]:
-    """Give the span attributes of the running thread.
+    """Return the span attributes of the running thread.
 
     Not to be kept: the next thread may get the id of one that ended, a thread may be renamed, and gevent puts
     functions of its own into `threading`, perhaps after this module was imported: a thread of the operating

@@ -26,6 +26,8 @@ class QuickBeginning:
     """
 
     __slots__ = ("_native", "_quick", "begin")
+    NO_CALLER: ClassVar[int] = -1
+    """The instruction in the key of a plan where nobody knows who calls."""
     KEY: ClassVar[str] = "_tango_telemetry_plans"
 
     def __init__(self, slow: Callable[..., Any], create: Callable[[Any, Callable[..., Any]], Any]) -> None:
@@ -37,7 +39,7 @@ class QuickBeginning:
             self.begin = self._quick.begin
 
     def get_epoch(self) -> int:
-        """Give the number under which decisions that are made from now on may be kept; -1 if none may."""
+        """Return the number under which decisions that are made from now on may be kept; -1 if none may."""
         native = self._native
         return -1 if native is None or native is not state.native else native.get_epoch()
 
@@ -45,25 +47,28 @@ class QuickBeginning:
         self,
         own: dict[str, Any],
         epoch: int,
-        place: tuple[Any, int, str | None],
+        place: tuple[Any, int, str | tuple[str, ...] | None],
         title: str,
         kind: SpanKind,
         attributes: Mapping[str, Any],
         tracer: Tracer,
         handler: Any = None,
         checks_topic: bool = False,
+        named: tuple[str | None, ...] | None = None,
     ) -> None:
         """Keep what is known of the calls that are made at ``place`` for a proxy or device.
 
         :param own: the ``__dict__`` of the proxy or device
         :param epoch: what :meth:`get_epoch` gave before the first decision
-        :param place: code object, instruction, and the name of the command or attribute
+        :param place: code object, instruction, and the name of the command or attribute (a tuple of several)
         :param attributes: without those of the thread, which each call adds
         :param tracer: the device's; of a client, the one outside devices
         :param handler: what the running handler is known by; of a client, the tracer of the device that calls
         :param checks_topic: whether the device's topic ``user`` may change without a word
+        :param named: None: what is kept is for this name alone. Else it is for every name at this place: what
+            precedes the name in the title (None: the title has none), and the attributes whose value it is
         """
         plans = own.get(self.KEY)
         if plans is None:
             plans = own[self.KEY] = self._native.Plans()
-        plans.put(self._quick, *place, epoch, title, kind, attributes, tracer, handler, checks_topic)
+        plans.put(self._quick, *place, epoch, title, kind, attributes, tracer, handler, checks_topic, named)

@@ -21,12 +21,12 @@ _dropped = 0
 
 
 def dropped() -> int:
-    """Give how many baggage entries did not fit into a call, in this process."""
+    """Return how many baggage entries did not fit into a call, in this process."""
     return _dropped
 
 
 def encode_baggage(context: Context, room: int) -> str:
-    """Give the ``tracestate`` member for the baggage of a context, ``""`` for none.
+    """Return the ``tracestate`` member for the baggage of a context, ``""`` for none.
 
     :param room: characters that the member may take; entries that do not fit are dropped and counted
     """
@@ -50,7 +50,7 @@ def encode_baggage(context: Context, room: int) -> str:
 
 
 def decode_baggage(tracestate: str, context: Context) -> Context:
-    """Give ``context`` with the baggage that came in a ``tracestate``.
+    """Return ``context`` with the baggage that came in a ``tracestate``.
 
     Never raises: a peer may send anything.
     """

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from tango_telemetry._native import import_native, release_native
+from tango_telemetry._native import import_native, release_native, what_brings_native
 from tango_telemetry.base.warnings import warn
 from tango_telemetry.context.current import Undoable
 from tango_telemetry.context.w3c import NO_TRACE_STATE, TRACE_FLAGS, extract, inject, is_sampled
@@ -50,12 +50,12 @@ class ContextBridge(Protocol):
     """What it is made of, for calls in C++."""
 
     def get_trace_context(self) -> tuple[str, str]:
-        """Give ``(traceparent, tracestate)`` of the request that the running upcall serves, ``("", "")`` if
+        """Return ``(traceparent, tracestate)`` of the request that the running upcall serves, ``("", "")`` if
         none.
         """
 
     def enter(self, name: str, traceparent: str, tracestate: str) -> Any:
-        """Give the strings to the calls that this thread makes from now on; what it returns goes to
+        """Return the strings to the calls that this thread makes from now on; what it returns goes to
         :meth:`exit`.
 
         What it returns restores by itself where it is dropped instead: an exception from outside can come
@@ -74,7 +74,7 @@ class ContextBridge(Protocol):
         """Do the same as :meth:`enter` for the strings that name a valid span."""
 
     def get_parent(self) -> tuple[SpanContext | None, str]:
-        """Give the parent that :meth:`get_trace_context` names, None if that is nothing or cannot be
+        """Return the parent that :meth:`get_trace_context` names, None if that is nothing or cannot be
         believed, and the ``tracestate``, which may be left out if it has nothing but our entry.
         """
 
@@ -255,7 +255,7 @@ class NativeBridge(StackedBridge):
 
 
 def _pytango_telemetry() -> Any:
-    """Give PyTango's binding of cppTango's telemetry; None before 10.0 and where cppTango was compiled
+    """Return PyTango's binding of cppTango's telemetry; None before 10.0 and where cppTango was compiled
     without.
     """
     try:
@@ -296,7 +296,7 @@ def create_context_bridge(
     if giop is not None and choice == "giop":
         return giop
     if choice in ("pytango", "giop"):
-        command = "" if choice == "pytango" else " Type: pip install tango-telemetry-native"
+        command = "" if choice == "pytango" else f" {what_brings_native()}"
         warn(
             f"PYTANGO_TELEMETRY_CONTEXT_BRIDGE={choice!r} is not available here; the best one that is, is "
             f"used.{command}",

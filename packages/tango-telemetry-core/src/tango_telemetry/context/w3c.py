@@ -46,12 +46,12 @@ _rejected = 0
 
 
 def rejected() -> int:
-    """Give how many incoming contexts were malformed or oversized, and dropped, in this process."""
+    """Return how many incoming contexts were malformed or oversized, and dropped, in this process."""
     return _rejected
 
 
 def inject(context: SpanContext) -> tuple[str, str]:
-    """Give ``(traceparent, tracestate)`` of a valid span context, our entry in front."""
+    """Return ``(traceparent, tracestate)`` of a valid span context, our entry in front."""
     trace_id, span_id, _, flags, state, _ = context
     # int.to_bytes and bytes.hex take a third of the time that formatting with "016x" takes (CPython 3.11).
     span_text = span_id.to_bytes(8, "big").hex()
@@ -65,7 +65,7 @@ def inject(context: SpanContext) -> tuple[str, str]:
 
 
 def inject_with_baggage(span_context: SpanContext, context: Context) -> tuple[str, str]:
-    """Give the same, with as much of the baggage of ``context`` as the rest of ``tracestate`` has
+    """Return the same, with as much of the baggage of ``context`` as the rest of ``tracestate`` has
     room for.
     """
     traceparent, tracestate = inject(span_context)
@@ -74,14 +74,14 @@ def inject_with_baggage(span_context: SpanContext, context: Context) -> tuple[st
 
 
 def extract_baggage(tracestate: str, context: Context) -> Context:
-    """Give ``context`` with the baggage that came with a trace context that was taken."""
+    """Return ``context`` with the baggage that came with a trace context that was taken."""
     if len(tracestate) <= _ENTRY_LENGTH or len(tracestate) > _MAX_TRACESTATE or PREFIX not in tracestate:
         return context
     return decode_baggage(tracestate, context)
 
 
 def read_traceparent(text: str) -> tuple[int, int, TraceFlags] | None:
-    """Give trace id, span id and flags of a ``traceparent``, None for what is none. Never raises.
+    """Return trace id, span id and flags of a ``traceparent``, None for what is none. Never raises.
 
     Source: W3C Trace Context level 2, sections 3.2 and 4.1: lower case, ids that are not zero, no version
     ``ff``; a later version may go on behind another dash, version ``00`` may not. Flags may arrive as ``02``
@@ -110,7 +110,7 @@ def is_sampled(traceparent: str) -> bool:
 
 
 def _read_hex(digits: str) -> int:
-    """Give the number, 0 where there is anything but lower-case digits."""
+    """Return the number, 0 where there is anything but lower-case digits."""
     try:
         number = int(digits, 16)
     except ValueError:
@@ -120,7 +120,7 @@ def _read_hex(digits: str) -> int:
 
 
 def extract(traceparent: str, tracestate: str) -> SpanContext | None:
-    """Give the remote parent that the two strings name, or None. Never raises: a peer may send anything."""
+    """Return the remote parent that the two strings name, or None. Never raises: a peer may send anything."""
     global _rejected
     if not traceparent:
         return None
@@ -148,7 +148,7 @@ def extract(traceparent: str, tracestate: str) -> SpanContext | None:
 
 
 def _split(tracestate: str) -> tuple[str, TraceState]:
-    """Give our entry (``""`` if there is none) and the rest of a ``tracestate``."""
+    """Return our entry (``""`` if there is none) and the rest of a ``tracestate``."""
     global _rejected
     if not tracestate:
         return "", NO_TRACE_STATE

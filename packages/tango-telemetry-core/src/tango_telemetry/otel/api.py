@@ -155,7 +155,7 @@ else:
 
 
 def context_variable() -> ContextVar[Context] | None:
-    """Give the context variable behind ``opentelemetry.context``; None if it is kept in another way.
+    """Return the context variable behind ``opentelemetry.context``; None if it is kept in another way.
 
     Setting it is one step in C, where ``attach`` is several in Python, and an exception can come between any
     two of them. Source: opentelemetry-api 1.20 to 1.45, ``ContextVarsRuntimeContext``; there is no public

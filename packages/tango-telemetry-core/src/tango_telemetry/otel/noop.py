@@ -53,7 +53,7 @@ class NoOpSpan:
         """Do nothing."""
 
     def get_span_context(self) -> SpanContext:
-        """Give the invalid span context."""
+        """Return the invalid span context."""
         return INVALID_SPAN_CONTEXT
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
@@ -72,7 +72,7 @@ class NoOpSpan:
         """Do nothing."""
 
     def is_recording(self) -> bool:
-        """Give False."""
+        """Return False."""
         return False
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
@@ -145,7 +145,7 @@ class NoOpTracer:
         record_exception: bool = True,
         set_status_on_exception: bool = True,
     ) -> NoOpSpan:
-        """Give the span that records nothing."""
+        """Return the span that records nothing."""
         return INVALID_SPAN
 
     def start_as_current_span(
@@ -160,7 +160,7 @@ class NoOpTracer:
         set_status_on_exception: bool = True,
         end_on_exit: bool = True,
     ) -> NoOpSpanScope:
-        """Give a context manager and decorator around the span that records nothing."""
+        """Return a context manager and decorator around the span that records nothing."""
         return NoOpSpanScope()
 
 
@@ -177,14 +177,14 @@ class NoOpTracerProvider:
         schema_url: str | None = None,
         attributes: Attributes = None,
     ) -> NoOpTracer:
-        """Give the tracer that records nothing."""
+        """Return the tracer that records nothing."""
         return NoOpTracer()
 
     def add_span_processor(self, span_processor: Any) -> None:
         """Do nothing."""
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Give True: there is nothing to flush."""
+        """Return True: there is nothing to flush."""
         return True
 
     def shutdown(self) -> None:

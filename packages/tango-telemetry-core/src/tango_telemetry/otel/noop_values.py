@@ -80,7 +80,7 @@ class TraceFlags(int):
 
     @classmethod
     def get_default(cls) -> TraceFlags:
-        """Give the flags of a trace that is not sampled."""
+        """Return the flags of a trace that is not sampled."""
         return cls(cls.DEFAULT)
 
     @property
@@ -118,19 +118,19 @@ class TraceState(Mapping[str, str]):
         return str([f"{{key={key}, value={value}}}" for key, value in self._dict.items()])
 
     def add(self, key: str, value: str) -> TraceState:
-        """Give a state with one entry more, in front; this one if the key is there."""
+        """Return a state with one entry more, in front; this one if the key is there."""
         return self if key in self._dict else TraceState([(key, value), *self._dict.items()])
 
     def update(self, key: str, value: str) -> TraceState:
-        """Give a state with the entry changed or added, in front."""
+        """Return a state with the entry changed or added, in front."""
         return TraceState([(key, value), *((k, v) for k, v in self._dict.items() if k != key)])
 
     def delete(self, key: str) -> TraceState:
-        """Give a state without the entry."""
+        """Return a state without the entry."""
         return TraceState([(k, v) for k, v in self._dict.items() if k != key])
 
     def to_header(self) -> str:
-        """Give the value of a ``tracestate`` header."""
+        """Return the value of a ``tracestate`` header."""
         return ",".join(f"{key}={value}" for key, value in self._dict.items())
 
     @classmethod
@@ -142,19 +142,19 @@ class TraceState(Mapping[str, str]):
 
     @classmethod
     def get_default(cls) -> TraceState:
-        """Give the empty state."""
+        """Return the empty state."""
         return cls()
 
     def keys(self) -> KeysView[str]:
-        """Give the keys."""
+        """Return the keys."""
         return self._dict.keys()
 
     def items(self) -> ItemsView[str, str]:
-        """Give the entries."""
+        """Return the entries."""
         return self._dict.items()
 
     def values(self) -> ValuesView[str]:
-        """Give the values."""
+        """Return the values."""
         return self._dict.values()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import select
 import time
 
 from tango_telemetry.base import originals
@@ -114,9 +113,8 @@ def _has_room(stream: object) -> bool:
     if type(stream) is not io.TextIOWrapper or isinstance(stream.buffer, io.BytesIO):
         return True
     with contextlib.suppress(OSError, ValueError):
-        poll = originals.poll()
-        poll.register(stream.fileno(), select.POLLOUT)
-        return bool(poll.poll(0))
+        wait = originals.poll_for_writing(stream.fileno())
+        return wait is None or bool(wait(0))
     return True
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable
 from functools import lru_cache
 from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tango_telemetry.base import system
 from tango_telemetry.otel import sdk as otel_sdk
 from tango_telemetry.pipeline.process import open_spans
 
@@ -59,7 +59,7 @@ def _processor_class() -> type[SpanProcessor]:
             # start.
             self._open: dict[int, tuple[weakref.ref[Any], int]] = {}
             open_spans.sources.append(self._find_open)
-            os.register_at_fork(after_in_child=self._open.clear)  # there they are the parent's
+            system.register_at_fork(after_in_child=self._open.clear)  # there they are the parent's
 
         def on_start(self, span: Any, parent_context: object = None) -> None:
             watched = self._open

@@ -9,7 +9,6 @@ renaming them.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import logging
 import os
@@ -22,6 +21,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from tango_telemetry.base.originals import Lock
+from tango_telemetry.base.system import lock_file, open_flags, user_id
 
 _logger = logging.getLogger("tango_telemetry.pipeline")
 _FILE = re.compile(
@@ -44,7 +44,7 @@ class SpoolFile:
 def _folder(root: str, endpoint: str) -> str:
     # The endpoint may hold credentials, so its digest, not its text, goes into a file name.
     digest = hashlib.sha256(endpoint.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    return os.path.join(root, f"{os.geteuid()}-{digest}")
+    return os.path.join(root, f"{user_id()}-{digest}")
 
 
 def _make_private(folder: str) -> None:
@@ -52,7 +52,7 @@ def _make_private(folder: str) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder, 0o700)
     status = os.lstat(folder)
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != user_id():
         raise PermissionError(f"{folder} is not a folder of this user")
     if status.st_mode & 0o077:
         os.chmod(folder, 0o700)
@@ -141,12 +141,13 @@ class Spool:
         _make_private(self._folder)
         owner = secrets.token_hex(8)
         hidden = os.path.join(self._folder, f".{owner}.new")
-        lock = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        lock = os.open(hidden, open_flags("O_RDWR", "O_CREAT", "O_EXCL"), 0o600)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(lock)
             os.rename(hidden, os.path.join(self._folder, f"{owner}.lock"))
         except OSError:
             os.close(lock)
+            os.unlink(hidden)
             raise
         self._lock_file, self._owner = lock, owner
 
@@ -158,7 +159,7 @@ class Spool:
     def _write_atomically(self, name: str, payload: bytes) -> None:
         path = os.path.join(self._folder, name)
         hidden = os.path.join(self._folder, f".{name}.new")
-        file = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        file = os.open(hidden, open_flags("O_WRONLY", "O_CREAT", "O_EXCL"), 0o600)
         try:
             try:
                 view = memoryview(payload)
@@ -222,9 +223,8 @@ class Spool:
         except FileNotFoundError:
             pass
         except OSError as error:
-            self._undeletable.add(
-                file.name
-            )  # another process may deliver it a second time; this one does not
+            # Another process may deliver it a second time; this one does not.
+            self._undeletable.add(file.name)
             self._failed("delete from", error)
 
     # --- taking over
@@ -256,12 +256,12 @@ class Spool:
     def _adopt_owner(self, owner: str, names: list[str]) -> int:
         path = os.path.join(self._folder, f"{owner}.lock")
         try:
-            lock = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            lock = os.open(path, open_flags("O_RDWR", "O_NOFOLLOW"))
         except OSError:
             return 0  # somebody else was faster
         adopted = 0
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(lock)
             if os.fstat(lock).st_nlink == 0:
                 return 0
             for name in names:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from tango_telemetry import semantic_conventions as names
+from tango_telemetry.base import system
 from tango_telemetry.otel import sdk as otel_sdk
 
 __all__ = ["create_plain_resource", "create_resource", "renew_after_fork"]
@@ -23,7 +24,7 @@ _base_resource: Any = None
 
 
 def create_resource(attributes: Mapping[str, Any]) -> Any:
-    """Give the SDK's ``Resource`` with what its detectors find, and with ``attributes``."""
+    """Return the SDK's ``Resource`` with what its detectors find, and with ``attributes``."""
     global _base_resource
     Resource = otel_sdk.load("opentelemetry.sdk.resources", "recording spans").Resource  # noqa: N806
     if _base_resource is None:
@@ -33,7 +34,7 @@ def create_resource(attributes: Mapping[str, Any]) -> Any:
 
 
 def create_plain_resource(attributes: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Give the attributes of what :func:`create_resource` would give, without importing the SDK (15 ms with
+    """Return the attributes of what :func:`create_resource` would give, without importing the SDK (15 ms with
     psutil).
 
     :returns: None where only the SDK knows: other detectors, attributes that it would change, a version that
@@ -86,7 +87,7 @@ def renew_after_fork(owner: Any, attribute: str) -> None:
     global _registered
     if not _registered:
         _registered = True
-        os.register_at_fork(after_in_child=_after_fork)
+        system.register_at_fork(after_in_child=_after_fork)
     _renewed[owner] = attribute
 
 

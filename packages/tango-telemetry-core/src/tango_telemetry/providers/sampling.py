@@ -77,5 +77,5 @@ def _sampler_class() -> Any:
 
 
 def limit_new_traces(inner: Any, rate: float) -> Any:
-    """Give a sampler that lets ``inner`` begin at most ``rate`` traces per second in this process."""
+    """Return a sampler that lets ``inner`` begin at most ``rate`` traces per second in this process."""
     return _sampler_class()(inner, _bucket(rate))

@@ -130,7 +130,7 @@ _factory: TracerProviderFactory | None = None
 
 
 def get_tracer_provider_factory() -> TracerProviderFactory:
-    """Give the factory that makes the tracer providers of devices and clients."""
+    """Return the factory that makes the tracer providers of devices and clients."""
     return _factory or create_tracer_provider
 
 
@@ -171,9 +171,8 @@ def call_tracer_provider_factory(
     return factory(service_name, service_instance_id, extra_resource_attributes)
 
 
-_OF_SDK = frozenset(
-    {"", "console", "none", "otlp", "otlp_proto_grpc", "otlp_proto_http"}
-)  # exporters that are ours too
+# Exporters that are ours too.
+_OF_SDK = frozenset({"", "console", "none", "otlp", "otlp_proto_grpc", "otlp_proto_http"})
 _LAUNCHERS_OWN = (
     *("OTEL_PYTHON_CONFIGURATOR", "OTEL_PYTHON_DISTRO", "OTEL_PYTHON_TRACER_PROVIDER", "OTEL_CONFIG_FILE"),
     *("OTEL_EXPERIMENTAL_CONFIG_FILE", "OTEL_PYTHON_ID_GENERATOR"),
@@ -197,7 +196,7 @@ def _stands_for_settings(provider: TracerProvider) -> bool:
 
 
 def get_tracer(name: str, version: str | None = None) -> Tracer:
-    """Give a tracer for spans of your own, whatever is installed: ``with
+    """Return a tracer for spans of your own, whatever is installed: ``with
     get_tracer("my.app").start_as_current_span("scan"):``.
 
     :param name: the service name of its spans and the name of the tracer
@@ -249,7 +248,7 @@ def _client_service_name() -> str:
 
 
 def get_client_tracer() -> Tracer:
-    """Give the tracer of client calls made outside devices, named by
+    """Return the tracer of client calls made outside devices, named by
     ``PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME`` or the server.
     """
     tracer = state.client_tracer

@@ -56,7 +56,7 @@ def cpptango_environment(
     idl: bool,
     kernel: bool,
 ) -> dict[str, str | None]:
-    """Give the variables to set (None: to remove) before cppTango reads them. Pure.
+    """Return the variables to set (None: to remove) before cppTango reads them. Pure.
 
     :param user: the environment as the user set it, for the logging variables that are passed on
     :param tango_version: PyTango's version; the names changed with 10.3
@@ -115,7 +115,7 @@ _ENDPOINT_OF = {family.exporters: family.endpoints for family in (*TRACES, *LOGS
 
 
 def environment_when_off(user: Mapping[str, str]) -> dict[str, str | None]:
-    """Give what to change before cppTango reads the settings of a process whose telemetry is off. Pure.
+    """Return what to change before cppTango reads the settings of a process whose telemetry is off. Pure.
 
     cppTango parses them all the same, and a value that it does not know makes every ``DeviceProxy`` fail
     (10.3.1: an empty ``TANGO_TELEMETRY_ENABLE``); values that it does know stay, for those who switch it on
@@ -170,7 +170,7 @@ def _is_usable(exporter: str, target: str) -> bool:
 
 
 def environment_afterwards(user: Mapping[str, str]) -> dict[str, str | None]:
-    """Give what to change in the user's environment when tracing has been taken back. Pure.
+    """Return what to change in the user's environment when tracing has been taken back. Pure.
 
     PyTango's own tracing then follows the user's settings. Where they name an exporter that only we have,
     nothing can follow them: cppTango would fail, or print its spans (10.3.1), so it is off.

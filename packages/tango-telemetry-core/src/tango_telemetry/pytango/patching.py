@@ -39,12 +39,12 @@ _PYTANGO = ("tango", "PyTango")
 
 
 def find_owner(cls: type, name: str) -> type | None:
-    """Give the class of the MRO in whose dictionary ``cls.name`` stands; None if there is none."""
+    """Return the class of the MRO in whose dictionary ``cls.name`` stands; None if there is none."""
     return next((owner for owner in cls.__mro__ if name in vars(owner)), None)
 
 
 def find_raw(owner: type, name: str) -> Any:
-    """Give the raw class-dict entry that ``owner.name`` comes from, through the MRO; None if there is
+    """Return the raw class-dict entry that ``owner.name`` comes from, through the MRO; None if there is
     none.
     """
     found = find_owner(owner, name)
@@ -64,7 +64,7 @@ def is_pytango_function(function: Any, *names: str) -> bool:
 
 
 def green_cell(function: Any) -> CellType | None:
-    """Give the closure cell that holds the function inside PyTango's ``green`` wrapper, None for anything
+    """Return the closure cell that holds the function inside PyTango's ``green`` wrapper, None for anything
     else.
     """
     if not is_pytango_function(function, "greener") or not function.__closure__:
@@ -73,7 +73,7 @@ def green_cell(function: Any) -> CellType | None:
 
 
 def without_builtin_tracing(function: Any) -> Any:
-    """Give what PyTango's own client tracing wrapped (10.0 to 10.3: ``_trace_client``), or the function
+    """Return what PyTango's own client tracing wrapped (10.0 to 10.3: ``_trace_client``), or the function
     itself.
     """
     while is_pytango_function(function, "client_trace_wrapper"):
@@ -82,7 +82,7 @@ def without_builtin_tracing(function: Any) -> Any:
 
 
 def _bind(raw: Any, instance: Any, owner: type | None) -> Any:
-    """Give what Python gives for ``instance.name`` where ``raw`` stands in the class."""
+    """Return what Python gives for ``instance.name`` where ``raw`` stands in the class."""
     get = getattr(type(raw), "__get__", None)
     return raw if get is None else get(raw, instance, owner)
 
@@ -99,7 +99,7 @@ def _is_native(raw: Any) -> bool:
 
 
 def call_as_method(raw: Any) -> Callable[..., Any]:
-    """Give a function that is called with the object first, and calls a class entry as Python would.
+    """Return a function that is called with the object first, and calls a class entry as Python would.
 
     :param raw: the entry: a function, a ``staticmethod`` or ``classmethod``, a ``partial`` or
         ``partialmethod``, a method of another object, a compiled function, a callable object, a proxy of
@@ -228,7 +228,7 @@ for _cls in (_Bound, ClassEntry):
 
 
 def create_entry(raw: Any, made: Callable[..., Any]) -> Any:
-    """Give what is put into a class in the place of ``raw``: with its name, marks, signature and kind.
+    """Return what is put into a class in the place of ``raw``: with its name, marks, signature and kind.
 
     :param raw: the entry that is replaced
     :param made: called with the object first
@@ -240,7 +240,7 @@ def create_entry(raw: Any, made: Callable[..., Any]) -> Any:
 
 
 def get_made(entry: Any) -> Any:
-    """Give the function of ours inside an entry of :func:`create_entry`; the entry itself for any other."""
+    """Return the function of ours inside an entry of :func:`create_entry`; the entry itself for any other."""
     return _made(entry) if type(entry) is ClassEntry else entry
 
 

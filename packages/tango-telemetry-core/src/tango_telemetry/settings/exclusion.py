@@ -23,7 +23,7 @@ _MAX_REMEMBERED = 4096
 
 
 def check_pattern(pattern: str) -> str | None:
-    """Give what is wrong with one pattern, None if nothing is."""
+    """Return what is wrong with one pattern, None if nothing is."""
     kind, separator, rest = pattern.partition(":")
     if not separator or kind not in KINDS or not rest:
         return f"{pattern[:80]!r} is not one of {', '.join(f'{kind}:PATTERN' for kind in KINDS)}"
@@ -89,6 +89,6 @@ class Exclusion:
 
 
 def create_exclusion(patterns: tuple[str, ...]) -> Exclusion | None:
-    """Give the exclusion of valid patterns; None for none, so that the hot path has nothing to ask."""
+    """Return the exclusion of valid patterns; None for none, so that the hot path has nothing to ask."""
     usable = tuple(pattern for pattern in patterns if check_pattern(pattern.lower()) is None)
     return Exclusion(usable) if usable else None

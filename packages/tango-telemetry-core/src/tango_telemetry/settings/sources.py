@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from tango_telemetry.pipeline.redact import HIDDEN, redact_url
 from tango_telemetry.settings import variables as env
 
-__all__ = ["as_the_user_set_it", "read_environment", "read_note", "read_tangorc", "tangorc_paths"]
+__all__ = [
+    "as_the_user_set_it",
+    "read_environment",
+    "read_note",
+    "read_tangorc",
+    "redact_setting",
+    "tangorc_paths",
+]
+
+_SECRET = re.compile(r"HEADER|TOKEN|PASSW|SECRET|CREDENTIAL", re.IGNORECASE)
 
 
 def read_note(mapping: Mapping[str, str]) -> dict[str, tuple[str, str | None]]:
@@ -83,3 +94,13 @@ def read_environment() -> dict[str, str]:
     merged.update(as_the_user_set_it(os.environ))
     merged.pop(env.PYTANGO_TELEMETRY_HANDED_ON, None)
     return merged
+
+
+def redact_setting(name: str, value: str) -> str:
+    """Return a value as it may be shown: of secrets only the names, of URLs no credentials."""
+    if _SECRET.search(name):
+        return ", ".join(
+            f"{pair.partition('=')[0].strip()}={HIDDEN}" if "=" in pair else HIDDEN
+            for pair in value.split(",")
+        )
+    return ",".join(redact_url(part) for part in value.split(","))

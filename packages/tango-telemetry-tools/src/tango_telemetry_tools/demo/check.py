@@ -9,8 +9,8 @@ from ..viewer.tree import Forest
 
 
 def find_faults(forest: Forest, services: Collection[str]) -> list[str]:
-    """Give what is wrong, one line each: not exactly one root, spans without their parent, services that are
-    missing.
+    """Return what is wrong, one line each: not exactly one root, spans without their parent, services that
+    are missing.
     """
     faults = []
     if not forest.spans:

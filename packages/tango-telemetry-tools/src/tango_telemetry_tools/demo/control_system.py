@@ -5,6 +5,7 @@ that goes away.
 from __future__ import annotations
 
 import functools
+import re
 import site
 import socket
 import sys
@@ -42,7 +43,7 @@ _NOT_INHERITED = (
 def create_environment(
     inherited: Mapping[str, str], home: Path, telemetry: Mapping[str, str]
 ) -> dict[str, str]:
-    """Give what all programs of the demo share; `telemetry` is added as it stands."""
+    """Return what all programs of the demo share; `telemetry` is added as it stands."""
     environment = {
         name: value
         for name, value in inherited.items()
@@ -72,7 +73,8 @@ class ControlSystem:
     def start_database(self) -> None:
         """Start PyTango's database server with SQLite. Raises ProgramError."""
         pytango = version("pytango")
-        if int(pytango.split(".")[0]) < 10:
+        numbers = tuple(int(number) for number in re.findall(r"\d+", pytango)[:3])
+        if numbers < (10,):
             raise ProgramError(
                 f"the demo needs PyTango 10: the database server of {pytango} waits for itself for ever "
                 "while it makes "
@@ -89,7 +91,8 @@ class ControlSystem:
                 sys.executable,
                 "-m",
                 "tango.databaseds.database",
-                "--host=127.0.0.1",
+                # Before 10.0.3 there is no such option, and the server listens on every address.
+                *(("--host=127.0.0.1",) if numbers >= (10, 0, 3) else ()),
                 f"--port={port}",
                 "2",
             ]
@@ -110,7 +113,7 @@ class ControlSystem:
         self._programs.start(title, command, self._create_untraced(), self._folder).wait(_START_TIMEOUT)
 
     def _create_untraced(self) -> dict[str, str]:
-        """Give the environment of a program without us: cppTango 10.0 and 10.1 fail for the exporter
+        """Return the environment of a program without us: cppTango 10.0 and 10.1 fail for the exporter
         ``file``, even when off.
         """
         untraced = {

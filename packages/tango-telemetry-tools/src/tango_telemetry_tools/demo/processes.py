@@ -117,7 +117,7 @@ class Program:
         except subprocess.TimeoutExpired:
             ended = False
         # Also after an orderly end: the group may hold children of the process.
-        self._signal(signal.SIGKILL)
+        self._signal(getattr(signal, "SIGKILL", signal.SIGTERM))  # on Windows SIGTERM cannot be handled
         self._process.wait()
         return ended
 
@@ -127,7 +127,10 @@ class Program:
 
     def _signal(self, signum: int) -> None:
         try:
-            os.killpg(self._process.pid, signum)
+            if hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signum)
+            else:  # Windows: no groups, and a child of the process is left to itself
+                self._process.terminate()
         except (ProcessLookupError, PermissionError):
             # The group is gone. Its number cannot belong to another group while a member or its unreaped
             # leader lives.

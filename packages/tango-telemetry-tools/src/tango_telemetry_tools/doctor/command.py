@@ -13,7 +13,7 @@ from rich.console import Console
 from tango_telemetry.base.guard import guarded
 
 from ..viewer.glyphs import choose_glyphs
-from . import context, device, endpoints, installed, settings
+from . import context, device, endpoints, everywhere, installed, settings
 from .model import Diagnosis
 from .picture import Picture
 
@@ -31,13 +31,24 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog="Exit status: 0 traces would arrive, 1 they would not, 2 wrong usage.",
     )
     parser.add_argument("--json", action="store_true", help="print the diagnosis as JSON, in a stable schema")
-    parser.add_argument("--verbose", action="store_true", help="also show the variables that are not set")
+    parser.add_argument(
+        "--verbose",
+        action="store_true",
+        help="also show the variables that are not set; with --all a row for each device",
+    )
     parser.add_argument("--device", metavar="NAME", help="also ask this device what it reports")
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="only ask every exported device of the database whether it is traced, and where its spans go",
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the arguments say; give the exit status."""
+    if arguments.all:
+        return everywhere.run(arguments.json, arguments.verbose)
     diagnosis = diagnose(arguments.device)
     if arguments.json:
         json.dump(diagnosis.as_json(), sys.stdout, indent=2)

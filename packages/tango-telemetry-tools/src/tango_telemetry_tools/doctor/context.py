@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tango_telemetry import Endpoint, TelemetryConfig, create_tracer_provider, get_context_bridge
-from tango_telemetry._native import import_native, load_native_spans, why_no_native
+from tango_telemetry._native import command_for_native, import_native, load_native_spans, why_no_native
 from tango_telemetry.activation import activate, deactivate
 from tango_telemetry.settings import variables as env
 
@@ -104,7 +104,7 @@ def _get_a_bridge(diagnosis: Diagnosis, config: TelemetryConfig) -> str:
         return diagnosis.unset(env.PYTANGO_TELEMETRY_CONTEXT_BRIDGE)
     if not set(config.propagators) - {"baggage"}:
         return diagnosis.unset("OTEL_PROPAGATORS")
-    return "pip install tango-telemetry-native"
+    return command_for_native()
 
 
 def _stand_ins(config: TelemetryConfig) -> tuple[Endpoint, ...]:

@@ -10,7 +10,9 @@ from typing import Any
 
 from tango_telemetry.pipeline.redact import redact_url
 from tango_telemetry.pytango.builtin_tracing import leave_builtin_tracing_out
+from tango_telemetry.settings import variables as env
 
+from .asker import Asker
 from .model import DeviceReport, Diagnosis
 
 TIMEOUT_MS = 3000
@@ -24,33 +26,48 @@ _ASKED = (
 
 def look(diagnosis: Diagnosis, name: str) -> None:
     """Fill in `diagnosis.device`. Call it last: it takes telemetry's settings out of the environment."""
+    tango = prepare()
+    if tango is None:
+        return  # `installed` has said so
+    diagnosis.device = ask(tango, Asker(), name)
+    if not diagnosis.device.answers:
+        what = f"{name} does not answer: {diagnosis.device.unknown}"
+        diagnosis.error(what, _suggest(name, diagnosis.device.unknown.partition(":")[0]))
+        return
+    _judge(diagnosis, diagnosis.device)
+
+
+def prepare() -> Any:
+    """Return `tango` with its own telemetry off in this process; None where it cannot be imported."""
     try:
         tango: Any = importlib.import_module("tango")
     except ImportError:
-        return  # `installed` has said so
+        return None
     for variable in [name for name in os.environ if name.startswith("TANGO_TELEMETRY_")]:
         del os.environ[variable]  # a value that cppTango cannot parse would end this process here
     os.environ["TANGO_TELEMETRY_ENABLE"] = "off"
     # 10.0 and 10.1 read that when they were imported, and print spans where we answer
     leave_builtin_tracing_out()
+    return tango
+
+
+def ask(tango: Any, asker: Asker, name: str) -> DeviceReport:
+    """Return what a device says of itself and of its server. Never raises."""
     try:
-        diagnosis.device = _ask(tango, name)
+        return _ask(tango, asker, name)
     except tango.DevFailed as failure:
-        diagnosis.device = DeviceReport(name, answers=False)
         first = failure.args[0]
-        what = f"{name} does not answer: {first.reason}: {' '.join(first.desc.split())}"
-        diagnosis.error(what, _suggest(name, first.reason))
-        return
-    _judge(diagnosis, diagnosis.device)
+        return DeviceReport(name, answers=False, unknown=f"{first.reason}: {' '.join(first.desc.split())}")
 
 
-def _ask(tango: Any, name: str) -> DeviceReport:
+def _ask(tango: Any, asker: Asker, name: str) -> DeviceReport:
     proxy = tango.DeviceProxy(name)
     proxy.set_timeout_millis(TIMEOUT_MS)
     start = time.monotonic()
     proxy.ping()
     seconds = round(time.monotonic() - start, 6)
     info = proxy.info()
+    report = asker.ask(proxy) if asker.can_ask else None
     return DeviceReport(
         name=proxy.dev_name(),
         answers=True,
@@ -60,6 +77,8 @@ def _ask(tango: Any, name: str) -> DeviceReport:
         host=str(info.server_host),
         idl_version=int(proxy.get_idl_version()),
         telemetry=_ask_telemetry(tango, proxy),
+        report=report,
+        unknown="" if asker.can_ask else "no context travels from here: pip install tango-telemetry-native",
     )
 
 
@@ -92,10 +111,32 @@ def _judge(diagnosis: Diagnosis, device: DeviceReport) -> None:
             f"{device.name} speaks IDL v{device.idl_version}, which carries no trace context",
             "pip install tango-telemetry-native   # here and on the host of its server",
         )
+    if device.report is not None:
+        _judge_report(diagnosis, device.name, device.report)
+        return
+    if device.unknown:
+        diagnosis.warn(
+            f"{device.name} cannot be asked whether it is traced", device.unknown.partition(": ")[2]
+        )
     if device.telemetry.get("enabled") is False and "giop" not in bridge:
         diagnosis.warn(
             f"{device.name} has telemetry switched off",
             f"python -c \"import tango; tango.DeviceProxy('{device.name}').start_telemetry()\"",
+        )
+
+
+def _judge_report(diagnosis: Diagnosis, name: str, report: dict[str, Any]) -> None:
+    if not report.get("traced"):
+        diagnosis.warn(
+            f"{name} makes no spans: it, or all of its server, is switched off",
+            f"export {env.TANGO_TELEMETRY_ENABLE}=on   # where {report.get('server') or 'its server'} is "
+            "started",
+        )
+    elif not report.get("endpoints"):
+        diagnosis.warn(
+            f"{name} sends its spans nowhere",
+            f"export {env.TANGO_TELEMETRY_TRACING_EXPORTERS}=grpc   # where "
+            f"{report.get('server') or 'its server'} is started",
         )
 
 

@@ -93,9 +93,8 @@ def _write_file(endpoint: Endpoint) -> Outcome:
 def _send(endpoint: Endpoint, config: TelemetryConfig) -> Outcome:
     exporter = create_exporter(endpoint, config.pipeline)
     if endpoint.exporter == "console":
-        return Outcome(
-            Result.DELIVERED
-        )  # it works if it can be made, and a span there would spoil our own output
+        # It works if it can be made, and a span there would spoil our own output.
+        return Outcome(Result.DELIVERED)
     answer: list[Outcome | None] = []
 
     def attempt() -> None:
@@ -111,7 +110,7 @@ def _send(endpoint: Endpoint, config: TelemetryConfig) -> Outcome:
 
 
 def create_span() -> Any:
-    """Give one finished span of the SDK's, whatever the sampler says."""
+    """Return one finished span of the SDK's, whatever the sampler says."""
     resource = otel_sdk.create_resource({"service.name": SERVICE_NAME, "service.namespace": "tango"})
     provider = otel_sdk.create_recording_provider(resource)
     span = provider.get_tracer("tango_telemetry.doctor").start_span("tango-telemetry doctor")
@@ -120,7 +119,7 @@ def create_span() -> Any:
 
 
 def suggest(endpoint: Endpoint, reason: str, variable: str) -> str:
-    """Give the one line to type for an endpoint that does not work."""
+    """Return the one line to type for an endpoint that does not work."""
     if "pip install" in reason:
         return FULL
     if endpoint.exporter == "file":

@@ -13,6 +13,7 @@ import warnings
 from types import ModuleType
 from typing import Final
 
+from tango_telemetry._native import command_for_native, import_native, why_no_native
 from tango_telemetry.pytango.builtin_tracing import complete_pytango
 
 from .model import Configuration, Diagnosis, Installed
@@ -53,7 +54,10 @@ def look(diagnosis: Diagnosis) -> None:
 
 def _version(name: str, module: str) -> str | None:
     try:
-        if module.startswith("tango_telemetry"):
+        if module == "tango_telemetry_native":
+            if import_native() is None:
+                return None
+        elif module.startswith("tango_telemetry"):
             # Not imported: client and server would switch tracing on.
             if importlib.util.find_spec(module) is None:
                 return None
@@ -73,9 +77,8 @@ def _version(name: str, module: str) -> str | None:
 def _load_tango(diagnosis: Diagnosis) -> ModuleType | None:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # PyTango's own tracing does not know the exporter `file` (10.3.1)
+            # PyTango's own tracing does not know the exporter `file` (10.3.1).
+            warnings.simplefilter("ignore")
             tango = importlib.import_module("tango")
         complete_pytango()  # else PyTango 10.0 may end this process by SIGSEGV
         return tango
@@ -104,6 +107,6 @@ def _judge(diagnosis: Diagnosis, found: Installed) -> None:
         diagnosis.error("OpenTelemetry's SDK is not installed: the context travels, no span is emitted", FULL)
     elif found.packages["tango-telemetry-native"] is None:
         diagnosis.warn(
-            "tango-telemetry-native is not installed: no context to and from Tango 9, slower spans",
-            "pip install tango-telemetry-native",
+            f"no context to and from Tango 9, slower spans: {why_no_native()}",
+            command_for_native(),
         )

@@ -86,6 +86,10 @@ class DeviceReport:
     host: str | None = None
     idl_version: int | None = None
     telemetry: dict[str, Any] = field(default_factory=dict)
+    report: dict[str, Any] | None = None
+    """What `tango-telemetry-server` says there; None where it does not run or cannot be asked."""
+    unknown: str = ""
+    """Why it could not be asked, or why the device does not answer."""
 
 
 @dataclass
@@ -105,13 +109,13 @@ class Diagnosis:
         return not any(problem.severity == "error" for problem in self.problems)
 
     def unset(self, name: str) -> str:
-        """Give the line that takes a setting away, in the shell or in the file where it stands."""
+        """Return the line that takes a setting away, in the shell or in the file where it stands."""
         file = self._file_of(name)
         return f"sed -i '/^ *{name} *=/Id' {shlex.quote(file)}" if file else f"unset {name}"
 
     def rename(self, name: str, meant: str) -> str:
-        """Give the line that gives the value of one variable to another, in the shell or in the file where it
-        stands.
+        """Return the line that gives the value of one variable to another, in the shell or in the file where
+        it stands.
         """
         file = self._file_of(name)
         if file:
@@ -119,7 +123,7 @@ class Diagnosis:
         return f'export {meant}="${name}"; unset {name}'
 
     def _file_of(self, name: str) -> str:
-        """Give the file where a setting stands, "" for the environment and for what is not set."""
+        """Return the file where a setting stands, "" for the environment and for what is not set."""
         source = next((setting.source for setting in self.settings if setting.name == name), "environment")
         return "" if source in ("environment", "default") else source
 
@@ -136,5 +140,5 @@ class Diagnosis:
             self.problems.append(problem)
 
     def as_json(self) -> dict[str, Any]:
-        """Give the diagnosis as what `--json` prints."""
+        """Return the diagnosis as what `--json` prints."""
         return {"schema_version": SCHEMA_VERSION, "traces_arrive": self.traces_arrive, **asdict(self)}

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..viewer.glyphs import Glyphs
-from .model import Diagnosis
+from .model import DeviceReport, Diagnosis
 
 _COMPACT = ("default",)
 
@@ -94,10 +94,11 @@ class Picture:
                 ("server", f"{device.server} on {device.host}"),
                 ("IDL", f"v{device.idl_version}"),
             ]
+            rows += _report_rows(device)
             for name, value in device.telemetry.items():
                 shown = ("on" if value else "off") if isinstance(value, bool) else ", ".join(value) or "none"
                 rows.append((f"cppTango's {name}", shown))
-            if not device.telemetry:
+            if not device.telemetry and device.report is None:
                 rows.append(("cppTango's telemetry", "it does not say (only cppTango 10.3 and later do)"))
         self._section(f"device {device.name}", rows)
 
@@ -105,8 +106,37 @@ class Picture:
         for problem in diagnosis.problems:
             mark, style = (self._glyphs.cross, "red") if problem.severity == "error" else ("!", "yellow")
             self._console.print(Text.assemble((f"{mark} ", style), self._glyphs.text(problem.what)))
-            self._console.print(Text(f"    {self._glyphs.text(problem.fix)}", style="bold"), soft_wrap=True)
+            if problem.fix:
+                self._console.print(
+                    Text(f"    {self._glyphs.text(problem.fix)}", style="bold"), soft_wrap=True
+                )
         if diagnosis.traces_arrive:
             self._console.print(Text(f"{self._glyphs.tick} traces would arrive", style="green"))
         else:
             self._console.print(Text(f"{self._glyphs.cross} traces would not arrive", style="red"))
+
+
+def _report_rows(device: DeviceReport) -> list[tuple[str, str]]:
+    report = device.report
+    if report is None:
+        return [
+            ("tango-telemetry", device.unknown or "not there, or switched off: its server does not know it")
+        ]
+    spans = (
+        ", ".join(f"{count} {name}" for name, count in report.get("spans", {}).items() if count) or "none yet"
+    )
+    rows = [
+        (
+            "tango-telemetry",
+            f"{report['tango_telemetry']}, {'traced' if report.get('traced') else 'not traced'}",
+        ),
+        ("goes to", ", ".join(report.get("endpoints", ())) or "nowhere"),
+        ("context bridge", str(report.get("context_bridge"))),
+        ("spans made by", str(report.get("spans_by") or "nobody yet")),
+        ("spans so far", spans),
+        (
+            "its process",
+            f"{report.get('pid')}, Python {report.get('python')}, PyTango {report.get('pytango')}",
+        ),
+    ]
+    return rows + [(f"its {name}", str(value)) for name, value in report.get("settings", {}).items()]

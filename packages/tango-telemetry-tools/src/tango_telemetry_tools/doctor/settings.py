@@ -9,11 +9,15 @@ from collections.abc import Mapping
 from typing import Final
 
 from tango_telemetry import TelemetryConfig
-from tango_telemetry.pipeline.redact import HIDDEN, redact_url
 from tango_telemetry.settings import variables as env
 from tango_telemetry.settings.config import get_field
 from tango_telemetry.settings.endpoints import TRACES, choose_family
-from tango_telemetry.settings.sources import as_the_user_set_it, read_tangorc, tangorc_paths
+from tango_telemetry.settings.sources import (
+    as_the_user_set_it,
+    read_tangorc,
+    redact_setting,
+    tangorc_paths,
+)
 from tango_telemetry.settings.variables import NOT_FOR_USERS, VARIABLES, Variable
 
 from .model import Diagnosis, Setting
@@ -25,7 +29,6 @@ _NOT_SENT = "No spans are sent there"
 _OTHERS = frozenset({"PYTANGO_TELEMETRY_EMIT_KERNEL_SPANS"})
 _NAMESAKE = 0.85
 """How alike two names are, from 0 to 1, for the one to be taken for a slip of the other."""
-_SECRET = re.compile(r"HEADER|TOKEN|PASSW|SECRET|CREDENTIAL", re.IGNORECASE)
 _SAMPLER, _SAMPLER_ARG = "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"
 _SWITCHED_OFF = {
     "OTEL_SDK_DISABLED": ("true",),
@@ -40,7 +43,7 @@ _EXAMPLES = {
 
 
 def read_sources(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Give `{name: (value, source)}` of everything that is set: the environment first, then the tangorc
+    """Return `{name: (value, source)}` of everything that is set: the environment first, then the tangorc
     files.
     """
     found: dict[str, tuple[str, str]] = {}
@@ -60,12 +63,12 @@ def read_sources(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
 
 
 def known_names() -> tuple[str, ...]:
-    """Give every variable of ours, in the order in which they are documented."""
+    """Return every variable of ours, in the order in which they are documented."""
     return tuple(name for name in VARIABLES if name not in NOT_FOR_USERS)
 
 
 def _in_force(config: TelemetryConfig, variable: Variable) -> str:
-    """Give what is in force where a variable is not set."""
+    """Return what is in force where a variable is not set."""
     if variable.field == "endpoints":
         endpoints = config.endpoints
         if variable.name in (family.exporters for family in TRACES):
@@ -77,16 +80,6 @@ def _in_force(config: TelemetryConfig, variable: Variable) -> str:
     return (",".join(value) if isinstance(value, tuple) else str(value)) or "unset"
 
 
-def redact(name: str, value: str) -> str:
-    """Give a value as it may be shown: of secrets only the names, of URLs no credentials."""
-    if _SECRET.search(name):
-        return ", ".join(
-            f"{pair.partition('=')[0].strip()}={HIDDEN}" if "=" in pair else HIDDEN
-            for pair in value.split(",")
-        )
-    return ",".join(redact_url(part) for part in value.split(","))
-
-
 def look(diagnosis: Diagnosis, environ: Mapping[str, str] | None = None) -> TelemetryConfig:
     """Fill in `diagnosis.settings`; give the configuration, with endpoints also where telemetry is off."""
     sources = read_sources(os.environ if environ is None else environ)
@@ -95,10 +88,10 @@ def look(diagnosis: Diagnosis, environ: Mapping[str, str] | None = None) -> Tele
     for name in (*known_names(), *sorted(set(sources) - set(known_names()) - NOT_FOR_USERS)):
         if name in sources:
             value, source = sources[name]
-            diagnosis.settings.append(Setting(name, redact(name, value), source))
+            diagnosis.settings.append(Setting(name, redact_setting(name, value), source))
         else:
             diagnosis.settings.append(
-                Setting(name, redact(name, _in_force(config, VARIABLES[name])), "default")
+                Setting(name, redact_setting(name, _in_force(config, VARIABLES[name])), "default")
             )
     wanted = TelemetryConfig.from_env({**values, env.TANGO_TELEMETRY_ENABLE: "on"})
     _judge(diagnosis, config, wanted, values)
@@ -133,7 +126,7 @@ def _judge(
         name = re.split(r"[= :]", problem, maxsplit=1)[0]
         if _names_no_exporter(name, values):
             diagnosis.error(
-                f"{name}={redact(name, values[name])} has no exporter: spans go to the console",
+                f"{name}={redact_setting(name, values[name])} has no exporter: spans go to the console",
                 f"export {_exporters_of(name)}={_exporter_for(values[name])}",
             )
         elif _NOT_SENT in problem:
@@ -180,7 +173,7 @@ def _judge_names(diagnosis: Diagnosis, values: Mapping[str, str]) -> None:
 
 
 def name_variable(diagnosis: Diagnosis, text: str) -> tuple[str, str]:
-    """Give what OpenTelemetry says of a setting with the variable in front, and the line to type.
+    """Return what OpenTelemetry says of a setting with the variable in front, and the line to type.
 
     It names some of them, without ``OTEL_``, and of others only the value.
     """
@@ -212,7 +205,7 @@ def _samples_nothing(values: Mapping[str, str]) -> bool:
 
 
 def _fix_exporter(name: str, values: Mapping[str, str]) -> str:
-    """Give the same exporters with a target for each: who asked for files has no collector."""
+    """Return the same exporters with a target for each: who asked for files has no collector."""
     exporter, endpoint = next((family for family in TRACES if name in family), TRACES[1])
     listed = [item.strip().lower() for item in values.get(exporter, "").split(",")]
     known = [item for item in listed if item in _EXAMPLES] or ["grpc"]
@@ -220,5 +213,5 @@ def _fix_exporter(name: str, values: Mapping[str, str]) -> str:
 
 
 def endpoint_variable(values: Mapping[str, str]) -> str:
-    """Give the name under which the user has set, or would set, where spans go."""
+    """Return the name under which the user has set, or would set, where spans go."""
     return choose_family(values).endpoints

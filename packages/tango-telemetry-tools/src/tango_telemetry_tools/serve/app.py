@@ -1,4 +1,6 @@
-"""The HTTP side: OTLP comes in at /v1/traces, the page and its questions are answered from the store."""
+"""The HTTP side: OTLP comes in at /v1/traces, /v1/logs and /v1/metrics, the page and its questions are
+answered from the store.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ import json
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from operator import attrgetter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,16 +23,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..store.criteria import SORTS, Criteria, parse_duration, parse_time
-from ..store.database import Store, trace_id
-from ..store.queries import GROUPS, device_map, find_traces, top
+from ..store.database import Store
+from ..store.queries import GROUPS, TOP_SORTS, device_map, find_traces, top
+from ..store.signals import find_logs, logs_of_trace, metrics, relations
 from ..viewer.list import as_json
 from ..viewer.map_picture import render_svg
-from ..viewer.model import Span
-from ..viewer.otlp import MalformedError, parse_request
 from ..viewer.page import read_asset
-from ..viewer.trace_data import as_data
+from ..viewer.trace_data import as_data, log_as_data, metric_as_data
 from ..viewer.tree import build_forest
-from .receiver import MAX_MESSAGE_BYTES, parse_protobuf
+from .receiver import MAX_MESSAGE_BYTES, parse_protobuf, read_document
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; connect-src "
@@ -51,7 +53,7 @@ Answer = Callable[[Request], Any]
 
 
 def make_app(store: Store, token: str = "", loopback: bool = True) -> ASGIApp:
-    """Give the application.
+    """Return the application.
 
     With a `token` everything asks for it; on `loopback` only local names are answered.
     """
@@ -67,24 +69,18 @@ def make_app(store: Store, token: str = "", loopback: bool = True) -> ASGIApp:
         return endpoint
 
     async def take(request: Request) -> Response:
+        signal = request.url.path.rpartition("/")[2]
+        kind = request.headers.get("content-type", "")
         try:
             body = await _body(request)
-            await run_in_threadpool(_take, store, body, request.headers.get("content-type", ""))
+            await run_in_threadpool(_take, store, body, kind, signal)
         except _TooLargeError:
             return PlainTextResponse(f"more than {MAX_MESSAGE_BYTES >> 20} MB", 413)
         except (ValueError, RecursionError, DecodeError, OSError, EOFError, zlib.error) as error:
-            return PlainTextResponse(f"no OTLP traces: {error}", 400)
-        if "json" in request.headers.get("content-type", ""):
+            return PlainTextResponse(f"no OTLP {signal}: {error}", 400)
+        if "json" in kind:
             return JSONResponse({})
         return Response(b"", media_type="application/x-protobuf")
-
-    async def ignore(request: Request) -> Response:
-        # Logs and metrics are taken and not kept; a refusal would make exporters complain in every program.
-        try:
-            await _body(request)
-        except (_TooLargeError, OSError, EOFError, zlib.error):
-            return PlainTextResponse("too large, or not gzip", 413)
-        return Response(b"", media_type=request.headers.get("content-type", "application/x-protobuf"))
 
     def traces(request: Request) -> dict[str, Any]:
         wanted, sort, length = _criteria(request), request.query_params.get("sort", "start"), _length(request)
@@ -111,33 +107,24 @@ def make_app(store: Store, token: str = "", loopback: bool = True) -> ASGIApp:
         spans = store.trace(wanted) if len(wanted) == 32 and not wanted.strip("0123456789abcdef") else []
         if not spans:
             return JSONResponse({"error": "this trace is not here (yet)"}, 404, _HEADERS)
-        return as_data(build_forest(spans))
+        return as_data(build_forest(spans), relations(store, wanted), logs_of_trace(store, wanted))
 
-    def linked_from(request: Request) -> list[dict[str, str]]:
-        wanted = str(request.path_params["trace"])
-        if len(wanted) != 32 or wanted.strip("0123456789abcdef"):
-            return []
-        rows = store.query(
-            "select hi, lo, span, operation, detail from spans where contains(detail, ?) limit 200",
-            [f'"{wanted}"'],
-        )
-        return [
-            {
-                "trace": trace_id(hi, lo),
-                "span": f"{span:016x}",
-                "name": store.operations[operation].name,
-                "to": str(link[1]),
-            }
-            for hi, lo, span, operation, detail in rows
-            for link in json.loads(detail)[6]
-            if link[0] == wanted
-        ]
+    def logs(request: Request) -> dict[str, Any]:
+        found, total = find_logs(store, _criteria(request), _length(request))
+        return {"total": total, "logs": [log_as_data(record) for record in found]}
+
+    def numbers(request: Request) -> list[dict[str, Any]]:
+        return [metric_as_data(metric) for metric in metrics(store, _criteria(request))]
 
     def ranking(request: Request) -> list[dict[str, Any]]:
         by = request.query_params.get("by", "")
         if by not in GROUPS:
             raise ValueError("by is one of class, device, operation, caller")
-        return [asdict(row) for row in top(store, _criteria(request), by)[: _length(request)]]
+        sort = request.query_params.get("sort", "total")
+        if sort not in TOP_SORTS:
+            raise ValueError(f"sort is one of {', '.join(TOP_SORTS)}")
+        rows = sorted(top(store, _criteria(request), by), key=attrgetter(sort), reverse=True)
+        return [asdict(row) for row in rows[: _length(request)]]
 
     def calls(request: Request) -> Any:
         found = device_map(
@@ -166,14 +153,15 @@ def make_app(store: Store, token: str = "", loopback: bool = True) -> ASGIApp:
             Route("/", asked(page)),
             Route("/assets/{name}", asked(asset)),
             Route("/v1/traces", take, methods=["POST"]),
-            Route("/v1/logs", ignore, methods=["POST"]),
-            Route("/v1/metrics", ignore, methods=["POST"]),
+            Route("/v1/logs", take, methods=["POST"]),
+            Route("/v1/metrics", take, methods=["POST"]),
             Route("/api/state", asked(state)),
             Route("/api/traces", asked(traces)),
             Route("/api/histogram", asked(histogram)),
             Route("/api/traces/{trace}", asked(trace)),
-            Route("/api/traces/{trace}/links", asked(linked_from)),
             Route("/api/top", asked(ranking)),
+            Route("/api/logs", asked(logs)),
+            Route("/api/metrics", asked(numbers)),
             Route("/api/map", asked(calls)),
             Route("/api/map.svg", asked(calls)),
         ]
@@ -241,20 +229,8 @@ async def _body(request: Request) -> bytes:
     return body
 
 
-def _take(store: Store, body: bytes, content_type: str) -> None:
-    if "json" in content_type:
-        spans: list[Span] = []
-        problems: list[MalformedError] = []
-        for item in parse_request(json.loads(body)):
-            if isinstance(item, MalformedError):
-                problems.append(item)
-            else:
-                spans.append(item)
-        store.add(spans)
-        if problems and not spans:
-            raise problems[0]
-    else:
-        store.add(parse_protobuf(body))
+def _take(store: Store, body: bytes, content_type: str, signal: str) -> None:
+    store.add(read_document(json.loads(body)) if "json" in content_type else parse_protobuf(body, signal))
 
 
 def _length(request: Request) -> int:

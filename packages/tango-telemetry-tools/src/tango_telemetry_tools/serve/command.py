@@ -14,7 +14,7 @@ from pathlib import Path
 from ..viewer import selection
 from ..viewer.reader import Problems
 
-_FLUSH_SECONDS = 0.25
+_FLUSH_SECONDS = 0.2
 _POLL_SECONDS = 0.5
 _TRIM_SECONDS = 60.0
 _DAY = 86400.0

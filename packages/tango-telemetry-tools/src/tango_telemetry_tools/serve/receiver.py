@@ -1,40 +1,65 @@
-"""OTLP in protobuf: requests into spans, over HTTP and gRPC."""
+"""OTLP in protobuf: requests into spans, log records and metrics, over HTTP and gRPC."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
 )
 
 from ..viewer.model import UNKNOWN_SERVICE, Attributes, AttributeValue, Event, Link, Resource, Span
+from ..viewer.otlp import Item, parse_request
+from ..viewer.otlp_values import MalformedError
 
 _KINDS = ("internal", "internal", "server", "client", "producer", "consumer")
 _SERVICES = {
-    "trace": "opentelemetry.proto.collector.trace.v1.TraceService",
+    "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
     "logs": "opentelemetry.proto.collector.logs.v1.LogsService",
     "metrics": "opentelemetry.proto.collector.metrics.v1.MetricsService",
 }
 MAX_MESSAGE_BYTES = 64 << 20
 
 
-def parse_protobuf(body: bytes) -> list[Span]:
-    """Give the spans of one request.
+def parse_protobuf(body: bytes, signal: str = "traces") -> list[Item]:
+    """Return what one request holds; `signal` is "traces", "logs" or "metrics".
 
-    Raises google.protobuf.message.DecodeError. Spans without valid ids are left out.
+    Raises google.protobuf.message.DecodeError. What has no valid ids is left out.
     """
-    request = ExportTraceServiceRequest()
-    request.ParseFromString(body)
-    return list(read_request(request))
+    if signal == "traces":
+        request = ExportTraceServiceRequest()
+        request.ParseFromString(body)
+        return list(read_request(request))
+    # Of these there are few beside spans, so one reader for both spellings is quick enough.
+    other = ExportLogsServiceRequest() if signal == "logs" else ExportMetricsServiceRequest()
+    other.ParseFromString(body)
+    # JSON made of a message leaves empty lists out.
+    return read_document(MessageToDict(other) or {"resourceLogs": []})
+
+
+def read_document(document: Any) -> list[Item]:
+    """Return what one request in JSON holds. Raises MalformedError where nothing of it can be read."""
+    items: list[Item] = []
+    problems: list[MalformedError] = []
+    for item in parse_request(document):
+        if isinstance(item, MalformedError):
+            problems.append(item)
+        else:
+            items.append(item)
+    if problems and not items:
+        raise problems[0]
+    return items
 
 
 def read_request(request: ExportTraceServiceRequest) -> Iterator[Span]:
-    """Give the spans of one request."""
+    """Return the spans of one request."""
     for block in request.resource_spans:
         attributes = _attributes(block.resource.attributes)
         found = dict(attributes)
@@ -88,7 +113,7 @@ def _value(value: Any) -> AttributeValue:
     return found
 
 
-def start_grpc(address: str, take: Callable[[list[Span]], None], token: str) -> Any:
+def start_grpc(address: str, take: Callable[[list[Item]], None], token: str) -> Any:
     """Listen for OTLP over gRPC; give the server, or None without grpcio.
 
     Raises RuntimeError where the port is taken.
@@ -98,32 +123,24 @@ def start_grpc(address: str, take: Callable[[list[Span]], None], token: str) -> 
     except ImportError:
         return None
 
-    def allowed(context: Any) -> None:
+    def export(signal: str, request: bytes, context: Any) -> bytes:
         if token and dict(context.invocation_metadata()).get("authorization") != f"Bearer {token}":
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "a token is needed: OTEL_EXPORTER_OTLP_HEADERS")
-
-    def export(request: bytes, context: Any) -> bytes:
-        allowed(context)
         try:
-            take(parse_protobuf(request))
-        except DecodeError:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no OTLP request")
-        return bytes(ExportTraceServiceResponse().SerializeToString())
-
-    def ignore(request: bytes, context: Any) -> bytes:
-        # Logs and metrics are taken and not kept; a refusal would make exporters complain in every program.
-        allowed(context)
+            take(parse_protobuf(request, signal))
+        except (DecodeError, MalformedError) as error:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"no OTLP request: {error}")
+        # An empty response: everything was taken.
         return b""
 
     options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
     server = grpc.server(ThreadPoolExecutor(4, "otlp-grpc"), options=options)
-    handlers = {"trace": export, "logs": ignore, "metrics": ignore}
     server.add_generic_rpc_handlers(
         tuple(
             grpc.method_handlers_generic_handler(
-                service, {"Export": grpc.unary_unary_rpc_method_handler(handlers[name])}
+                service, {"Export": grpc.unary_unary_rpc_method_handler(partial(export, signal))}
             )
-            for name, service in _SERVICES.items()
+            for signal, service in _SERVICES.items()
         )
     )
     server.add_insecure_port(address)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 import time
 from collections.abc import Sequence
@@ -60,7 +61,7 @@ class Criteria:
         return self.of_operations or bool(self.text)
 
     def choose(self, operations: Sequence[Operation]) -> list[int]:
-        """Give the numbers of the operations that fit."""
+        """Return the numbers of the operations that fit."""
         tests = [
             (matcher(pattern), fields)
             for pattern, fields in (
@@ -90,14 +91,22 @@ class _Matcher:
 
 
 def matcher(pattern: str) -> _Matcher:
-    """Give a test for names: with `*`, `?` or `[...]` the whole name must fit, else the pattern is a part of
-    it.
+    """Return a test for names: with `*`, `?` or `[...]` the whole name must fit, else the pattern is a part
+    of it.
     """
     return _Matcher(pattern)
 
 
+def text_test(text: str) -> tuple[str, list[str]]:
+    """Return a condition on the column `detail`, in which other letters than ASCII's are escaped, and its
+    values.
+    """
+    exact, lowered = (json.dumps(form)[1:-1].lower() for form in (text, text.lower()))
+    return "(contains(lower(detail), ?) or contains(lower(detail), ?))", [exact, lowered]
+
+
 def parse_duration(text: str) -> int:
-    """Give the nanoseconds of "50ms", "1.5 s", "10m", "2h", "3d". Raises ValueError."""
+    """Return the nanoseconds of "50ms", "1.5 s", "10m", "2h", "3d". Raises ValueError."""
     match = _DURATION.match(text.strip().lower())
     if match is None or match[2] not in _UNITS:
         raise ValueError(f"{text!r} is no duration: a number and ns, us, ms, s, m, h or d, such as 50ms")
@@ -105,7 +114,8 @@ def parse_duration(text: str) -> int:
 
 
 def parse_time(text: str, now: float | None = None) -> int:
-    """Give the nanoseconds since 1970 of "10m" (that long ago) or of a local time such as "2026-11-30 14:05".
+    """Return the nanoseconds since 1970 of "10m" (that long ago) or of a local time such as "2026-11-30
+    14:05".
 
     Raises ValueError.
     """

@@ -1,4 +1,5 @@
-"""The store: spans go in by batches, are kept in columns, and are bounded in age and size.
+"""The store: spans, log records and metrics go in by batches, are kept in columns, and are bounded in age and
+size.
 
 DuckDB locks its file for one process. Whoever finds it locked takes a store in memory, which differs in
 nothing else.
@@ -10,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +20,18 @@ from typing import Any, NamedTuple
 import duckdb
 import numpy
 
-from ..viewer.model import Attributes, Event, Link, Resource, Span
+from ..viewer.model import Attributes, Event, Link, LogRecord, Point, Resource, Span
+from .records import SCHEMA, Records
 
 # Of the tables below. A store of another version is set aside like a damaged one: it is a copy, never the
 # only place.
-VERSION = 1
+VERSION = 2
 
 BATCH_SPANS = 20_000
 MEMORY_LIMIT = "512MB"
 DEFAULT_MAX_BYTES = 4 << 30
 _MAX_BIGINT = (1 << 63) - 1
+_HALF = (1 << 64) - 1
 # Of the spans in the store, this share goes when it is too big: one delete for a while, not one for each
 # batch.
 _SHARE_TO_DROP = 0.1
@@ -45,8 +48,13 @@ create table spans(hi ubigint, lo ubigint, span ubigint, parent ubigint, start b
 create table files(
     fingerprint varchar, path varchar, size bigint, changed bigint, position bigint, line bigint,
     tail blob);
+create table links(hi ubigint, lo ubigint, span ubigint, to_hi ubigint, to_lo ubigint, to_span ubigint,
+    kind varchar, start bigint, arrived integer);
 create table problems(path varchar, line bigint, message varchar);
-"""
+{SCHEMA}"""
+
+# Tables whose rows stand in the order in which they arrived.
+_GROWING = ("spans", "links", "logs", "points")
 
 _COLUMNS: tuple[tuple[str, Any], ...] = (
     ("hi", numpy.uint64),
@@ -129,7 +137,7 @@ class FileState(NamedTuple):
 
 
 def describe(span: Span) -> Operation:
-    """Give the operation that a span belongs to."""
+    """Return the operation that a span belongs to."""
     device = device_class = ""
     polled = False
     for key, value in span.attributes:
@@ -154,10 +162,13 @@ class Store:
     _since_check: int
     _said_full: bool
     _rows: list[tuple[Any, ...]]
+    _links: list[tuple[int, int, Link, int]]
+    _records: Records
     _seen: set[tuple[int, int]]
     _resource_ids: dict[int, tuple[Resource, int]]
     _resource_numbers: dict[str, int]
     _new_resources: list[tuple[int, str]]
+    _programs: dict[int, str]
     _operations: list[Operation]
     _operation_ids: dict[Operation, int]
     _written_operations: int
@@ -184,23 +195,30 @@ class Store:
 
     # -- spans in --
 
-    def add(self, spans: Iterable[Span]) -> None:
-        """Take spans. They are seen by queries after `flush`."""
+    def add(self, items: Iterable[Span | LogRecord | Point]) -> None:
+        """Take spans, log records and metric points. They are seen by queries after `flush`."""
         with self._lock:
-            for span in spans:
-                self._append(span)
-                if len(self._seen) >= BATCH_SPANS:
-                    self.flush()
+            for item in items:
+                if isinstance(item, Span):
+                    self._append(item)
+                    if len(self._seen) >= BATCH_SPANS:
+                        self.flush()
+                else:
+                    self._records.add(item, self._intern_resource(item.resource), self._now())
+                    if len(self._records) >= BATCH_SPANS:
+                        self.flush()
 
     def flush(self, files: Iterable[tuple[str, FileState]] = ()) -> None:
         """Write what was added, and how far files were read, in one transaction."""
         with self._lock, self._guarded() as connection:
             batch = self._take_batch()
+            links, self._links = self._links, []
             written = 0
             with _transaction(connection):
                 self._write_dimensions(connection)
                 if batch is not None:
-                    written = self._write_spans(connection, batch)
+                    written = self._write_spans(connection, batch, links)
+                written += self._records.write(connection)
                 self._write_files(connection, files)
             self._changes += written
             self._since_check += written
@@ -210,7 +228,7 @@ class Store:
 
     @property
     def changes(self) -> int:
-        """How many new spans were written since the store was opened."""
+        """How many new spans, log records and metric points were written since the store was opened."""
         return self._changes
 
     @property
@@ -229,7 +247,7 @@ class Store:
             connection.execute("insert into problems values (?, ?, ?)", [_utf8(path), line, _utf8(message)])
 
     def problems(self) -> list[tuple[str, int, str]]:
-        """Give what was noted: path, line (0 for the whole file), message."""
+        """Return what was noted: path, line (0 for the whole file), message."""
         return self.query("select path, line, message from problems")
 
     def _append(self, span: Span) -> None:
@@ -242,10 +260,12 @@ class Store:
         if known is None:
             known = self._intern(operation)
         start = min(span.start, _MAX_BIGINT)
+        for link in span.links:
+            self._links.append((trace, number, link, start))
         self._rows.append(
             (
                 trace >> 64,
-                trace & 0xFFFFFFFFFFFFFFFF,
+                trace & _HALF,
                 number,
                 int(span.parent_id, 16) if span.parent_id else 0,
                 start,
@@ -319,10 +339,16 @@ class Store:
             _insert(connection, "resources", self._new_resources, (numpy.int32, object))
             self._new_resources = []
 
-    def _write_spans(self, connection: duckdb.DuckDBPyConnection, batch: dict[str, Any]) -> int:
+    def _write_spans(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        batch: dict[str, Any],
+        links: list[tuple[int, int, Link, int]],
+    ) -> int:
         # A span may come twice: by OTLP and in a file, or in a copy of a file. The same one has the same
         # start, and DuckDB passes over blocks of other times, so that this costs little in a store of any
         # size.
+        twice: set[tuple[int, int, int]] = set()
         connection.register("batch", batch)
         try:
             known = connection.execute(
@@ -340,6 +366,22 @@ class Store:
             connection.execute("insert into spans select * from batch")
         finally:
             connection.unregister("batch")
+        rows = [
+            (
+                trace >> 64,
+                trace & _HALF,
+                span,
+                *_halves(link.trace_id),
+                int(link.span_id, 16),
+                _kind(link),
+                start,
+                self._now(),
+            )
+            for trace, span, link, start in links
+            if (trace >> 64, trace & _HALF, span) not in twice
+        ]
+        if rows:
+            _insert(connection, "links", rows, (*[numpy.uint64] * 6, object, numpy.int64, numpy.int32))
         return len(batch["span"])
 
     def _write_files(
@@ -360,14 +402,17 @@ class Store:
         with self._lock, self._guarded() as connection:
             if self._max_age:
                 oldest = self._now() - int(self._max_age)
-                connection.execute("delete from spans where arrived < ?", [oldest])
+                for table in _GROWING:
+                    connection.execute(f"delete from {table} where arrived < ?", [oldest])
             if self.size() > self._max_bytes:
-                first, last = connection.execute("select min(rowid), max(rowid) from spans").fetchall()[0]
-                if last is not None:
-                    # Rows stand in the order in which they arrived.
-                    limit = first + int((last - first) * _SHARE_TO_DROP)
-                    connection.execute("delete from spans where rowid <= ?", [limit])
-                    self._dropped()
+                for table in _GROWING:
+                    first, last = connection.execute(
+                        f"select min(rowid), max(rowid) from {table}"
+                    ).fetchall()[0]
+                    if last is not None:
+                        limit = first + int((last - first) * _SHARE_TO_DROP)
+                        connection.execute(f"delete from {table} where rowid <= ?", [limit])
+                        self._dropped()
             # Without it the file keeps the room of what was deleted.
             connection.execute("checkpoint")
 
@@ -379,20 +424,23 @@ class Store:
             )
 
     def size(self) -> int:
-        """Give the bytes that are in use."""
+        """Return the bytes that are in use."""
         row = self.query("select used_blocks * block_size from pragma_database_size()")
         in_file = int(row[0][0] or 0) if row else 0
         if self.path is not None:
             return in_file
         # Of a store in memory only an estimate can be had.
-        return int(self.query("select count(*) * 120 from spans")[0][0])
+        return int(
+            self.query("select (select count(*) * 120 from spans) + (select count(*) * 200 from logs)")[0][0]
+        )
 
     # -- queries --
 
-    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Give the rows of one query. Raises StoreDamagedError."""
+    def query(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of one query. Raises StoreDamagedError."""
         with self._lock, self._guarded() as connection:
-            return connection.execute(sql, list(parameters)).fetchall()
+            values = parameters if isinstance(parameters, dict) else list(parameters)
+            return connection.execute(sql, values).fetchall()
 
     @contextmanager
     def session(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -401,7 +449,7 @@ class Store:
             yield connection
 
     def find(self, prefix: str, limit: int = 20) -> list[str]:
-        """Give the ids of traces that begin with `prefix`, at most `limit`."""
+        """Return the ids of traces that begin with `prefix`, at most `limit`."""
         first, last = int(prefix.ljust(32, "0"), 16), int(prefix.ljust(32, "f"), 16)
         rows = self.query(
             "select distinct hi, lo from spans where hi between ? and ? order by hi, lo limit ?",
@@ -411,25 +459,42 @@ class Store:
         return [text for text in ids if text.startswith(prefix)][:limit]
 
     def trace(self, wanted: str) -> list[Span]:
-        """Give all spans of one trace; `wanted` is its whole id."""
+        """Return all spans of one trace; `wanted` is its whole id."""
         number = int(wanted, 16)
         rows = self.query(
             "select span, parent, start, duration, operation, resource, error, detail from spans where lo = "
             "? and hi = ?",
-            [number & 0xFFFFFFFFFFFFFFFF, number >> 64],
+            [number & _HALF, number >> 64],
         )
-        resources = self._resources({row[5] for row in rows})
+        resources = self.resources({row[5] for row in rows})
         return [self._decode(wanted, row, resources) for row in rows]
 
-    def _resources(self, ids: Collection[int]) -> dict[int, Resource]:
+    def resources(self, ids: Collection[int]) -> dict[int, Resource]:
+        """Return resources by their numbers."""
         if not ids:
             return {}
         rows = self.query("select id, text from resources where id in (select unnest(?))", [list(ids)])
         resources = {}
         for number, text in rows:
             service, instance, attributes = json.loads(text)
-            resources[number] = Resource(service, instance, _attributes(attributes))
+            resources[number] = Resource(service, instance, attributes_of(attributes))
         return resources
+
+    def resources_of(self, fits: Callable[[str], bool]) -> list[int]:
+        """Return the numbers of the resources whose service fits."""
+        with self._lock:
+            return [number for text, number in self._resource_numbers.items() if fits(json.loads(text)[0])]
+
+    def programs(self) -> dict[int, str]:
+        """Return by resource what the program is called whose spans have it, "" for devices.
+
+        Calls of a script have the same service in all scripts, unless somebody named it. The other services
+        of the same process tell which script it is: the names of its own tracers.
+        """
+        with self._lock:
+            if len(self._programs) != len(self._resource_numbers):
+                self._programs = _name_programs(self._resource_numbers)
+            return self._programs
 
     def _decode(self, wanted: str, row: tuple[Any, ...], resources: dict[int, Resource]) -> Span:
         span, parent, start, duration, operation, resource, error, detail = row
@@ -448,9 +513,9 @@ class Store:
             is_error=error,
             status_message=status,
             trace_state=state,
-            attributes=_attributes(attributes),
-            events=tuple(Event(when, event, _attributes(pairs)) for when, event, pairs in events),
-            links=tuple(Link(trace, linked, _attributes(pairs)) for trace, linked, pairs in links),
+            attributes=attributes_of(attributes),
+            events=tuple(Event(when, event, attributes_of(pairs)) for when, event, pairs in events),
+            links=tuple(Link(trace, linked, attributes_of(pairs)) for trace, linked, pairs in links),
         )
 
     # -- life --
@@ -529,9 +594,12 @@ class Store:
         self._since_check = 0
         self._said_full = False
         self._rows = []
+        self._links = []
+        self._records = Records()
         self._seen = set()
         self._resource_ids = {}
         self._new_resources = []
+        self._programs = {}
         rows = self.query("select * exclude (id) from operations order by id")
         self._operations = [Operation(*row) for row in rows]
         self._operation_ids = {operation: number for number, operation in enumerate(self._operations)}
@@ -543,7 +611,7 @@ class Store:
 
     @contextmanager
     def _guarded(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Give the connection.
+        """Return the connection.
 
         A store that turns out to be damaged is set aside, and a new one takes its place.
         """
@@ -562,8 +630,37 @@ class Store:
 
 
 def trace_id(hi: int, lo: int) -> str:
-    """Give a trace's id in hexadecimal, from the two numbers that the store keeps."""
+    """Return a trace's id in hexadecimal, from the two numbers that the store keeps."""
     return f"{hi:016x}{lo:016x}"
+
+
+# Of client spans outside of device servers. Source: PyTango 10.0.
+_UNNAMED = "pytango.client"
+
+
+def _name_programs(resources: Mapping[str, int]) -> dict[int, str]:
+    named: dict[tuple[str, ...], list[str]] = {}
+    unnamed: dict[int, tuple[str, ...]] = {}
+    for text, number in resources.items():
+        service, instance, pairs = json.loads(text)
+        about = {key: str(value) for key, value in pairs if key in ("host.name", "process.pid")}
+        process = (instance, about.get("host.name", ""), about.get("process.pid", ""))
+        if service == _UNNAMED:
+            unnamed[number] = process
+        # Without an instance nothing tells one process from another, and that of a device is its name.
+        elif instance and instance.count("/") != 2:
+            named.setdefault(process, []).append(service)
+    names = {process: _utf8(", ".join(dict.fromkeys(services))) for process, services in named.items()}
+    return {number: names.get(unnamed.get(number, ()), "") for number in resources.values()}
+
+
+def _halves(trace: str) -> tuple[int, int]:
+    number = int(trace, 16)
+    return number >> 64, number & _HALF
+
+
+def _kind(link: Link) -> str:
+    return next((_utf8(str(value)) for key, value in link.attributes if key == "tango.link"), "")
 
 
 def _connect(path: str) -> duckdb.DuckDBPyConnection:
@@ -596,10 +693,14 @@ def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     connection.commit()
 
 
+# `json.dumps` makes such an encoder for each call.
+_dump = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def _encode(span: Span) -> str:
-    """Give what a span has besides its columns. Lone surrogates stay escapes, so the text is ASCII."""
+    """Return what a span has besides its columns. Lone surrogates stay escapes, so the text is ASCII."""
     # The operation's name has lost what is no Unicode; the span's own is kept where it differs.
-    return json.dumps(
+    return _dump(
         (
             None if span.name.isascii() or _utf8(span.name) == span.name else span.name,
             span.scope,
@@ -609,11 +710,11 @@ def _encode(span: Span) -> str:
             [(event.time, event.name, event.attributes) for event in span.events] if span.events else (),
             [(link.trace_id, link.span_id, link.attributes) for link in span.links] if span.links else (),
         ),
-        separators=(",", ":"),
     )
 
 
-def _attributes(pairs: Iterable[Sequence[Any]]) -> Attributes:
+def attributes_of(pairs: Iterable[Sequence[Any]]) -> Attributes:
+    """Return attributes as they were, from what JSON has made of them."""
     return tuple((key, _tuples(value) if isinstance(value, list | dict) else value) for key, value in pairs)
 
 

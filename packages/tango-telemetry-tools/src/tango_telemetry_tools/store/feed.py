@@ -54,6 +54,17 @@ class Feeder:
                 self._problems.add(path, 0, describe_damage(error))
         return self._store.changes - before
 
+    def unread(self) -> int:
+        """Return about how many bytes `poll` will read."""
+        reached = {state.path: state.position for state in self._store.files.values()}
+        size = 0
+        for path in find_files(self._places, Problems(), True):
+            try:
+                size += max(0, path.stat().st_size - reached.get(str(path), 0))
+            except OSError:
+                continue
+        return size
+
     def _read(self, path: Path) -> None:
         status = path.stat()
         mark = (status.st_size, status.st_mtime_ns)
@@ -92,13 +103,13 @@ class Feeder:
 
         try:
             for request in read_requests(path, stream, problems, line):
-                self._store.add(request.spans)
+                self._store.add(request.items)
                 if not request.complete:
                     unfinished = True
                     break
                 position += request.size
                 line += 1
-                waiting += len(request.spans)
+                waiting += len(request.items)
                 if waiting >= BATCH_SPANS:
                     waiting = 0
                     tail = _tail(stream, position)
@@ -146,8 +157,8 @@ class _Noted(Problems):
 
 
 def cache_path(places: Collection[Path], files: Collection[Path]) -> Path | None:
-    """Give where the store of these places is kept between two commands; None where reading them again is as
-    quick.
+    """Return where the store of these places is kept between two commands; None where reading them again is
+    as quick.
 
     In ``$XDG_CACHE_HOME/tango-telemetry`` (default ``~/.cache``), by the names of the places.
     """
@@ -170,6 +181,6 @@ MIN_CACHED_BYTES = 24 << 20
 
 
 def known_problems(store: Store) -> Iterator[tuple[Path, int, str]]:
-    """Give the problems that earlier commands met."""
+    """Return the problems that earlier commands met."""
     for path, line, message in store.problems():
         yield Path(path), line, message

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from .criteria import Criteria
+from .criteria import Criteria, matcher, text_test
 from .database import Operation, Store, trace_id
 
 _ORDERS = {
@@ -25,7 +25,8 @@ _MAX_TIME = (1 << 63) - 1
 class TraceSummary:
     """One line of a list of traces.
 
-    Times are nanoseconds since 1970; `root` is None where the root is not there.
+    Times are nanoseconds since 1970; `root` is None where the root is not there, `failed` the last operation
+    that failed, `asked` the device that somebody asked for, "" where nobody did.
     """
 
     trace_id: str
@@ -35,8 +36,10 @@ class TraceSummary:
     errors: int
     root: Operation | None
     first: Operation
+    failed: Operation | None
     services: tuple[str, ...]
     devices: tuple[str, ...]
+    asked: str = ""
 
     @property
     def duration(self) -> int:
@@ -50,9 +53,10 @@ class TraceSummary:
 
     @property
     def device(self) -> str:
-        """The device that the trace is about: that of its root, else the first that it meets."""
+        """The device that was asked for, else that of the root, else one that failed, else any."""
         operation = self.root or self.first
-        return operation.device or operation.instance or (self.devices[0] if self.devices else "")
+        failed = self.failed.device if self.failed else ""
+        return self.asked or operation.device or operation.instance or failed or next(iter(self.devices), "")
 
 
 @dataclass(frozen=True)
@@ -65,28 +69,31 @@ class Traces:
 
 
 def find_traces(store: Store, criteria: Criteria, sort: str = "start", limit: int = 0) -> Traces:
-    """Give the traces that fit, at most `limit` (0: all)."""
+    """Return the traces that fit, at most `limit` (0: all)."""
     with store.session() as connection:
         where, parameters = _where(criteria)
-        if criteria.of_spans or (criteria.errors and criteria.minimum):
+        having = "true"
+        matching, chosen = "select 0 hi, 0 lo where false", "true"
+        if criteria.of_spans or criteria.errors:
             matching, more = _matching(store, criteria)
-            where += f" and (hi, lo) in ({matching})"
-            parameters += more
-            having = ["true"]
-        else:
-            having = ["bool_or(error)" if criteria.errors else "true"]
-            if criteria.minimum:
-                having.append(f"max(start + duration) - min(start) >= {int(criteria.minimum)}")
+            # Half of the id is quicker to look up in all spans, and only traces that share it are left to
+            # check.
+            where += " and lo in (select lo from matching)"
+            chosen = "(hi, lo) in (select hi, lo from matching)"
+            parameters = [*more, *parameters]
+        elif criteria.minimum:
+            having = f"max(start + duration) - min(start) >= {int(criteria.minimum)}"
         kept = "true" if criteria.everything else _NOT_FOLDED
         # A trace that somebody asks for by what it does is not folded away.
         kept = "true" if criteria.operation else kept
         rows = connection.execute(
             f"""
-            with traces as (
+            with matching as materialized ({matching}), grouped as (
                 select hi, lo, min(start) begins, max(start + duration) ends, count(*) number,
                     count_if(error) failed, {kept} kept
-                from spans where {where} group by hi, lo having {" and ".join(having)}
-            ), numbers as (select count_if(kept) shown, count_if(not kept) hidden from traces)
+                from spans where {where} group by hi, lo having {having}
+            ), traces as (select * from grouped where {chosen}),
+            numbers as (select count_if(kept) shown, count_if(not kept) hidden from traces)
             select hi, lo, shown, hidden from (
                 select hi, lo, begins, ends, number, failed from traces where kept
                 order by {_ORDERS[sort]} {f"limit {int(limit)}" if limit else ""}
@@ -97,7 +104,7 @@ def find_traces(store: Store, criteria: Criteria, sort: str = "start", limit: in
         keys = [(hi, lo) for hi, lo, _, _ in rows if hi is not None]
         # Counts of nothing are NULL.
         total, folded = (rows[0][2] or 0, rows[0][3] or 0) if rows else (0, 0)
-        return Traces(tuple(_summaries(store, connection, keys)), total, folded)
+        return Traces(tuple(_summaries(store, connection, keys, criteria.device)), total, folded)
 
 
 # A root that is folded, and nothing that failed.
@@ -131,30 +138,30 @@ def _matching(store: Store, criteria: Criteria) -> tuple[str, list[Any]]:
             for number, o in enumerate(store.operations)
             if any(lowered in text.lower() for text in (o.name, o.device, o.service, o.instance))
         ]
-        tests.append("(operation in (select unnest(?::integer[])) or contains(lower(detail), ?))")
-        parameters += [named, lowered]
+        test, more = text_test(criteria.text)
+        tests.append(f"(operation in (select unnest(?::integer[])) or {test})")
+        parameters += [named, *more]
     return f"select hi, lo from spans where {' and '.join(tests)}", parameters
 
 
 def _summaries(
-    store: Store, connection: duckdb.DuckDBPyConnection, keys: Sequence[tuple[int, int]]
+    store: Store, connection: duckdb.DuckDBPyConnection, keys: Sequence[tuple[int, int]], asked: str
 ) -> Iterable[TraceSummary]:
     if not keys:
         return
     rows = connection.execute(
         """
-        select s.hi, s.lo, min(start), max(start + duration), count(*), count_if(error),
-            arg_min(operation, start) filter (parent = 0), arg_min(operation, start), list(distinct operation)
-        from spans s join
-        (select unnest(?::ubigint[]) hi, unnest(?::ubigint[]) lo) k on s.hi = k.hi and s.lo = k.lo
-        group by s.hi, s.lo
+        select hi, lo, min(start), max(start + duration), count(*), count_if(error),
+            arg_min(operation, start) filter (parent = 0), arg_min(operation, start),
+            arg_max(operation, start) filter (error), list(distinct operation)
+        from spans where lo in (select unnest(?::ubigint[])) group by hi, lo
         """,
-        [[hi for hi, _ in keys], [lo for _, lo in keys]],
+        [[lo for _, lo in keys]],
     ).fetchall()
     found = {(row[0], row[1]): row for row in rows}
     operations = store.operations
     for key in keys:
-        hi, lo, start, end, spans, errors, root, first, all_of_them = found[key]
+        hi, lo, start, end, spans, errors, root, first, failed, all_of_them = found[key]
         met = [operations[number] for number in sorted(all_of_them)]
         services = dict.fromkeys([operations[first].service, *(operation.service for operation in met)])
         devices = dict.fromkeys(operation.device for operation in met if operation.device)
@@ -166,8 +173,10 @@ def _summaries(
             errors,
             None if root is None else operations[root],
             operations[first],
+            None if failed is None else operations[failed],
             tuple(services),
             tuple(devices),
+            next(filter(matcher(asked), devices), "") if asked else "",
         )
 
 
@@ -196,13 +205,17 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "caller": ("caller", "device", "operation"),
 }
 
+# Fields of Row, of which the largest may come first.
+TOP_SORTS = ("total", "count", "errors", "p50", "p95", "longest")
+
 _STATISTICS = (
     """count(*), count_if(error), quantile_disc(duration, [0.5, 0.95]), max(duration), sum(duration)"""
 )
 
 
 def top(store: Store, criteria: Criteria, by: str = "") -> list[Row]:
-    """Give count, errors and durations for each device and operation, or `by` one of GROUPS; most time first.
+    """Return count, errors and durations for each device and operation, or `by` one of GROUPS; most time
+    first.
 
     A call has a span in the client and one in the server. Only the server's counts where there are any of the
     device, so that a call counts once; by caller the client's.
@@ -222,27 +235,57 @@ def top(store: Store, criteria: Criteria, by: str = "") -> list[Row]:
         if by != "caller" and client and operation.device in served:
             continue
         keys[number] = _key(operation, by, classes)
-    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys.values()))}
     where, parameters = _where(criteria)
     if criteria.errors:
         where += " and error"
     if criteria.minimum:
         where += f" and duration >= {int(criteria.minimum)}"
-    rows = store.query(
-        f"""
-        select m.line, {_STATISTICS} from spans
-        join (select unnest(?::integer[]) id, unnest(?::integer[]) line) m on spans.operation = m.id
-        where {where} group by m.line
-        """,
-        [list(keys), [numbers[key] for key in keys.values()], *parameters],
-    )
-    names = list(numbers)
-    total = sum(row[5] for row in rows) or 1
+    rows = _grouped(store, keys, _STATISTICS, where, parameters, by == "caller")
+    total = sum(row[5] for _, row in rows) or 1
     found = [
-        Row(names[line], count, errors, p50, p95, longest, int(time), float(time / total))
-        for line, count, errors, (p50, p95), longest, time in rows
+        Row(key, count, errors, p50, p95, longest, int(time), float(time / total))
+        for key, (_, count, errors, (p50, p95), longest, time) in rows
     ]
     return sorted(found, key=lambda row: (-row.total, row.key))
+
+
+def _grouped(
+    store: Store,
+    keys: dict[int, tuple[str, ...]],
+    statistics: str,
+    where: str,
+    parameters: list[Any],
+    of_callers: bool,
+) -> list[tuple[tuple[str, ...], tuple[Any, ...]]]:
+    """Return (key, row) for all spans whose operations have the same key.
+
+    `of_callers`: the first part of a key is a caller; of a program it is put right by what the program is
+    called.
+    """
+    callers = {number: name for number, name in store.programs().items() if name} if of_callers else {}
+    programs = list(dict.fromkeys(["", *callers.values()]))
+    lines = list(dict.fromkeys(keys.values()))
+    numbers = {key: number for number, key in enumerate(lines)}
+    place, join, values = "m.line", "", []
+    if callers:
+        place = f"m.line * {len(programs)} + coalesce(r.program, 0)"
+        names = "select unnest(?::integer[]) id, unnest(?::bigint[]) program"
+        join = f"left join ({names}) r on spans.resource = r.id"
+        values = [list(callers), [programs.index(name) for name in callers.values()]]
+    rows = store.query(
+        f"""
+        select {place} place, {statistics} from spans
+        join (select unnest(?::integer[]) id, unnest(?::bigint[]) line) m on spans.operation = m.id
+        {join} where {where} group by place
+        """,
+        [list(keys), [numbers[key] for key in keys.values()], *values, *parameters],
+    )
+    found = []
+    for row in rows:
+        line, program = divmod(row[0], len(programs))
+        key = lines[line]
+        found.append(((programs[program], *key[1:]) if program else key, row))
+    return found
 
 
 def _key(operation: Operation, by: str, classes: dict[str, str]) -> tuple[str, ...]:
@@ -268,8 +311,8 @@ def _classes(store: Store) -> dict[str, str]:
 class Edge:
     """`caller` calls `callee`: how often, how often in vain, and the 95th percentile in nanoseconds.
 
-    `event`: no calls but events, pushed by `caller` and received by `callee`; "" as `callee`: nobody received
-    any.
+    `event`: no calls but events of the attribute `what`, pushed by `caller` and received by `callee`; "" as
+    `callee`: these reached nobody.
     """
 
     caller: str
@@ -278,6 +321,7 @@ class Edge:
     errors: int
     p95: int
     event: bool = False
+    what: str = ""
 
 
 @dataclass(frozen=True)
@@ -289,8 +333,8 @@ class DeviceMap:
 
 
 def device_map(store: Store, criteria: Criteria, by: str = "device") -> DeviceMap:
-    """Give the calls between devices, or `by` "class", and the events from those that push them to those that
-    get them.
+    """Return the calls between devices, or `by` "class", and the events from those that push them to those
+    that get them.
     """
     classes = _classes(store)
 
@@ -300,7 +344,7 @@ def device_map(store: Store, criteria: Criteria, by: str = "device") -> DeviceMa
         return device or program
 
     chosen = set(criteria.choose(store.operations)) if criteria.of_operations else None
-    pairs: dict[int, tuple[str, str]] = {}
+    pairs: dict[int, tuple[str, ...]] = {}
     pushed: dict[int, tuple[str, str]] = {}
     received: dict[int, tuple[str, str]] = {}
     for number, o in enumerate(store.operations):
@@ -331,19 +375,12 @@ def _subject(operation: Operation) -> str:
     return operation.name.partition(" ")[2].lower()
 
 
-def _edges(store: Store, criteria: Criteria, pairs: dict[int, tuple[str, str]]) -> list[Edge]:
-    numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pairs.values()))}
+def _edges(store: Store, criteria: Criteria, pairs: dict[int, tuple[str, ...]]) -> list[Edge]:
     where, parameters = _where(criteria)
-    rows = store.query(
-        f"""
-        select m.line, count(*), count_if(error), quantile_disc(duration, 0.95) from spans
-        join (select unnest(?::integer[]) id, unnest(?::integer[]) line) m on spans.operation = m.id
-        where {where} group by m.line order by count(*) desc, m.line
-        """,
-        [list(pairs), [numbers[pair] for pair in pairs.values()], *parameters],
-    )
-    names = list(numbers)
-    return [Edge(names[line][0], names[line][1], calls, errors, p95) for line, calls, errors, p95 in rows]
+    statistics = "count(*), count_if(error), quantile_disc(duration, 0.95)"
+    rows = _grouped(store, pairs, statistics, where, parameters, True)
+    rows.sort(key=lambda row: (-row[1][1], row[0]))
+    return [Edge(key[0], key[1], calls, errors, p95) for key, (_, calls, errors, p95) in rows]
 
 
 def _events(
@@ -354,31 +391,59 @@ def _events(
     name: Any,
 ) -> list[Edge]:
     counts = _count(store, criteria, [*pushed, *received])
+    linked = _linked(store, criteria, list(pushed))
+    # Where the context travels with a server's events, each of them tells whether it arrived anywhere.
+    telling = {store.operations[number].service for number in linked}
     subjects: dict[tuple[str, str], list[int]] = defaultdict(list)
     for number, subject in received.items():
         if counts.get(number):
             subjects[subject].append(number)
-    events: dict[tuple[str, str], list[int]] = {}
+    events: dict[tuple[str, str, str], list[int]] = {}
     for number, subject in pushed.items():
         if not counts.get(number):
             continue
-        source = name(subject[0], "")
+        source = (name(subject[0], ""), subject[1])
         listeners = subjects.pop(subject, [])
         if not listeners:
-            _add(events, (source, ""), counts[number])
+            _add(events, (*source, ""), counts[number])
+        elif store.operations[number].service in telling:
+            lost = counts[number][0] - linked.get(number, 0)
+            if lost > 0:
+                _add(events, (*source, ""), (lost, 0))
         for listener in listeners:
             o = store.operations[listener]
-            _add(events, (source, name(o.instance, o.service)), counts[listener])
+            _add(events, (*source, name(o.instance, o.service)), counts[listener])
     # Events of servers that are not traced themselves.
     for subject, listeners in subjects.items():
         for listener in listeners:
             o = store.operations[listener]
-            _add(events, (name(subject[0], ""), name(o.instance, o.service)), counts[listener])
-    return [Edge(pair[0], pair[1], count, errors, 0, True) for pair, (count, errors) in events.items()]
+            target = name(o.instance, o.service)
+            _add(events, (name(subject[0], ""), subject[1], target), counts[listener])
+    return [
+        Edge(source, target, count, errors, 0, True, what)
+        for (source, what, target), (count, errors) in events.items()
+    ]
 
 
-def _add(events: dict[tuple[str, str], list[int]], pair: tuple[str, str], more: tuple[int, int]) -> None:
-    total = events.setdefault(pair, [0, 0])
+def _linked(store: Store, criteria: Criteria, numbers: list[int]) -> dict[int, int]:
+    """Return by operation how many of its spans some callback was set off by; operations without any are
+    absent.
+    """
+    where, parameters = _where(criteria)
+    rows = store.query(
+        "select operation, count(*) from spans s semi join links l"
+        " on s.span = l.to_span and s.lo = l.to_lo and s.hi = l.to_hi"
+        f" where operation in (select unnest(?::integer[])) and {where.replace('start', 's.start')} group "
+        "by operation",
+        [numbers, *parameters],
+    )
+    return dict(rows)
+
+
+def _add(
+    events: dict[tuple[str, str, str], list[int]], event: tuple[str, str, str], more: tuple[int, int]
+) -> None:
+    total = events.setdefault(event, [0, 0])
     total[0] += more[0]
     total[1] += more[1]
 
@@ -443,7 +508,7 @@ def _word(before: int, after: int, more: str, less: str) -> list[str]:
 def operation_totals(
     store: Store, criteria: Criteria = Criteria(), trace: str = ""
 ) -> dict[tuple[str, ...], Sequence[int]]:
-    """Give (count, total duration, errors) for each device, operation and kind, of one trace or of all that
+    """Return (count, total duration, errors) for each device, operation and kind, of one trace or of all that
     fits.
     """
     where, parameters = _where(criteria)

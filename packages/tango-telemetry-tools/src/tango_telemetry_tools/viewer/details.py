@@ -12,6 +12,7 @@ from . import layout
 from .fold import Line
 from .glyphs import Glyphs, wrap
 from .model import Attributes, AttributeValue, Span
+from .related import Related, about, log_line, phrase
 from .tree import Forest
 
 _BOLD = Style(bold=True)
@@ -22,8 +23,11 @@ _ERROR = Style(color=layout.ERROR_COLOUR, bold=True)
 class Details:
     """A renderable for rich: attributes, events, links and whole error texts of each span."""
 
-    def __init__(self, forest: Forest, lines: list[Line], glyphs: Glyphs) -> None:
+    def __init__(
+        self, forest: Forest, lines: list[Line], glyphs: Glyphs, related: Related | None = None
+    ) -> None:
         self._forest = forest
+        self._related = related or Related(forest)
         self._lines = lines
         self._glyphs = glyphs
 
@@ -53,9 +57,21 @@ class Details:
             moment = layout.format_duration(max(0, event.time - span.start))
             yield from self._text(f"event {event.name} at +{moment}", width, 2)
             yield from self._pairs(event.attributes, width, 4)
+        found = self._related.relations.get(span.span_id, ())
+        names = {(item.trace, item.other): item for item in found if item.forwards}
         for link in span.links:
-            yield from self._text(f"link to trace {link.trace_id} span {link.span_id}", width, 2)
+            relation = names.get((link.trace_id, link.span_id))
+            text = f"{phrase(relation)} {about(relation)}," if relation else "link to"
+            yield from self._text(f"{text} trace {link.trace_id} span {link.span_id}", width, 2)
             yield from self._pairs(link.attributes, width, 4)
+        for relation in found:
+            if not relation.forwards:
+                text = f"{phrase(relation)} {about(relation)}, trace {relation.trace} span {relation.other}"
+                yield from self._text(text, width, 2)
+        for record in self._related.logs.get(span.span_id, ()):
+            style = _ERROR if record.is_error else None
+            yield from self._text(f"log {log_line(record, self._forest.start)}", width, 2, style)
+            yield from self._pairs(record.attributes, width, 4)
 
     def _pairs(self, pairs: Attributes, width: int, indent: int) -> RenderResult:
         for key, value in pairs:

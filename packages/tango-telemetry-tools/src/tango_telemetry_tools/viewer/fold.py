@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from .layout import device_of
@@ -14,22 +14,26 @@ MIN_GROUP = 4
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the picture: `count` equal siblings, of which `row` is the first. Times are nanoseconds."""
+    """One line of the picture: `count` equal siblings, of which `row` is the first. Times are nanoseconds.
+
+    `members` are the ids of the spans that it stands for.
+    """
 
     row: Row
     count: int = 1
     total: int = 0
     longest: int = 0
     end: int = 0
+    members: tuple[str, ...] = ()
 
 
-def fold(forest: Forest, depth: int = 0, groups: bool = True) -> list[Line]:
-    """Give the lines of a picture: at most `depth` levels (0: all), runs of equal siblings as one where
-    `groups`.
+def fold(forest: Forest, depth: int = 0, groups: bool = True, apart: Collection[str] = ()) -> list[Line]:
+    """Return the lines of a picture: at most `depth` levels (0: all), runs of equal siblings as one where
+    `groups`. The spans whose ids are in `apart` stay lines of their own.
     """
     rows = forest.rows
     sizes = [row.descendants + 1 for row in rows]
-    signatures = _signatures(rows) if groups else []
+    signatures = _signatures(rows, apart) if groups else []
     lines: list[Line] = []
     index = 0
     while index < len(rows):
@@ -48,7 +52,7 @@ def fold(forest: Forest, depth: int = 0, groups: bool = True) -> list[Line]:
                 run.append(following)
                 following += sizes[following]
         if len(run) < MIN_GROUP:
-            lines.append(Line(row))
+            lines.append(Line(row, members=(row.span.span_id,) if row.span else ()))
             index += 1
             continue
         spans = [span for number in run if (span := rows[number].span)]
@@ -60,13 +64,14 @@ def fold(forest: Forest, depth: int = 0, groups: bool = True) -> list[Line]:
                 sum(span.duration for span in spans),
                 max(span.duration for span in spans),
                 max(span.end for span in spans),
+                tuple(span.span_id for span in spans),
             )
         )
         index = run[-1] + sizes[run[-1]]
     return lines
 
 
-def _signatures(rows: Sequence[Row]) -> list[int]:
+def _signatures(rows: Sequence[Row], apart: Collection[str]) -> list[int]:
     """A number for what a row and all below it look like; 0 where something failed or is missing."""
     known: dict[tuple[object, ...], int] = {}
     signatures = [0] * len(rows)
@@ -74,7 +79,7 @@ def _signatures(rows: Sequence[Row]) -> list[int]:
     for index in range(len(rows) - 1, -1, -1):
         row = rows[index]
         children = below.pop(row.depth + 1, [])
-        if row.span is not None and not row.span.is_error and all(children):
+        if row.span is not None and not row.span.is_error and row.span.span_id not in apart and all(children):
             key = (row.span.name, row.span.service, device_of(row.span), *children)
             signatures[index] = known.setdefault(key, len(known) + 1)
         below.setdefault(row.depth, []).append(signatures[index])

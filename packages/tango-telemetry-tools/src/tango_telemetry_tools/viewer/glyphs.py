@@ -29,9 +29,11 @@ class Glyphs:
     left_half: str
     track: str
     times: str
+    towards: str
+    back: str
 
     def text(self, text: str) -> str:
-        """Give `text` without anything that this terminal cannot show or should not get."""
+        """Return `text` without anything that this terminal cannot show or should not get."""
         text = clean(text)
         if text.isascii() or self.encoding == "utf-8":
             return text
@@ -70,8 +72,8 @@ def wrap(text: str, width: int) -> list[str]:
     return [*lines, current] if current or not lines else lines
 
 
-UNICODE = Glyphs("utf-8", "│ ", "╰╴", "├╴", "✗", "✓", "■", "·", "…", "█", "▐", "▌", "·", "×")  # noqa: RUF001  the sign for "times"
-ASCII = Glyphs("ascii", "| ", "`-", "|-", "x", "*", "#", "-", "~", "=", "=", "=", ".", "x")
+UNICODE = Glyphs("utf-8", "│ ", "╰╴", "├╴", "✗", "✓", "■", "·", "…", "█", "▐", "▌", "·", "×", "→", "←")  # noqa: RUF001  the sign for "times"
+ASCII = Glyphs("ascii", "| ", "`-", "|-", "x", "*", "#", "-", "~", "=", "=", "=", ".", "x", "->", "<-")
 
 
 def choose_glyphs(console: Console) -> Glyphs:

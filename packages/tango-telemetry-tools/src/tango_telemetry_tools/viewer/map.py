@@ -83,13 +83,14 @@ def _map(arguments: argparse.Namespace, store: Store) -> int:
 
 def _print(found: DeviceMap) -> None:
     console = Console(highlight=False)
-    columns = [Column("caller", 2), Column("callee", 2), Column("what", 1, "dim")]
+    columns = [Column("caller", 2), Column("callee", 2), Column("what", 1, "dim"), Column("event", 1, "dim")]
     columns += [Column("count"), Column("errors"), Column("p95 ms")]
     rows = [
         [
             edge.caller,
             edge.callee or _NOBODY,
             "events" if edge.event else "calls",
+            edge.what or "-",
             str(edge.calls),
             str(edge.errors),
             "-" if edge.event else milliseconds(edge.p95),
@@ -100,7 +101,7 @@ def _print(found: DeviceMap) -> None:
 
 
 def as_dot(found: DeviceMap) -> str:
-    """Give the map in Graphviz's language."""
+    """Return the map in Graphviz's language."""
     lines = [
         "digraph calls {",
         "  rankdir=LR; node [shape=box, fontname=sans]; edge [fontname=sans, fontsize=9];",
@@ -109,7 +110,9 @@ def as_dot(found: DeviceMap) -> str:
         lines.append(f"  {_quote(name)}{' [style=rounded]' if kind == 'program' else ''};")
     for edge in found.edges:
         label = f"{edge.calls}" + (f", {layout.count(edge.errors, 'error')}" if edge.errors else "")
-        label += " events" if edge.event else f", p95 {layout.format_duration(edge.p95)}"
+        label += (
+            f" events {edge.what}".rstrip() if edge.event else f", p95 {layout.format_duration(edge.p95)}"
+        )
         style = ", style=dashed" if edge.event else ""
         colour = ', color="#d92d3a"' if edge.errors else ""
         callee = _quote(edge.callee or _NOBODY)

@@ -14,20 +14,20 @@ from . import layout
 if TYPE_CHECKING:
     from ..store.queries import DeviceMap, Edge
 
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 210, 34, 150, 26, 20
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN, _LINE = 200, 34, 210, 24, 20, 15
 _MAX_NAME = 28
 
 STYLE = """
 .node rect { fill: #f6f7f9; stroke: #667085; rx: 6px; }
 .node.program rect { fill: #eaf2fd; stroke: #3b82f6; rx: 17px; }
-.node.nobody rect { fill: #fdecee; stroke: #d92d3a; stroke-dasharray: 4 3; }
+.node text.lost { font-size: 10.5px; fill: #d92d3a; }
 text { font: 12px system-ui, sans-serif; fill: #1c2330; } .edge path { fill: none; stroke: #98a2b3; }
 .edge text { font-size: 10.5px; fill: #667085; paint-order: stroke; stroke: #fff; stroke-width: 3px; }
 .edge.bad path { stroke: #d92d3a; } .edge.bad text { fill: #d92d3a; }
 .edge.event path { stroke-dasharray: 5 4; }
 @media (prefers-color-scheme: dark) {
 .node rect { fill: #191d26; stroke: #939db0; } .node.program rect { fill: #16243a; stroke: #60a5fa; }
-.node.nobody rect { fill: #331b20; stroke: #ff6b74; } text { fill: #e6e9ef; } .edge path { stroke: #566074; }
+text { fill: #e6e9ef; } .node text.lost { fill: #ff6b74; } .edge path { stroke: #566074; }
 .edge text { fill: #b3bccb; stroke: #12151c; }
 .edge.bad path { stroke: #ff6b74; } .edge.bad text { fill: #ff6b74; }
 svg { background: #12151c; } }
@@ -35,7 +35,7 @@ svg { background: #12151c; } }
 
 
 def place(found: DeviceMap) -> dict[str, tuple[int, int]]:
-    """Give the column and the row of each node: callers left of those whom they call."""
+    """Return the column and the row of each node: callers left of those whom they call."""
     graph = networkx.DiGraph()
     graph.add_nodes_from(found.nodes)
     graph.add_edges_from((edge.caller, edge.callee) for edge in found.edges if not edge.event)
@@ -70,65 +70,109 @@ def _order(graph: Any, nodes: list[str], rows: dict[str, int]) -> None:
         rows[node] = index
 
 
+class _Picture:
+    """Where everything stands: each line has a place of its own at both of its ends, and its label there."""
+
+    def __init__(self, found: DeviceMap) -> None:
+        self.edges = [edge for edge in found.edges if edge.callee]
+        self.lost: dict[str, list[str]] = {}
+        for edge in found.edges:
+            if not edge.callee:
+                self.lost.setdefault(edge.caller, []).append(f"{edge.calls} {_events(edge)} reach nobody")
+        places = place(found)
+        self.x = {node: _MARGIN + column * (_WIDTH + _GAP_X) for node, (column, _) in places.items()}
+        sides: dict[tuple[str, bool], list[tuple[int, int, bool]]] = {}
+        for number, edge in enumerate(self.edges):
+            for is_end in (False, True):
+                node, other = (edge.callee, edge.caller) if is_end else (edge.caller, edge.callee)
+                side = (node, self.right(edge, is_end))
+                sides.setdefault(side, []).append((places[other][1], number, is_end))
+        self.height = {
+            node: max(_HEIGHT, _LINE * max(len(sides.get((node, right), ())) for right in (False, True)) + 8)
+            for node in places
+        }
+        self.y: dict[str, int] = {}
+        below: dict[int, int] = {}
+        for node, (column, _) in sorted(places.items(), key=lambda item: item[1]):
+            self.y[node] = below.get(column, _MARGIN)
+            below[column] = self.y[node] + self.height[node] + _GAP_Y + _LINE * len(self.lost.get(node, ()))
+        self.port: dict[tuple[int, bool], int] = {}
+        for (node, _), ends in sides.items():
+            for index, (_, number, is_end) in enumerate(sorted(ends)):
+                self.port[number, is_end] = self.y[node] + (index + 1) * self.height[node] // (len(ends) + 1)
+        self.size = (
+            max(self.x.values(), default=0) + _WIDTH + _GAP_X,
+            max(below.values(), default=0) + _MARGIN,
+        )
+
+    def right(self, edge: Edge, is_end: bool) -> bool:
+        """Whether this end of a line is right of its node: lines lead to the right, back, or around."""
+        start, end = self.x[edge.caller], self.x[edge.callee]
+        return end <= start if is_end else end >= start
+
+
 def render_svg(found: DeviceMap) -> str:
-    """Give the picture. Nothing in it can run, and nothing is loaded."""
-    places = place(found)
-    x = {node: _MARGIN + column * (_WIDTH + _GAP_X) for node, (column, _) in places.items()}
-    y = {node: _MARGIN + row * (_HEIGHT + _GAP_Y) for node, (_, row) in places.items()}
-    width = max(x.values(), default=0) + _WIDTH + _MARGIN + 60
-    height = max(y.values(), default=0) + _HEIGHT + _MARGIN + 20
+    """Return the picture. Nothing in it can run, and nothing is loaded."""
+    picture = _Picture(found)
+    width, height = picture.size
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" role="img">',
         f"<style>{STYLE}</style>",
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" '
-        'orient="auto">'
-        '<path d="M0 0 8 4 0 8z" fill="#98a2b3"/></marker></defs>',
+        'orient="auto"><path d="M0 0 8 4 0 8z" fill="#98a2b3"/></marker></defs>',
     ]
-    parts += [_edge(edge, x, y, number) for number, edge in enumerate(found.edges)]
-    parts += [_node(name, kind, x[name], y[name]) for name, kind in found.nodes.items()]
+    parts += [_edge(picture, edge, number) for number, edge in enumerate(picture.edges)]
+    parts += [_node(picture, name, kind) for name, kind in found.nodes.items()]
     return "".join([*parts, "</svg>"])
 
 
-def _node(name: str, kind: str, x: int, y: int) -> str:
+def _node(picture: _Picture, name: str, kind: str) -> str:
     cleaned = layout.clean(name)
     short = cleaned if len(cleaned) <= _MAX_NAME else cleaned[: _MAX_NAME - 1] + "…"
+    x, y, height = picture.x[name], picture.y[name], picture.height[name]
+    lost = "".join(
+        f'<text class="lost" x="{x + 6}" y="{y + height + _LINE * (index + 1)}">{escape(text)}</text>'
+        for index, text in enumerate(picture.lost.get(name, ()))
+    )
     return (
         f'<g class="node {kind}"><title>{escape(cleaned)}</title><rect x="{x}" y="{y}" width="{_WIDTH}" '
-        f'height="{_HEIGHT}"/>'
-        f'<text x="{x + _WIDTH // 2}" y="{y + 21}" text-anchor="middle">{escape(short)}</text></g>'
+        f'height="{height}"/>'
+        f'<text x="{x + _WIDTH // 2}" y="{y + height // 2 + 4}" text-anchor="middle">{escape(short)}</text>'
+        f"{lost}</g>"
     )
 
 
-def _edge(edge: Edge, x: dict[str, int], y: dict[str, int], number: int) -> str:
-    start = (x[edge.caller] + _WIDTH, y[edge.caller] + _HEIGHT // 2)
-    label = f"{edge.calls}" + (" events" if edge.event else f" · p95 {layout.format_duration(edge.p95)}")
+def _edge(picture: _Picture, edge: Edge, number: int) -> str:
+    right = [picture.right(edge, is_end) for is_end in (False, True)]
+    start = (picture.x[edge.caller] + _WIDTH * right[0], picture.port[number, False])
+    end = (picture.x[edge.callee] + _WIDTH * right[1], picture.port[number, True])
+    label = f"{edge.calls}" + (
+        f" {_events(edge)}" if edge.event else f" · p95 {layout.format_duration(edge.p95)}"
+    )
     label += f" · {layout.count(edge.errors, 'error')}" if edge.errors else ""
-    if not edge.callee:
-        label, end = f"{edge.calls} events reach nobody", (start[0] + 40, start[1] + 14)
-    elif x[edge.callee] > x[edge.caller]:
-        end = (x[edge.callee], y[edge.callee] + _HEIGHT // 2)
-    else:
-        # Back, or within a layer: around the outside.
-        end = (x[edge.callee] + _WIDTH, y[edge.callee] + _HEIGHT // 2 + 6)
-    bend = 60 if end[0] <= start[0] else (end[0] - start[0]) // 2
-    back = end[0] <= start[0]
-    towards = end[0] + bend if back else end[0] - bend
-    path = f"M{start[0]} {start[1]} C{start[0] + bend} {start[1]} {towards} {end[1]} {end[0]} {end[1]}"
-    middle = ((start[0] + end[0]) // 2 + (50 if back else 0), (start[1] + end[1]) // 2 - 4)
-    kinds = f"edge{' event' if edge.event else ''}{' bad' if edge.errors or not edge.callee else ''}"
+    bend = max(70, abs(end[0] - start[0]) // 2)
+    one, two = start[0] + (bend if right[0] else -bend), end[0] + (bend if right[1] else -bend)
+    path = f"M{start[0]} {start[1]} C{one} {start[1]} {two} {end[1]} {end[0]} {end[1]}"
+    at, anchor = (end[0] + 10, "start") if right[1] else (end[0] - 10, "end")
+    kinds = f"edge{' event' if edge.event else ''}{' bad' if edge.errors else ''}"
     return (
         f'<g class="{kinds}"><path d="{path}" marker-end="url(#tip)"/>'
-        f'<text x="{middle[0]}" y="{middle[1]}" text-anchor="middle">{escape(label)}</text></g>'
+        f'<text x="{at}" y="{end[1] - 3}" text-anchor="{anchor}">{escape(label)}</text></g>'
     )
+
+
+def _events(edge: Edge) -> str:
+    return f"events {layout.clean(edge.what)}".rstrip()
 
 
 def render_page(found: DeviceMap) -> str:
-    """Give a page with the picture and a table of its numbers."""
+    """Return a page with the picture and a table of its numbers."""
     rows = "".join(
         f"<tr><td>{escape(layout.clean(edge.caller))}</td>"
         f"<td>{escape(layout.clean(edge.callee or '(nobody)'))}</td>"
-        f"<td>{'events' if edge.event else 'calls'}</td><td>{edge.calls}</td><td>{edge.errors}</td>"
+        f"<td>{escape(_events(edge)) if edge.event else 'calls'}</td>"
+        f"<td>{edge.calls}</td><td>{edge.errors}</td>"
         f"<td>{'' if edge.event else escape(layout.format_duration(edge.p95))}</td></tr>"
         for edge in found.edges
     )
@@ -141,6 +185,7 @@ def render_page(found: DeviceMap) -> str:
         "system-ui, sans-serif; margin: 16px; }"
         " div { overflow-x: auto; } td, th { padding: 3px 14px 3px 0; text-align: left; "
         "}</style></head><body><h1>Who calls whom</h1>"
-        f"<div>{render_svg(found)}</div><table><tr><th>caller</th><th>callee</th><th>what</th><th>count</th><th>errors</th><th>p95</th></tr>"
+        f"<div>{render_svg(found)}</div><table><tr><th>caller</th><th>callee</th><th>what</th>"
+        "<th>count</th><th>errors</th><th>p95</th></tr>"
         f"{rows}</table></body></html>"
     )

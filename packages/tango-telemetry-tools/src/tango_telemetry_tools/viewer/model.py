@@ -1,7 +1,8 @@
-"""What a span is once it has been read: plain, frozen, and without OpenTelemetry."""
+"""What spans, log records and metrics are once they have been read: plain, frozen, without OpenTelemetry."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -89,3 +90,91 @@ class Span:
                 parts = (found.get("exception.type"), found.get("exception.message"))
                 return ": ".join(str(part) for part in parts if part)
         return str(dict(self.attributes).get("error.type", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """What a program said at `time` (nanoseconds since 1970); `trace_id` and `span_id` are "" outside of
+    spans.
+
+    `severity` is OpenTelemetry's number (1 to 24; 17 and above are errors; 0: not said), `level` the
+    program's own word for it, `event` a name for records of one kind.
+    """
+
+    time: int
+    severity: int
+    level: str
+    body: AttributeValue
+    trace_id: str
+    span_id: str
+    resource: Resource
+    scope: str = ""
+    event: str = ""
+    attributes: Attributes = ()
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it tells of a failure."""
+        return self.severity >= ERROR_SEVERITY
+
+    @property
+    def text(self) -> str:
+        """What was said, as text; the event's name where the record has no body."""
+        if self.body is None:
+            return self.event
+        return self.body if isinstance(self.body, str) else json.dumps(self.body, ensure_ascii=False)
+
+    @property
+    def word(self) -> str:
+        """The level in capitals: the program's word, else OpenTelemetry's."""
+        return (self.level or SEVERITIES[max(0, min(self.severity + 3, 27)) // 4]).upper()
+
+
+# The word of four numbers each, from 1 on; 0 says nothing.
+SEVERITIES = ("", "trace", "debug", "info", "warn", "error", "fatal")
+ERROR_SEVERITY = 17
+
+Bucket: TypeAlias = "tuple[float, float, int]"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One data point of a metric, over the time from `start` to `time` (nanoseconds since 1970).
+
+    `kind` is "gauge" (also what may go down), "sum" or "histogram". `value` is that of a gauge or sum; of a
+    histogram there are `count`, `total`, `longest` (None: not said) and `buckets`, each (lower bound, upper
+    bound, count), all in `unit`.
+    """
+
+    name: str
+    unit: str
+    description: str
+    kind: str
+    resource: Resource
+    scope: str
+    attributes: Attributes
+    start: int
+    time: int
+    value: float = 0.0
+    count: int = 0
+    total: float = 0.0
+    longest: float | None = None
+    buckets: tuple[Bucket, ...] = ()
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A link between a span of one trace and another span.
+
+    `span_id` is that of the trace's own span, `forwards` whether the link is its own. `other` and `trace` are
+    the ids of the other span; its `name` and `actor`, the device or program that made it, are "" where it is
+    not here. `kind` is the word that the link carries in `tango.link`, such as "producer".
+    """
+
+    span_id: str
+    forwards: bool
+    kind: str
+    trace: str
+    other: str
+    name: str = ""
+    actor: str = ""

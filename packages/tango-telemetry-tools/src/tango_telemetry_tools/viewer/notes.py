@@ -10,7 +10,7 @@ _FRESH = 5.0
 
 
 def find_notes(forest: Forest, now: float = 0.0) -> list[str]:
-    """Give sentences, none where there is nothing to say.
+    """Return sentences, none where there is nothing to say.
 
     `now`, in seconds since 1970: more spans may be on their way.
     """

@@ -1,4 +1,4 @@
-"""OTLP in JSON: one line of a file is one ExportTraceServiceRequest.
+"""OTLP in JSON: one line of a file is one request with spans, log records or metrics.
 
 The specification (OTLP 1.x, "JSON Protobuf Encoding") writes ids in hexadecimal, 64-bit integers as strings
 and enums as integers. Writers in the field also use Base64 ids (protobuf's own JSON mapping), plain numbers
@@ -7,167 +7,112 @@ and enum names: all read here.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
 
-from .model import UNKNOWN_SERVICE, Attributes, AttributeValue, Event, Link, Resource, Span
+from .model import Event, Link, LogRecord, Point, Resource, Span
+from .otlp_logs import parse_record
+from .otlp_metrics import parse_metric
+from .otlp_values import (
+    MalformedError,
+    a_list,
+    an_object,
+    describe,
+    parse_attributes,
+    parse_id,
+    parse_resource,
+    parse_time,
+)
+
+Item: TypeAlias = "Span | LogRecord | Point"
 
 _KINDS = ("internal", "internal", "server", "client", "producer", "consumer")
-_HEX = re.compile(r"[0-9a-f]+\Z")
-_MAX_TIME = 1 << 64
-_OTHER_SIGNALS = ("resourceLogs", "resourceMetrics", "resourceProfiles")
 
 
-class MalformedError(ValueError):
-    """A line, or a span in it, is not what OTLP says. The message is for the person who owns the file."""
+def parse_request(document: Any) -> Iterator[Item | MalformedError]:
+    """Yield what one decoded line holds; what cannot be read becomes an error in its place.
 
-
-def parse_request(document: Any) -> Iterator[Span | MalformedError]:
-    """Give the spans of one decoded line; a span that cannot be read becomes an error in its place.
-
-    Raises MalformedError if the document is no OTLP at all. Logs and metrics are OTLP and hold no spans.
+    Raises MalformedError if the document is no OTLP at all. Profiles are OTLP and not read.
     """
     if not isinstance(document, dict):
-        raise MalformedError(f"JSON, but not OTLP: an object was expected, found {_describe(document)}")
-    blocks = _list(document, "resourceSpans", "resource_spans")
-    if blocks is None:
-        if any(key in document for key in _OTHER_SIGNALS):
-            return
-        raise MalformedError('JSON, but not OTLP traces: there is no "resourceSpans"')
-    for block in blocks:
-        yield from _parse_block(block)
+        raise MalformedError(f"JSON, but not OTLP: an object was expected, found {describe(document)}")
+    met = "resourceProfiles" in document
+    for outer, inner, items, parse in _SIGNALS:
+        blocks = a_list(document, *outer)
+        if blocks is not None:
+            met = True
+            for block in blocks:
+                yield from _parse_block(block, outer[0], inner, items, parse)
+    if not met:
+        raise MalformedError(
+            'JSON, but not OTLP: there is no "resourceSpans", "resourceLogs" or "resourceMetrics"'
+        )
 
 
-def _parse_block(block: Any) -> Iterator[Span | MalformedError]:
+def _parse_block(
+    block: Any, name: str, inner: tuple[str, ...], items: tuple[str, ...], parse: _Parse
+) -> Iterator[Item | MalformedError]:
     try:
-        block = _object(block, "resourceSpans")
-        resource = _parse_resource(_object(block.get("resource") or {}, "resource"))
-        scopes = _list(block, "scopeSpans", "scope_spans", "instrumentationLibrarySpans") or []
+        block = an_object(block, name)
+        resource = parse_resource(an_object(block.get("resource") or {}, "resource"))
+        scopes = a_list(block, *inner) or []
     except MalformedError as error:
         yield error
         return
-    for scope_spans in scopes:
+    for of_scope in scopes:
         try:
-            scope_spans = _object(scope_spans, "scopeSpans")
-            scope = str(_object(scope_spans.get("scope") or {}, "scope").get("name") or "")
-            spans = _list(scope_spans, "spans") or []
+            of_scope = an_object(of_scope, inner[0])
+            scope = str(an_object(of_scope.get("scope") or {}, "scope").get("name") or "")
+            found = a_list(of_scope, *items) or []
         except MalformedError as error:
             yield error
             continue
-        for span in spans:
+        for item in found:
             try:
-                yield _parse_span(_object(span, "span"), resource, scope)
+                yield from parse(an_object(item, items[0]), resource, scope)
             except MalformedError as error:
                 yield error
 
 
-def _parse_resource(resource: Mapping[str, Any]) -> Resource:
-    attributes = _parse_attributes(resource)
-    found = dict(attributes)
-    return Resource(
-        service=str(found.get("service.name") or UNKNOWN_SERVICE),
-        instance=str(found.get("service.instance.id") or ""),
-        attributes=attributes,
-    )
+def _parse_spans(span: Mapping[str, Any], resource: Resource, scope: str) -> Iterable[Item]:
+    return (_parse_span(span, resource, scope),)
 
 
 def _parse_span(span: Mapping[str, Any], resource: Resource, scope: str) -> Span:
     get = span.get
-    status = _object(get("status") or {}, "status")
-    start = _time(span, "startTimeUnixNano")
+    status = an_object(get("status") or {}, "status")
+    start = parse_time(span, "startTimeUnixNano")
     return Span(
-        trace_id=_id(get("traceId"), 16, "traceId"),
-        span_id=_id(get("spanId"), 8, "spanId"),
-        parent_id=_id(get("parentSpanId"), 8, "parentSpanId", required=False),
+        trace_id=parse_id(get("traceId"), 16, "traceId"),
+        span_id=parse_id(get("spanId"), 8, "spanId"),
+        parent_id=parse_id(get("parentSpanId"), 8, "parentSpanId", required=False),
         name=str(get("name") or ""),
         kind=_kind(get("kind")),
         start=start,
-        end=_time(span, "endTimeUnixNano") or start,
+        end=parse_time(span, "endTimeUnixNano") or start,
         resource=resource,
         scope=scope,
         is_error=status.get("code") in (2, "2", "STATUS_CODE_ERROR"),
         status_message=str(status.get("message") or ""),
         trace_state=str(get("traceState") or ""),
-        attributes=_parse_attributes(span),
-        events=tuple(map(_parse_event, _list(span, "events") or ())),
-        links=tuple(map(_parse_link, _list(span, "links") or ())),
+        attributes=parse_attributes(span),
+        events=tuple(map(_parse_event, a_list(span, "events") or ())),
+        links=tuple(map(_parse_link, a_list(span, "links") or ())),
     )
 
 
 def _parse_event(event: Any) -> Event:
-    event = _object(event, "event")
-    return Event(_time(event, "timeUnixNano"), str(event.get("name") or ""), _parse_attributes(event))
+    event = an_object(event, "event")
+    return Event(parse_time(event, "timeUnixNano"), str(event.get("name") or ""), parse_attributes(event))
 
 
 def _parse_link(link: Any) -> Link:
-    link = _object(link, "link")
+    link = an_object(link, "link")
     return Link(
-        _id(link.get("traceId"), 16, "traceId"), _id(link.get("spanId"), 8, "spanId"), _parse_attributes(link)
+        parse_id(link.get("traceId"), 16, "traceId"),
+        parse_id(link.get("spanId"), 8, "spanId"),
+        parse_attributes(link),
     )
-
-
-def _parse_attributes(holder: Mapping[str, Any]) -> Attributes:
-    entries = _list(holder, "attributes")
-    if not entries:
-        return ()
-    pairs = (_object(entry, "attribute") for entry in entries)
-    return tuple((str(pair.get("key") or ""), _value(pair.get("value"))) for pair in pairs)
-
-
-def _value(value: Any) -> AttributeValue:
-    if not value or not isinstance(value, dict):
-        return None
-    kind, content = next(iter(value.items()))
-    if kind in ("stringValue", "boolValue", "bytesValue") and isinstance(content, str | bool):
-        return content
-    if kind == "intValue":
-        return _integer(content, kind)
-    if kind == "doubleValue":
-        # "NaN" and "Infinity" come as strings.
-        return content if isinstance(content, int | float | str) else None
-    if kind == "arrayValue":
-        return tuple(map(_value, _list(_object(content, kind), "values") or ()))
-    if kind == "kvlistValue":
-        return dict(_parse_attributes({"attributes": _object(content, kind).get("values")}))
-    return None
-
-
-def _id(text: Any, size: int, what: str, required: bool = True) -> str:
-    if isinstance(text, str):
-        lowered = text.lower()
-        if len(lowered) == 2 * size and _HEX.match(lowered):
-            # A writer may spell "no parent" as zeros.
-            return lowered if lowered.strip("0") or required else ""
-        if not text and not required:
-            return ""
-        try:
-            decoded = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError):
-            decoded = b""
-        if len(decoded) == size:
-            return decoded.hex()
-    elif text is None and not required:
-        return ""
-    raise MalformedError(f"a span without a valid {what}: {_describe(text)}")
-
-
-def _time(holder: Mapping[str, Any], key: str) -> int:
-    time = _integer(holder.get(key) or 0, key)
-    if not 0 <= time < _MAX_TIME:
-        raise MalformedError(f"{key} is out of range: {_describe(time)}")
-    return time
-
-
-def _integer(number: Any, what: str) -> int:
-    if isinstance(number, int | str) and not isinstance(number, bool):
-        try:
-            return int(number)
-        except ValueError:
-            pass
-    raise MalformedError(f"{what} is not an integer: {_describe(number)}")
 
 
 def _kind(kind: Any) -> str:
@@ -179,23 +124,25 @@ def _kind(kind: Any) -> str:
     return "internal"
 
 
-def _object(value: Any, what: str) -> Mapping[str, Any]:
-    if isinstance(value, dict):
-        return value
-    raise MalformedError(f'"{what}" is not an object but {_describe(value)}')
-
-
-def _list(holder: Mapping[str, Any], *names: str) -> list[Any] | None:
-    for name in names:
-        if (value := holder.get(name)) is not None:
-            if isinstance(value, list):
-                return value
-            raise MalformedError(f'"{name}" is not a list but {_describe(value)}')
-    return None
-
-
-def _describe(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+_Parse: TypeAlias = Callable[[Mapping[str, Any], Resource, str], Iterable[Item]]
+# All three are lists of resources with lists of scopes with lists of items.
+_SIGNALS: tuple[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], _Parse], ...] = (
+    (
+        ("resourceSpans", "resource_spans"),
+        ("scopeSpans", "scope_spans", "instrumentationLibrarySpans"),
+        ("spans",),
+        _parse_spans,
+    ),
+    (
+        ("resourceLogs", "resource_logs"),
+        ("scopeLogs", "scope_logs"),
+        ("logRecords", "log_records"),
+        parse_record,
+    ),
+    (
+        ("resourceMetrics", "resource_metrics"),
+        ("scopeMetrics", "scope_metrics"),
+        ("metrics",),
+        parse_metric,
+    ),
+)

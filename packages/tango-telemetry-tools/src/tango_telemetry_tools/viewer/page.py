@@ -12,19 +12,23 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
 from . import layout
+from .model import LogRecord, Relation
 from .trace_data import as_data
 from .tree import Forest
 
 
-def write_page(path: Path, forest: Forest) -> None:
+def write_page(
+    path: Path, forest: Forest, relations: Sequence[Relation] | None = None, logs: Sequence[LogRecord] = ()
+) -> None:
     """Write the page, all of it or nothing. Raises OSError."""
-    page = render_page(forest)
+    page = render_page(forest, relations, logs)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
@@ -39,8 +43,10 @@ def write_page(path: Path, forest: Forest) -> None:
         raise
 
 
-def render_page(forest: Forest) -> str:
-    """Give the page as text."""
+def render_page(
+    forest: Forest, relations: Sequence[Relation] | None = None, logs: Sequence[LogRecord] = ()
+) -> str:
+    """Return the page as text."""
     script = read_asset("trace.js") + read_asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     root = next((row.span for row in forest.rows if row.span), None)
@@ -49,13 +55,13 @@ def render_page(forest: Forest) -> str:
         script_hash=f"sha256-{digest}",
         title=escape(title),
         style=read_asset("page.css"),
-        data=_json(as_data(forest)),
+        data=_json(as_data(forest, relations, logs)),
         script=script,
     )
 
 
 def read_asset(name: str) -> str:
-    """Give one of the files that pages are made of."""
+    """Return one of the files that pages are made of."""
     return files(__package__).joinpath("assets").joinpath(name).read_text("utf-8")
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from .model import Span
-from .otlp import MalformedError, parse_request
+from .otlp import Item, parse_request
+from .otlp_values import MalformedError
 
 SUFFIXES = frozenset({".jsonl", ".json", ".ndjson"})
 
@@ -71,7 +72,7 @@ class Problems:
 
 
 def find_files(places: Collection[Path], problems: Problems, live: bool = False) -> list[Path]:
-    """Give the files that `places` name: each file itself, and of a folder every file called *.jsonl or
+    """Return the files that `places` name: each file itself, and of a folder every file called *.jsonl or
     *.json.
 
     `live`: folders are watched, so an empty one is no problem.
@@ -105,7 +106,7 @@ def read_spans(files: Collection[Path], problems: Problems) -> Iterator[Span]:
         try:
             with open_stream(path) as stream:
                 for request in read_requests(path, stream, problems):
-                    yield from request.spans
+                    yield from (item for item in request.items if isinstance(item, Span))
         except DAMAGED as error:
             problems.add(path, 0, describe_damage(error))
 
@@ -116,7 +117,7 @@ class Request:
     end.
     """
 
-    spans: list[Span]
+    items: list[Item]
     size: int
     complete: bool
 
@@ -155,21 +156,21 @@ def describe_damage(error: BaseException) -> str:
 def read_requests(path: Path, stream: BinaryIO, problems: Problems, number: int = 0) -> Iterator[Request]:
     """Read on from where `stream` stands, behind line `number`.
 
-    What cannot be read becomes a problem and no spans.
+    What cannot be read becomes a problem and no items.
     """
     for size, line, complete in _lines(stream):
         number += 1
-        spans: list[Span] = []
+        items: list[Item] = []
         if line is None:
             problems.add(path, number, f"longer than {MAX_LINE_BYTES >> 20} MB: skipped")
         elif line.strip():
-            readable = _read_line(path, number, line, complete, problems, spans)
+            readable = _read_line(path, number, line, complete, problems, items)
             complete = complete or readable
-        yield Request(spans, size, complete)
+        yield Request(items, size, complete)
 
 
 def _read_line(
-    path: Path, number: int, line: bytes, complete: bool, problems: Problems, spans: list[Span]
+    path: Path, number: int, line: bytes, complete: bool, problems: Problems, items: list[Item]
 ) -> bool:
     try:
         document = json.loads(line.decode("utf-8").rstrip())
@@ -187,14 +188,14 @@ def _read_line(
             if isinstance(item, MalformedError):
                 problems.add(path, number, str(item))
             else:
-                spans.append(item)
+                items.append(item)
     except MalformedError as error:
         problems.add(path, number, str(error))
     return True
 
 
 def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes | None, bool]]:
-    """Give (size, line, whether it ends in a newline); None stands for a line that is too long."""
+    """Return (size, line, whether it ends in a newline); None stands for a line that is too long."""
     while line := stream.readline(MAX_LINE_BYTES):
         size, complete = len(line), line.endswith(b"\n")
         if not complete and size >= MAX_LINE_BYTES:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from ..store.criteria import Criteria
     from ..store.database import Store
 
+# Bytes of files: from here on a reader wants to know what takes so long, and what is read in a second.
+_LONG, _PER_SECOND = 32 << 20, 4 << 20
+# The cursor to the top left, and nothing on the screen.
+_CLEAR = "\x1b[H\x1b[2J"
 _NO_FOLDERS = ("cout", "cerr", "stdout", "stderr")
 
 
@@ -58,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser, filters: bool = True) -> None
 
 
 def criteria(arguments: argparse.Namespace) -> Criteria:
-    """Give what the filters say."""
+    """Return what the filters say."""
     from ..store.criteria import Criteria
 
     return Criteria(
@@ -76,7 +80,7 @@ def criteria(arguments: argparse.Namespace) -> Criteria:
 
 
 def places(arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> list[Path]:
-    """Give the folders and files to read; ends the program with the usage where there is none."""
+    """Return the folders and files to read; ends the program with the usage where there is none."""
     found = arguments.places or folders_of(environ)
     if not found:
         arguments.parser.error(
@@ -86,7 +90,7 @@ def places(arguments: argparse.Namespace, environ: Mapping[str, str] = os.enviro
 
 
 def folders_of(environ: Mapping[str, str]) -> list[Path]:
-    """Give the folders that the settings of the exporter `file` name."""
+    """Return the folders that the settings of the exporter `file` name."""
     for name in (env.TANGO_TELEMETRY_TRACING_ENDPOINTS, env.TANGO_TELEMETRY_TRACES_ENDPOINT):
         values = (value.strip() for value in environ.get(name, "").split(","))
         folders = [
@@ -99,8 +103,17 @@ def folders_of(environ: Mapping[str, str]) -> list[Path]:
     return []
 
 
-def run_on_store(command: str, places: Collection[Path], question: Callable[[Store, Problems], int]) -> int:
-    """Read what is new of `places` into a store, ask `question`, give its exit status."""
+def run_on_store(
+    command: str,
+    places: Collection[Path],
+    question: Callable[[Store, Problems], int],
+    again: float = 0.0,
+) -> int:
+    """Read what is new of `places` into a store, ask `question`, return its exit status.
+
+    `again`: every so many seconds what is new is read and the question is asked on a clear screen, until
+    Ctrl-C.
+    """
     try:
         from ..store import database, feed
     except ImportError as error:
@@ -120,7 +133,18 @@ def run_on_store(command: str, places: Collection[Path], question: Callable[[Sto
             with database.open_near(path, say) as store:
                 for bad, line, message in feed.known_problems(store):
                     problems.add(bad, line, message)
-                feed.Feeder(store, list(places), problems).poll()
+                feeder = feed.Feeder(store, list(places), problems)
+                if sys.stderr.isatty() and (unread := feeder.unread()) > _LONG:
+                    # Ctrl-C is no loss: what was read by then is kept.
+                    kept = "; the next command reads only what is new" if store.path else ""
+                    say(f"reading {unread >> 20} MB, about {unread // _PER_SECOND} s{kept}")
+                feeder.poll()
+                while again:
+                    sys.stdout.write(_CLEAR)
+                    question(store, problems)
+                    sys.stdout.flush()
+                    time.sleep(again)
+                    feeder.poll()
                 return question(store, problems)
         except database.StoreDamagedError:
             # The damaged one is set aside and said; a new one is filled from the same files.
@@ -139,15 +163,6 @@ def reporter(command: str) -> Callable[[Problem], None]:
         print(f"tango-telemetry {command}: {safe}", file=sys.stderr)
 
     return report
-
-
-def watch(interval: float, draw: Callable[[], int]) -> int:
-    """Draw again and again until Ctrl-C."""
-    while True:
-        sys.stdout.write("\x1b[H\x1b[2J")
-        draw()
-        sys.stdout.flush()
-        time.sleep(interval)
 
 
 def duration(text: str) -> int:

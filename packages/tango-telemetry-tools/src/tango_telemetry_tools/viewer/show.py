@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,12 @@ from rich.console import Console
 from . import layout, selection
 from .details import Details
 from .glyphs import choose_glyphs
-from .list import as_json, print_list
-from .model import Span
+from .list import as_json, log_as_json, print_list, print_logs, print_metrics
+from .model import LogRecord, Relation, Span
 from .page import write_page
 from .reader import Problem, Problems, read_spans
+from .related import Related
+from .trace_data import json_safe
 from .tree import Forest, build_forest
 from .waterfall import Waterfall
 
@@ -47,6 +49,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="ID",
         help="the trace to draw; its first digits do (default: the newest)",
     )
+    parser.add_argument(
+        "--logs",
+        action="store_true",
+        help="also the log records, under their spans; with --list these and no traces",
+    )
+    parser.add_argument("--metrics", action="store_true", help="a table of the metrics, and no trace")
     parser.add_argument("--list", action="store_true", help="list the traces and draw none")
     parser.add_argument(
         "-n",
@@ -85,6 +93,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace, store: Store) -> int:
+    from ..store.signals import logs_of_trace, relations
+
+    if arguments.metrics:
+        return _metrics(arguments, store)
+    if arguments.list and arguments.logs:
+        return _logs(arguments, store)
     if not store.query("select 1 from spans limit 1"):
         some = bool(store.files)
         print("tango-telemetry show: no spans found" + (" in these files" if some else ""), file=sys.stderr)
@@ -95,16 +109,22 @@ def _show(arguments: argparse.Namespace, store: Store) -> int:
     if chosen is None:
         return NOTHING_TO_SHOW
     forest = build_forest(store.trace(chosen))
+    found = relations(store, chosen)
+    logs = logs_of_trace(store, chosen)
     if arguments.json:
-        json.dump([span_as_json(span) for span in forest.spans], sys.stdout, indent=1)
+        spans = [span_as_json(span, found, logs if arguments.logs else None) for span in forest.spans]
+        json.dump(spans, sys.stdout, indent=1)
         print()
         return SHOWN
     console = Console(highlight=False)
-    draw(console, forest, arguments.depth, not arguments.all, arguments.verbose, time.time())
+    related = Related(forest, found, logs if arguments.logs else ())
+    draw(console, forest, arguments.depth, not arguments.all, arguments.verbose, time.time(), related)
+    if logs and not arguments.logs:
+        console.print(f"\n{layout.count(len(logs), 'log record')}: --logs draws them", style="dim")
     if total > 1:
         text = f"\n1 of {layout.count(total, 'trace')}; --list shows all, --trace ID draws another"
         console.print(text, style="dim")
-    return write_html(arguments.html, forest) if arguments.html else SHOWN
+    return write_html(arguments.html, forest, found, logs) if arguments.html else SHOWN
 
 
 def _list(arguments: argparse.Namespace, store: Store) -> int:
@@ -165,6 +185,42 @@ def _choose(arguments: argparse.Namespace, store: Store) -> tuple[str | None, in
     return traces.traces[0].trace_id, traces.total + traces.folded
 
 
+def _logs(arguments: argparse.Namespace, store: Store) -> int:
+    from ..store.signals import find_logs
+
+    found, total = find_logs(store, selection.criteria(arguments), arguments.length)
+    if arguments.json:
+        json.dump([log_as_json(record) for record in found], sys.stdout, indent=1)
+        print()
+        return SHOWN
+    if not found:
+        print("tango-telemetry show: no log record is left by these filters", file=sys.stderr)
+        return NOTHING_TO_SHOW
+    console = Console(highlight=False)
+    print_logs(console, choose_glyphs(console), found[::-1])
+    if total > len(found):
+        text = f"the newest {len(found)} of {layout.count(total, 'log record')}; -n 0 lists all"
+        print(f"tango-telemetry show: {text}", file=sys.stderr)
+    return SHOWN
+
+
+def _metrics(arguments: argparse.Namespace, store: Store) -> int:
+    from ..store.signals import metrics
+
+    found = metrics(store, selection.criteria(arguments))
+    if arguments.json:
+        # JSON has no infinity, and the outermost buckets have no bound.
+        json.dump([json_safe(asdict(metric)) for metric in found], sys.stdout, indent=1)
+        print()
+        return SHOWN
+    if not found:
+        print("tango-telemetry show: no metric is left by these filters", file=sys.stderr)
+        return NOTHING_TO_SHOW
+    console = Console(highlight=False)
+    print_metrics(console, choose_glyphs(console), found)
+    return SHOWN
+
+
 def load_trace(files: Collection[Path], trace_id: str, problems: Problems) -> Forest:
     """Read the spans of one trace. Holds only these, however much the files have."""
     return build_forest(span for span in read_spans(files, problems) if span.trace_id == trace_id)
@@ -177,21 +233,24 @@ def draw(
     groups: bool = True,
     verbose: bool = False,
     now: float = 0.0,
+    related: Related | None = None,
 ) -> None:
     """Draw the waterfall, with the characters that the terminal can show, and what the spans carry if
     `verbose`.
     """
     glyphs = choose_glyphs(console)
-    waterfall = Waterfall(forest, glyphs, depth, groups, now)
+    waterfall = Waterfall(forest, glyphs, depth, groups, now, related)
     console.print(waterfall, soft_wrap=True)
     if verbose:
-        console.print(Details(forest, waterfall.lines, glyphs), soft_wrap=True)
+        console.print(Details(forest, waterfall.lines, glyphs, related), soft_wrap=True)
 
 
-def write_html(path: Path, forest: Forest) -> int:
+def write_html(
+    path: Path, forest: Forest, relations: Sequence[Relation] | None = None, logs: Sequence[LogRecord] = ()
+) -> int:
     """Write the page and say where; give the exit status."""
     try:
-        write_page(path, forest)
+        write_page(path, forest, relations, logs)
     except OSError as error:
         print(f"tango-telemetry: the page could not be written: {error}", file=sys.stderr)
         return NOTHING_TO_SHOW
@@ -199,14 +258,29 @@ def write_html(path: Path, forest: Forest) -> int:
     return SHOWN
 
 
-def span_as_json(span: Span) -> dict[str, Any]:
-    """Give all of a span, attributes as an object."""
+def span_as_json(
+    span: Span, relations: Sequence[Relation] = (), logs: Sequence[LogRecord] | None = None
+) -> dict[str, Any]:
+    """Return all of a span, attributes as an object, and what of `relations` and `logs` belongs to it."""
     values = asdict(span)
     values["attributes"] = dict(span.attributes)
     values["resource"] = dict(span.resource.attributes)
     values["service"] = span.service
     for name in ("events", "links"):
         values[name] = [{**item, "attributes": dict(item["attributes"])} for item in values[name]]
+    values["linked_from"] = [
+        {
+            "trace_id": item.trace,
+            "span_id": item.other,
+            "name": item.name,
+            "by": item.actor,
+            "kind": item.kind,
+        }
+        for item in relations
+        if item.span_id == span.span_id and not item.forwards
+    ]
+    if logs is not None:
+        values["logs"] = [log_as_json(record) for record in logs if record.span_id == span.span_id]
     return values
 
 

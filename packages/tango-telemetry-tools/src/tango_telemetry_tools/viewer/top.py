@@ -16,7 +16,7 @@ from .table import Column, milliseconds, print_table
 if TYPE_CHECKING:
     from ..store.database import Store
 
-_KEYS = {"total": "total", "count": "count", "errors": "errors", "p95": "p95", "longest": "longest"}
+_SORTS = ("total", "count", "errors", "p50", "p95", "longest")
 _WATCH_SECONDS = 2.0
 
 
@@ -38,7 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="one line for each of these",
     )
     parser.add_argument(
-        "--sort", choices=tuple(_KEYS), default="total", help="what comes first (default: total, the time)"
+        "--sort", choices=_SORTS, default="total", help="what comes first (default: total, the time)"
     )
     parser.add_argument(
         "-n", type=selection.count_argument, default=0, metavar="20", dest="length", help="how many lines"
@@ -54,17 +54,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what the arguments say; give the exit status."""
     places = selection.places(arguments)
 
-    def once() -> int:
-        return selection.run_on_store("top", places, lambda store, problems: _top(arguments, store))
-
-    return selection.watch(_WATCH_SECONDS, once) if arguments.watch else once()
+    again = _WATCH_SECONDS if arguments.watch else 0.0
+    return selection.run_on_store("top", places, lambda store, problems: _top(arguments, store), again)
 
 
 def _top(arguments: argparse.Namespace, store: Store) -> int:
     from ..store.queries import GROUPS, top
 
     rows = top(store, selection.criteria(arguments), arguments.by)
-    rows.sort(key=lambda row: getattr(row, _KEYS[arguments.sort]), reverse=True)
+    rows.sort(key=lambda row: getattr(row, arguments.sort), reverse=True)
     rows = rows[: arguments.length or None]
     names = GROUPS[arguments.by]
     if arguments.json:

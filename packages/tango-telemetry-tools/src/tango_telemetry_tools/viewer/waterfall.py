@@ -17,6 +17,7 @@ from .fold import Line, fold
 from .glyphs import UNICODE, Glyphs, wrap
 from .model import Span
 from .notes import find_notes
+from .related import Related, log_line
 from .tree import Forest, Row
 
 _DIM = Style(dim=True)
@@ -44,11 +45,16 @@ class Waterfall:
         depth: int = 0,
         groups: bool = True,
         now: float = 0.0,
+        related: Related | None = None,
     ) -> None:
-        """`depth` is how many levels are drawn, 0 for all; `groups`: equal siblings become one line."""
+        """`depth` is how many levels are drawn, 0 for all; `groups`: equal siblings become one line.
+
+        `related`: links and log records to draw under their spans.
+        """
         self._forest = forest
         self._now = now
-        self.lines = fold(forest, depth, groups)
+        self._related = related or Related(forest)
+        self.lines = fold(forest, depth, groups, self._related.logs)
         self._glyphs = glyphs
         self._styles = {
             name: Style(color=colour) for name, colour in layout.choose_colours(forest.services).items()
@@ -67,10 +73,21 @@ class Waterfall:
                 yield from self._below(row, f"{self._glyphs.cross} {row.span.error_line}", _ERROR, width)
             if line.count > 1:
                 yield from self._below(row, f"longest {layout.format_duration(line.longest)}", _DIM, width)
+            yield from self._belongings(line, width)
+        for record in self._related.loose:
+            yield from self._below(None, f"(no span) {log_line(record, self._forest.start)}", _DIM, width)
         for note in find_notes(self._forest, self._now):
             for number, part in enumerate(wrap(self._glyphs.text(note), max(20, width - 2))):
                 yield Segment(("  " if number else "! ") + part, _DIM)
                 yield Segment.line()
+
+    def _belongings(self, line: Line, width: int) -> RenderResult:
+        for text in self._related.lines(line.members, self._glyphs):
+            yield from self._below(line.row, text, _DIM, width)
+        for span_id in line.members:
+            for record in self._related.logs.get(span_id, ()):
+                style = _ERROR if record.is_error else None
+                yield from self._below(line.row, log_line(record, self._forest.start), style, width)
 
     def _measure(self, width: int) -> _Columns:
         # At least 20, so that short names too leave room for the lines of the tree.
@@ -173,11 +190,13 @@ class Waterfall:
         yield Segment(bar, style)
         yield Segment(glyphs.track * (width - before - len(bar)), _DIM)
 
-    def _below(self, row: Row, text: str, style: Style, width: int) -> RenderResult:
-        """A remark on a row, in whole, under it."""
-        levels = max(0, min(row.depth, (width - 40) // 2, 16))
-        guides = "".join("  " if last else self._glyphs.line for last in row.last[:levels])
-        below = self._glyphs.line if row.descendants else "  "
+    def _below(self, row: Row | None, text: str, style: Style | None, width: int) -> RenderResult:
+        """A remark on a row, in whole, under it; without a row under all of them."""
+        guides, below = "", ""
+        if row is not None:
+            levels = max(0, min(row.depth, (width - 40) // 2, 16))
+            guides = "".join("  " if last else self._glyphs.line for last in row.last[:levels])
+            below = self._glyphs.line if row.descendants else "  "
         for number, part in enumerate(wrap(self._glyphs.text(text), max(10, width - cell_len(guides) - 4))):
             yield Segment(guides + below, _DIM)
             yield Segment(("  " if number else "") + part, style)

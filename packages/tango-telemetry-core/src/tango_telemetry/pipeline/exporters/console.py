@@ -10,8 +10,8 @@ import os
 import select
 import sys
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from tango_telemetry.base import originals
 from tango_telemetry.otel import sdk as otel_sdk
@@ -22,6 +22,9 @@ from tango_telemetry.pipeline.signals import TRACES, Signal
 
 if TYPE_CHECKING:
     from tango_telemetry.otel.sdk import ReadableSpan
+
+
+_PIPE_BUF: int = getattr(select, "PIPE_BUF", 512)  # Windows has none, and needs none
 
 
 class ConsoleExporter:
@@ -59,8 +62,9 @@ class ConsoleExporter:
             return Outcome(Result.REJECTED, f"there is no sys.{self._stream}")
         try:
             descriptor = _descriptor(stream)
-            if descriptor >= 0:
-                return self._write_descriptor(descriptor, payload, timeout)
+            wait = originals.poll_for_writing(descriptor) if descriptor >= 0 else None
+            if wait is not None:
+                return self._write_descriptor(wait, descriptor, payload, timeout)
             stream.write(payload.decode("utf-8", "replace"))
             stream.flush()
         except (OSError, ValueError) as error:  # a closed or broken pipe
@@ -68,24 +72,23 @@ class ConsoleExporter:
             return Outcome(Result.REJECTED, type(error).__name__)
         return DELIVERED
 
-    def _write_descriptor(self, descriptor: int, payload: bytes, timeout: float) -> Outcome:
+    def _write_descriptor(
+        self, wait: Callable[[float], Any], descriptor: int, payload: bytes, timeout: float
+    ) -> Outcome:
         """Write past the stream, whose lock the interpreter needs at its end, and only where the reader has
         room.
 
         What was written of a payload before the time was over is left out when it comes again, at the head of
         the next.
         """
-        poll = originals.poll()
-        poll.register(descriptor, select.POLLOUT)
         deadline = time.monotonic() + timeout
         while self._written < len(payload):
-            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            if not wait(max(0.0, deadline - time.monotonic()) * 1000):
                 return Outcome(Result.RETRY, "nobody reads the console")
             # A pipe that has room at all takes so much without waiting.
-            piece = payload[self._written : self._written + select.PIPE_BUF]
-            with contextlib.suppress(
-                BlockingIOError
-            ):  # another writer was faster, on a descriptor that does not block
+            piece = payload[self._written : self._written + _PIPE_BUF]
+            # Another writer was faster, on a descriptor that does not block.
+            with contextlib.suppress(BlockingIOError):
                 self._written += os.write(descriptor, piece)
         self._written = 0
         return DELIVERED

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tango_telemetry.base.system import open_flags
 from tango_telemetry.otel import sdk as otel_sdk
 from tango_telemetry.pipeline.delivery import DELIVERED, Outcome, Result
 from tango_telemetry.pipeline.exporters.mend import mend_text
@@ -30,7 +31,7 @@ _SPAN_BYTES = 4096
 """What a span takes in OTLP JSON, with a resource of its own, is mostly a quarter of it (measured: 600 to
 1,100).
 """
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_FLAGS = open_flags("O_WRONLY", "O_CREAT", "O_APPEND", "O_NOFOLLOW", "O_NONBLOCK")
 
 
 def file_name(service: str, suffix: str = "") -> str:

@@ -65,9 +65,8 @@ def _cause(error: BaseException) -> str:
         if text := getattr(item, "verify_message", None) or getattr(item, "strerror", None):
             name = getattr(item, "filename", None)
             return f"{text}: {name}" if name else str(text)
-        if (
-            type(item) is OSError
-        ):  # of http.client about a proxy, or of requests about the file of a certificate
+        # Of http.client about a proxy, or of requests about the file of a certificate.
+        if type(item) is OSError:
             return str(item)
         queue += [item.__cause__, item.__context__, getattr(item, "reason", None), *item.args]
     return ""
@@ -142,9 +141,8 @@ class HttpExporter:
 
         session = requests.Session()
         session.stream = True  # the answer's body is read by _read_answer, within bounds
-        session.cookies.set_policy(
-            DefaultCookiePolicy(allowed_domains=())
-        )  # they would be kept, and never sent
+        # They would be kept, and never sent.
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         self._request = session.prepare_request(
             requests.Request("POST", self._url, headers=self._headers, data=b"-")
         )

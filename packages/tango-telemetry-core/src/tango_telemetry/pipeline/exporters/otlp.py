@@ -295,7 +295,7 @@ def to_json_lines(request: bytes, items_per_line: int, signal: Signal = TRACES) 
     most in each.
 
     OTLP's JSON is protobuf's JSON, except that ids are hexadecimal and enumerations are numbers. C++ writes
-    it where the native package is in use: protobuf's Python takes 100 to 200 microseconds a span, C++ 5.
+    it where the native package is in use: in one run 7.5 microseconds a span, protobuf's Python 196.
     """
     native = sys.modules.get("tango_telemetry_native._spans")
     write = getattr(native, "write_json_lines", None)  # one of an earlier build does not know it

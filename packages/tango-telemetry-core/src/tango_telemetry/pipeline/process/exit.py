@@ -22,10 +22,11 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 
+from tango_telemetry.base import system
 from tango_telemetry.base.guard import log_internal_error
 from tango_telemetry.base.originals import sleep
 from tango_telemetry.pipeline.process.open_spans import end_open_spans
-from tango_telemetry.pipeline.process.watchdog import SIGNALS, Watchdog
+from tango_telemetry.pipeline.process.watchdog import Watchdog
 from tango_telemetry.pipeline.settings import PipelineSettings
 
 FORK_PAUSE = 0.05
@@ -70,7 +71,7 @@ class ExitHooks:
             return
         self._installed = True
         self.register_at_exit()
-        os.register_at_fork(
+        system.register_at_fork(
             before=lambda: self._pipelines.pause_for_fork(FORK_PAUSE),
             after_in_parent=self._pipelines.resume_after_fork,
             after_in_child=self._after_in_child,
@@ -96,7 +97,7 @@ class ExitHooks:
         """The last sending; after it the interpreter comes to its end, unless somebody else has run the exit
         handlers.
         """
-        timeout = time_to_deliver(self._pipelines.settings.shutdown_timeout, _load())
+        timeout = time_to_deliver(self._pipelines.settings.shutdown_timeout, system.load())
         if not is_interpreter_ending():
             self._ran_early = True
             self._pipelines.send_before_end(timeout)
@@ -110,7 +111,7 @@ class ExitHooks:
         (`time.monotonic`).
         """
         now = time.monotonic()
-        timeout = time_to_deliver(self._pipelines.settings.shutdown_timeout, _load(), dies=True)
+        timeout = time_to_deliver(self._pipelines.settings.shutdown_timeout, system.load(), dies=True)
         self._pipelines.send_before_end(max((asked or now) + timeout - now, 0.0))
 
     # --- signals
@@ -126,7 +127,7 @@ class ExitHooks:
         """
         if threading.current_thread() is not threading.main_thread() or os.getpid() == 1:
             return
-        for number in SIGNALS:
+        for number in system.FATAL_SIGNALS:
             if not _is_caught_in_c(number) and signal.getsignal(number) is signal.SIG_DFL:
                 signal.signal(number, self._on_signal)
                 self.watchdog.install()
@@ -197,13 +198,6 @@ def time_to_deliver(timeout: float, load: float, *, dies: bool = False) -> float
     least, per_load = (_REST_OF_DEATH, _REST_OF_DEATH_PER_LOAD) if dies else (_REST, _REST_PER_LOAD)
     rest = max(least * min(timeout, 1.0), per_load * load)
     return max(timeout - rest, _LEAST_SHARE * timeout)
-
-
-def _load() -> float:
-    try:
-        return os.getloadavg()[0] / (os.cpu_count() or 1)
-    except OSError:
-        return 1.0
 
 
 def _is_caught_in_c(number: int) -> bool:

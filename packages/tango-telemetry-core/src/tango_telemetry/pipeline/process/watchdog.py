@@ -15,12 +15,9 @@ from collections.abc import Callable
 
 from tango_telemetry.base.guard import log_internal_error
 from tango_telemetry.base.originals import start_thread
+from tango_telemetry.base.system import FATAL_SIGNALS
 from tango_telemetry.pipeline.process.open_spans import end_open_spans
 
-SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-"""The signals that end a program where their default action stands. Python has a handler of its own for
-SIGINT; programs with a graphical window put the default action in its place.
-"""
 GRACE = 0.3
 """Seconds that the main thread has to begin the Python handler."""
 
@@ -46,7 +43,7 @@ class Watchdog:
         """Only in the main thread, and only where nobody else uses the wake-up descriptor (asyncio may,
         later).
         """
-        if self.installed:
+        if self.installed or not hasattr(signal, "SIGHUP"):  # Windows: no other process can send a signal
             return
         try:
             reader, writer = os.pipe()
@@ -71,16 +68,15 @@ class Watchdog:
         except OSError:  # nothing there
             signals = b""
         before, self._looked = self._looked, time.monotonic()
-        number = next((number for number in SIGNALS if number in signals), None)
+        number = next((number for number in FATAL_SIGNALS if number in signals), None)
         is_new = number is not None and _is_ours(number) and not self._seen
         if is_new:
             self._number = number or signal.SIGTERM
             self._seen, self._asked = self._looked, max(before, self._looked - GRACE)
         if self._seen and self._looked - self._seen >= GRACE:
             self._seen = 0.0
-            if _is_ours(
-                self._number
-            ):  # else the user has another handler by now, and it is late for reasons of its own
+            # Else the user has another handler by now, and it is late for reasons of its own.
+            if _is_ours(self._number):
                 self.handled = True
                 # A thread of its own: the delivery needs the worker, on which this runs.
                 try:

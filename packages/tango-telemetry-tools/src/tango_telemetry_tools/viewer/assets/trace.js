@@ -1,7 +1,6 @@
 "use strict";
 // One trace, drawn from its data. Everything that came out of a span is set with textContent, so that it stays text.
 const TraceView = (() => {
-  const ROW = 28;
   const FOLD = 4;
   const UNITS = [[3600e9, "h"], [60e9, "min"], [1e9, "s"], [1e6, "ms"], [1e3, "µs"], [1, "ns"]];
 
@@ -40,6 +39,9 @@ const TraceView = (() => {
   }
 
   function mount(root, data, options) {
+    // On a phone a row has two lines: the name, and the device with the reason of an error.
+    const rowHeight = () => (innerWidth < 760 ? 42 : 28);
+    let ROW = rowHeight();
     const rows = data.rows;
     const total = Math.max(1, data.duration);
     const parent = new Int32Array(rows.length).fill(-1);
@@ -49,7 +51,6 @@ const TraceView = (() => {
     const children = rows.map(() => []);
     const tops = [];
     const byId = new Map();
-    const back = new Map();
     const hiddenServices = new Set();
     const above = [];
     rows.forEach((row, index) => {
@@ -60,28 +61,47 @@ const TraceView = (() => {
       } else tops.push(index);
       above[row.d] = index;
       if (row.id) byId.set(row.id, index);
-      for (const link of row.links || []) {
-        if (link.trace === data.trace) back.set(link.span, [...(back.get(link.span) || []), row]);
-      }
     });
-    for (let index = rows.length - 1; index >= 0; index--) {
-      if (parent[index] >= 0) failed[parent[index]] += failed[index] + (rows[index].err ? 1 : 0);
-    }
     // One failure is told by several spans; it counts where it began.
     const origins = rows.flatMap((row, index) =>
       row.err && !children[index].some((child) => rows[child].err && rows[child].why === row.why) ? [index] : []);
+    const began = new Set(origins);
+    for (let index = rows.length - 1; index >= 0; index--) {
+      if (parent[index] >= 0) failed[parent[index]] += failed[index] + (began.has(index) ? 1 : 0);
+    }
 
-    // Time that none of its children took, and the path that the end of the trace waited for.
-    function selfTime(index) {
+    // The parts of a span's time that its children took, and the path that the end of the trace waited for.
+    function inChildren(index) {
       const row = rows[index];
-      let covered = 0;
+      const parts = [];
       let reached = row.s;
       for (const child of children[index]) {
         const begin = Math.max(reached, rows[child].s);
         const end = Math.min(row.s + row.t, rows[child].s + rows[child].t);
-        if (end > begin) { covered += end - begin; reached = end; }
+        if (end <= begin) continue;
+        if (parts.length && begin === reached) parts[parts.length - 1][1] = end;
+        else parts.push([begin, end]);
+        reached = end;
       }
-      return row.t - covered;
+      return parts;
+    }
+    function selfTime(index) {
+      return rows[index].t - inChildren(index).reduce((sum, [begin, end]) => sum + end - begin, 0);
+    }
+    // Full colour where the span itself was busy, lighter where it waited for its children.
+    function paintSelf(bar, index) {
+      const row = rows[index];
+      const parts = inChildren(index);
+      if (!parts.length || parts.length > 40 || !row.t) return;
+      const light = "color-mix(in srgb, var(--c) 50%, var(--ground))";
+      const stops = [];
+      let end = 0;
+      for (const [begin, stop] of parts) {
+        const [left, right] = [begin, stop].map((time) => (100 * (time - row.s)) / row.t);
+        stops.push("var(--c) " + end + "% " + left + "%", light + " " + left + "% " + right + "%");
+        end = right;
+      }
+      bar.style.background = "linear-gradient(90deg, " + stops.join(", ") + ", var(--c) " + end + "% 100%)";
     }
     const critical = new Uint8Array(rows.length);
     {
@@ -117,7 +137,7 @@ const TraceView = (() => {
 
     // -- the page --
     root.textContent = "";
-    const find = element("input", "find", undefined, { type: "search", id: "find", placeholder: "Find: name, attribute, error  ( / )", "aria-label": "Find spans", autocomplete: "off", spellcheck: "false" });
+    const find = element("input", "find", undefined, { type: "search", id: "find", placeholder: "Find: name, attribute, error, log  ( / )", "aria-label": "Find spans", autocomplete: "off", spellcheck: "false" });
     const found = element("output", "", undefined, { id: "found" });
     const previous = element("button", "only-errors", "‹", { type: "button", id: "previous", title: "previous error (p)", "aria-label": "previous error" });
     const next = element("button", "only-errors", "Next error ›", { type: "button", id: "next", title: "next error (n)" });
@@ -163,6 +183,14 @@ const TraceView = (() => {
     });
     header.append(head, facts, legend);
     for (const note of data.notes) header.append(element("p", "note", note));
+    if ((data.loose || []).length) {
+      const loose = element("button", "", data.loose.length + " log records of spans that are not here", { type: "button", id: "loose" });
+      loose.addEventListener("click", () => {
+        detail.replaceChildren(detailHead("Log records"), logTable(data.loose));
+        openDetail();
+      });
+      header.append(loose);
+    }
 
     const sticky = element("div", "sticky");
     const tools = element("div", "tools");
@@ -181,7 +209,7 @@ const TraceView = (() => {
     const dialog = element("dialog", "help");
     dialog.append(element("h2", "", "Keys"));
     const keys = element("table");
-    for (const [key, what] of [["/", "find"], ["Enter", "next found, or details of the row"], ["n p", "next, previous error"], ["↑ ↓ j k", "move"], ["← →", "close, open a row"], ["Escape", "close the details, whole time"], ["drag", "on the bars or the map: zoom in time"], ["?", "these keys"]]) {
+    for (const [key, what] of [["/", "find"], ["Enter", "next found, or details of the row"], ["n p", "next, previous error"], ["↑ ↓ j k", "move"], ["← →", "close, open a row"], ["Escape", "close the details, whole time"], ["drag", "on the bars or the map: zoom in time"], ["?", "these keys"], ["full colour", "the span itself was busy; lighter: it waited for those below it"], ["underlined bar", "critical path: the end of the trace waited for this"], ["→ ←", "links: what came of this span, what it came of"]]) {
       const line = keys.insertRow();
       line.insertCell().textContent = key;
       line.insertCell().textContent = what;
@@ -253,15 +281,22 @@ const TraceView = (() => {
       if (children[index].length) node.setAttribute("aria-expanded", String(!shut[index] && !line.group));
       const name = element("span", "name", row.id ? row.name || "(no name)" : "missing parent " + row.missing, { title: row.name || "" });
       if (!row.id) node.classList.add("missing");
-      tree.append(guides, caret, element("span", "mark"));
-      if (line.group) tree.append(element("span", "times", line.group.length + " ×"));
-      tree.append(name);
-      if (row.dev) tree.append(element("span", "device", row.dev, { title: row.dev }));
+      const label = element("div", "label");
+      const above = element("div", "first");
+      const below = element("div", "second");
+      label.append(above, below);
+      tree.append(guides, caret, element("span", "mark"), label);
+      if (line.group) above.append(element("span", "times", line.group.length + " ×"));
+      above.append(name);
+      if (row.dev) below.append(element("span", "device", row.dev, { title: row.dev }));
       if (shut[index] && !line.group) {
-        tree.append(element("span", "hidden-count", "+" + row.n));
-        if (failed[index]) tree.append(element("span", "bad-count", String(failed[index]), { title: "errors below" }));
+        below.append(element("span", "hidden-count", "+" + row.n));
+        if (failed[index]) below.append(element("span", "bad-count", String(failed[index]), { title: "errors below" }));
       }
-      if (row.err && row.why) tree.append(element("span", "why", row.why, { title: row.why }));
+      if (row.from) below.append(element("span", "badge", "→ " + row.from.length, { title: describeLinks(row.from) }));
+      if (row.links) below.append(element("span", "badge", "←", { title: describeLinks(row.links) }));
+      if (row.logs) below.append(element("span", row.logs.some((log) => log.bad) ? "badge bad" : "badge", row.logs.length + (row.logs.length === 1 ? " log" : " logs")));
+      if (row.err && row.why) below.append(element("span", "why", row.why, { title: row.why }));
       const time = element("div", "time");
       if (row.id) {
         const end = line.group ? Math.max(...line.group.map((member) => rows[member].s + rows[member].t)) : row.s + row.t;
@@ -271,6 +306,7 @@ const TraceView = (() => {
           const bar = element("span", "bar");
           bar.style.left = left + "%";
           bar.style.width = Math.max(0, width) + "%";
+          if (!line.group) paintSelf(bar, index);
           time.append(bar);
         }
         let text = duration(row.t);
@@ -284,6 +320,13 @@ const TraceView = (() => {
         else if (left > 20) label.style.right = "calc(" + Math.max(0, 100 - left) + "% + 8px)";
         else { label.style.left = Math.max(0, left) + "%"; label.classList.add("inside"); }
         time.append(label);
+      }
+      for (const log of (row.logs || []).slice(0, 200)) {
+        const left = percent(log.at);
+        if (left < 0 || left > 100) continue;
+        const tick = element("span", log.bad ? "tick bad" : "tick", undefined, { title: log.level + " " + log.text.slice(0, 200) });
+        tick.style.left = left + "%";
+        time.append(tick);
       }
       node.append(tree, time);
       return node;
@@ -391,16 +434,50 @@ const TraceView = (() => {
       return element("a", "", text, { href: "#" + trace + (span ? "/" + span : "") });
     }
 
-    function showDetail(index) {
-      const row = rows[index];
-      detail.replaceChildren();
-      detail.hidden = !row.id;
-      if (!row.id) return;
+    function detailHead(title) {
       const bar = element("div", "detail-head");
       const shutButton = element("button", "", "✕", { type: "button", "aria-label": "close", id: "close-detail" });
       shutButton.addEventListener("click", hideDetail);
-      bar.append(element("strong", "", row.name), shutButton);
-      detail.append(bar);
+      bar.append(element("strong", "", title), shutButton);
+      return bar;
+    }
+
+    function linkText(item) {
+      return (item.name || "span " + item.span + ", which is not here") + (item.trace === data.trace ? "" : " (trace " + item.trace.slice(0, 8) + ")");
+    }
+
+    function describeLinks(items) {
+      const lines = items.slice(0, 12).map((item) => item.word + " " + linkText(item));
+      if (items.length > lines.length) lines.push("and " + (items.length - lines.length) + " more");
+      return lines.join("\n");
+    }
+
+    function logTable(logs) {
+      const block = element("section", "logs");
+      block.append(element("h2", "", "Logs"));
+      const body = element("table");
+      for (const log of logs) {
+        const line = body.insertRow();
+        if (log.bad) line.className = "bad";
+        line.insertCell().textContent = (log.at < 0 ? "-" : "+") + duration(Math.abs(log.at)) + " " + log.level;
+        const cell = line.insertCell();
+        cell.textContent = log.text;
+        if (log.attrs.length) {
+          const more = element("details");
+          more.append(element("summary", "", log.scope || "attributes"), table("", log.attrs));
+          cell.append(more);
+        }
+      }
+      block.append(body);
+      return block;
+    }
+
+    function showDetail(index) {
+      const row = rows[index];
+      detail.replaceChildren();
+      if (!row.id) { hideDetail(); return; }
+      openDetail();
+      detail.append(detailHead(row.name));
       if (row.err) detail.append(element("p", "reason", row.text || row.why));
       const permalink = location.href.split("#")[0] + "#" + data.trace + "/" + row.id;
       const ids = element("div", "buttons");
@@ -412,20 +489,31 @@ const TraceView = (() => {
       if (row.scope) about.push(["scope", row.scope]);
       if (row.state) about.push(["trace state", row.state]);
       detail.append(table("Span", about.filter((pair) => pair[1])));
+      if (row.logs) detail.append(logTable(row.logs));
+      for (const item of row.links || []) detail.append(table("Link", [["← " + item.word, link(item.trace, item.span, linkText(item))], ["trace / span", item.trace + " / " + item.span], ...item.attrs]));
+      if (row.from) detail.append(table("Linked from", row.from.map((item) => ["→ " + item.word, link(item.trace, item.span, linkText(item))])));
       if (row.attrs.length) detail.append(table("Attributes", row.attrs));
       for (const event of row.events || []) detail.append(table("Event " + event.name + " at +" + duration(event.at), event.attrs));
-      for (const item of row.links || []) detail.append(table("Link", [["to", link(item.trace, item.span, item.trace + " / " + item.span)], ...item.attrs]));
-      const backwards = (back.get(row.id) || []).map((from) => [from.name, link(data.trace, from.id, from.id)]);
-      for (const item of (options.linkedFrom || []).filter((item) => item.to === row.id)) backwards.push([item.name, link(item.trace, item.span, item.trace.slice(0, 8) + " / " + item.span)]);
-      if (backwards.length) detail.append(table("Linked from", backwards));
       const more = element("details");
       more.append(element("summary", "", "Resource"), table("", data.resources[row.res]));
       detail.append(more);
       detail.scrollTop = 0;
     }
 
+    // Beside the rows, not over them, where there is room.
+    function openDetail() {
+      if (!detail.hidden) return;
+      detail.hidden = false;
+      root.classList.add("with-detail");
+      resize();
+    }
+
     function hideDetail() {
-      detail.hidden = true;
+      if (!detail.hidden) {
+        detail.hidden = true;
+        root.classList.remove("with-detail");
+        resize();
+      }
       main.focus({ preventScroll: true });
     }
 
@@ -496,7 +584,7 @@ const TraceView = (() => {
     let match = -1;
     function search() {
       const wanted = find.value.trim().toLowerCase();
-      texts = texts || rows.map((row) => [row.name, row.dev, row.id, row.id ? data.services[row.svc].name : row.missing, row.why, row.text, JSON.stringify([row.attrs, row.events, row.links])].join("\n").toLowerCase());
+      texts = texts || rows.map((row) => [row.name, row.dev, row.id, row.id ? data.services[row.svc].name : row.missing, row.why, row.text, JSON.stringify([row.attrs, row.events, row.links, row.from, row.logs])].join("\n").toLowerCase());
       matches = wanted ? texts.flatMap((text, index) => (text.includes(wanted) ? [index] : [])) : [];
       matched = wanted ? new Set(matches) : null;
       match = -1;
@@ -530,7 +618,12 @@ const TraceView = (() => {
       action();
     };
     addEventListener("keydown", keyboard);
-    const resize = () => { drawAxis(); drawMap(); draw(); };
+    const resize = () => {
+      if (ROW !== rowHeight()) { ROW = rowHeight(); layout(); }
+      drawAxis();
+      drawMap();
+      draw();
+    };
     addEventListener("resize", resize);
 
     function follow(hash) {
@@ -540,13 +633,26 @@ const TraceView = (() => {
       return true;
     }
 
+    if (options.shut) for (const id of options.shut) if (byId.has(id)) shut[byId.get(id)] = 1;
+    if (options.opened) for (const id of options.opened) if (byId.has(id)) opened.add(byId.get(id));
+    if (options.folding === false) folding = false;
     drawAxis();
     layout();
     drawMap();
     follow(location.hash);
+    if (options.top) main.scrollTop = options.top;
+    if (options.detail === false) hideDetail();
     return {
       follow,
-      unmount() { removeEventListener("keydown", keyboard); removeEventListener("resize", resize); },
+      // What a user has opened and closed, for the same trace with more spans.
+      state() {
+        return {
+          shut: rows.filter((row, index) => shut[index] && row.id).map((row) => row.id),
+          opened: [...opened].map((index) => rows[index].id),
+          folding, top: main.scrollTop, detail: !detail.hidden,
+        };
+      },
+      unmount() { root.classList.remove("with-detail"); removeEventListener("keydown", keyboard); removeEventListener("resize", resize); },
     };
   }
   return { mount, element, duration, copyButton };

@@ -1,0 +1,67 @@
+"""What some operating systems do not have: nobody else asks for it by name.
+
+Windows has no ``fork``, no signal that another process could send, no ``fcntl`` and no load; macOS has them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Callable
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["FATAL_SIGNALS", "load", "lock_file", "open_flags", "register_at_fork", "user_id"]
+
+FATAL_SIGNALS: tuple[int, ...] = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)
+)
+"""The signals that end a program where their default action stands. Python has a handler of its own for
+SIGINT; programs with a graphical window put the default action in its place.
+"""
+
+
+def register_at_fork(**functions: Callable[[], object]) -> None:
+    """Do as :func:`os.register_at_fork`, where a process can fork."""
+    register = getattr(os, "register_at_fork", None)
+    if register is not None:
+        register(**functions)
+
+
+def load() -> float:
+    """Return how many programs want to run for each CPU; 1.0 where the system does not say."""
+    try:
+        return os.getloadavg()[0] / (os.cpu_count() or 1)
+    except (AttributeError, OSError):
+        return 1.0
+
+
+def open_flags(*names: str) -> int:
+    """Return the flags of :func:`os.open` that have these names, less those that the system does not know.
+
+    A file is always opened as bytes, and no child inherits it (PEP 446).
+    """
+    flags = 0
+    for name in ("O_BINARY", *names):
+        flags |= getattr(os, name, 0)
+    return flags
+
+
+def user_id() -> int:
+    """Return the number of the user, 0 on Windows, as :func:`os.stat` has it for the owner of a file."""
+    return int(getattr(os, "geteuid", int)())
+
+
+def lock_file(descriptor: int) -> None:
+    """Take the lock of a file, which the system gives back when the process ends.
+
+    :raises BlockingIOError: another process has it
+    :raises OSError: the system has no such locks
+    """
+    if fcntl is None:
+        raise OSError(errno.ENOTSUP, "this system has no locks that end with the process (fcntl)")
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
