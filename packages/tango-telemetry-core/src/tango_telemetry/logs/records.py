@@ -6,7 +6,6 @@ opentelemetry-proto 1.x, ``logs.proto`` and ``common.proto``.
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from struct import Struct
 from typing import Any, TypeAlias
 
 from tango_telemetry import semantic_conventions as names
+from tango_telemetry.base import system
 from tango_telemetry.base.bounded import BoundedDict
 from tango_telemetry.base.originals import RLock
 from tango_telemetry.base.texts import cut, describe, encodable
@@ -88,7 +88,7 @@ class LogSource:
         self._wake: Callable[[], None] = lambda: None
         self._reset()
         source = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _reset(source))
+        system.register_at_fork(after_in_child=lambda: _reset(source))
 
     def _reset(self) -> None:
         # Re-entrant: a finaliser that logs may interrupt a thread that holds it.

@@ -215,7 +215,7 @@ PYTANGO_TELEMETRY_TRACES_PER_SECOND: Final = _declare(
 )
 PYTANGO_TELEMETRY_LOGS: Final = _declare(
     "PYTANGO_TELEMETRY_LOGS",
-    "Which logs are exported with their trace ([logs](../how-to/logs.md)): ``streams``, what devices write "
+    "Which logs are exported with their trace: ``streams``, what devices write "
     "to Tango's; ``logging``, Python's; ``all``; ``off``. Unset: ``streams`` where Tango's variables for "
     "logs name an exporter, else ``off``.",
     "logs",
