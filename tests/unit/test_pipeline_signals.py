@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -193,8 +194,9 @@ def test_the_spool_keeps_what_a_later_process_can_use(signal: Signal, tmp_path: 
         source.put("kept")
         first.flush(2.0)
         assert first.stats().spooled == (1 if signal.spooled else 0)
-        first.begin_shutdown(0.0)
-        first.finish_shutdown(0.0)
+        deadline = time.monotonic() + 5.0
+        first.begin_shutdown(deadline)
+        first.finish_shutdown(deadline)  # one more attempt, which fails
         receiver.fault = None
         second = Source(signal)
         later.accept_encoded(second)
@@ -203,8 +205,9 @@ def test_the_spool_keeps_what_a_later_process_can_use(signal: Signal, tmp_path: 
         expected = {"kept", "new"} if signal.spooled else {"new"}
         later._spans.wait(lambda: set(_received(receiver, signal)) == expected, 5.0)
         assert set(_received(receiver, signal)) == expected
-        later.begin_shutdown(0.0)
-        later.finish_shutdown(0.0)
+        deadline = time.monotonic() + 5.0
+        later.begin_shutdown(deadline)
+        later.finish_shutdown(deadline)
 
 
 @every_signal

@@ -6,9 +6,13 @@ import json
 import secrets
 from typing import Any
 
-from tango_telemetry.context.bridges import NoOpBridge, create_context_bridge
-from tango_telemetry.pytango.version import tango_version
-from tango_telemetry.report import BEGINNING, QUESTION
+from tango_telemetry.diagnosis import (
+    BEGINNING,
+    QUESTION,
+    NoOpBridge,
+    create_context_bridge,
+    tango_version,
+)
 
 _MOST = 1_000_000
 """Characters of an answer that are read."""

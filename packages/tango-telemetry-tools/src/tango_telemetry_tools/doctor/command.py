@@ -10,7 +10,9 @@ import sys
 from collections.abc import Callable
 
 from rich.console import Console
-from tango_telemetry.base.guard import guarded
+from tango_telemetry.diagnosis import (
+    guarded,
+)
 
 from ..viewer.glyphs import choose_glyphs
 from . import context, device, endpoints, everywhere, installed, settings

@@ -12,9 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tango_telemetry import Endpoint, TelemetryConfig, create_tracer_provider, get_context_bridge
-from tango_telemetry._native import command_for_native, import_native, load_native_spans, why_no_native
-from tango_telemetry.activation import activate, deactivate
-from tango_telemetry.settings import variables as env
+from tango_telemetry.diagnosis import (
+    activate,
+    command_for_native,
+    deactivate,
+    import_native,
+    load_native_spans,
+    why_no_native,
+)
+from tango_telemetry.diagnosis import (
+    variables as env,
+)
 
 from .model import Context, Diagnosis
 from .settings import name_variable

@@ -8,9 +8,13 @@ import shlex
 import time
 from typing import Any
 
-from tango_telemetry.pipeline.redact import redact_url
-from tango_telemetry.pytango.builtin_tracing import leave_builtin_tracing_out
-from tango_telemetry.settings import variables as env
+from tango_telemetry.diagnosis import (
+    leave_builtin_tracing_out,
+    redact_url,
+)
+from tango_telemetry.diagnosis import (
+    variables as env,
+)
 
 from .asker import Asker
 from .model import DeviceReport, Diagnosis

@@ -14,14 +14,21 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tango_telemetry import Endpoint, TelemetryConfig
-from tango_telemetry.base.guard import guarded
-from tango_telemetry.otel import sdk as otel_sdk
-from tango_telemetry.otel.sdk import MissingPackageError
-from tango_telemetry.pipeline import TRACES
-from tango_telemetry.pipeline.delivery import Exporter, Outcome, Result
-from tango_telemetry.pipeline.exporters.choice import create_exporter
-from tango_telemetry.pipeline.redact import redact_url
-from tango_telemetry.settings.variables import TANGO_TELEMETRY_LOGGING_ENDPOINTS
+from tango_telemetry.diagnosis import (
+    LOGS,
+    Exporter,
+    LogEncoder,
+    MissingPackageError,
+    Outcome,
+    Result,
+    create_exporter,
+    guarded,
+    redact_url,
+    variables,
+)
+from tango_telemetry.diagnosis import (
+    sdk as otel_sdk,
+)
 
 from .installed import FULL
 from .model import Diagnosis, EndpointResult
@@ -31,8 +38,8 @@ TIMEOUT = 3.0
 _GRACE = 2.0
 _PROBE_BYTES = 4096
 SERVICE_NAME = "tango-telemetry doctor"
+_OF_LOGS = variables.TANGO_TELEMETRY_LOGGING_ENDPOINTS
 _RESOURCE = {"service.name": SERVICE_NAME, "service.namespace": "tango"}
-_OF_LOGS = TANGO_TELEMETRY_LOGGING_ENDPOINTS
 
 
 def look(diagnosis: Diagnosis, config: TelemetryConfig, variable: str) -> None:
@@ -43,14 +50,14 @@ def look(diagnosis: Diagnosis, config: TelemetryConfig, variable: str) -> None:
         if result.result == "failed":
             diagnosis.error(
                 f"the {endpoint.exporter} endpoint {result.target} does not work: {result.reason}",
-                suggest(endpoint, result.reason, variable if endpoint.signal == TRACES else _OF_LOGS),
+                suggest(endpoint, result.reason, _OF_LOGS if endpoint.signal == LOGS else variable),
             )
 
 
 def try_endpoint(endpoint: Endpoint, config: TelemetryConfig) -> EndpointResult:
     """Send one span, or for files and the console see that one could be written."""
     target = redact_url(endpoint.target)
-    if endpoint.signal != TRACES:
+    if endpoint.signal == LOGS:
         target = f"{target} ({endpoint.signal})"
     try:
         otel_sdk.load_sdk()
@@ -116,14 +123,12 @@ def _send(endpoint: Endpoint, config: TelemetryConfig) -> Outcome:
 
 
 def _payload(endpoint: Endpoint, exporter: Exporter) -> bytes:
-    if endpoint.signal == TRACES:
+    if endpoint.signal != LOGS:
         return exporter.encode([create_span()])
-    from tango_telemetry.logs.records import Encoder  # only here: logs are off as a rule
-
     now, text = time.time_ns(), "tango-telemetry doctor"
     thread = threading.current_thread()
     record = ("tango_telemetry.doctor", now, now, 9, "INFO", text, 0, 0, 0, __file__, 0, "_payload")
-    encoder = Encoder(lambda owner: _RESOURCE)
+    encoder = LogEncoder(lambda owner: _RESOURCE)
     return encoder.encode([(None, *record, thread.ident or 0, thread.name, None, None, 0)])
 
 

@@ -13,8 +13,12 @@ import warnings
 from types import ModuleType
 from typing import Final
 
-from tango_telemetry._native import command_for_native, import_native, why_no_native
-from tango_telemetry.pytango.builtin_tracing import complete_pytango
+from tango_telemetry.diagnosis import (
+    command_for_native,
+    complete_pytango,
+    import_native,
+    why_no_native,
+)
 
 from .model import Configuration, Diagnosis, Installed
 

@@ -9,16 +9,21 @@ from collections.abc import Mapping
 from typing import Final
 
 from tango_telemetry import TelemetryConfig
-from tango_telemetry.settings import variables as env
-from tango_telemetry.settings.config import get_field
-from tango_telemetry.settings.endpoints import TRACES, choose_family
-from tango_telemetry.settings.sources import (
+from tango_telemetry.diagnosis import (
+    NOT_FOR_USERS,
+    TRACES,
+    VARIABLES,
+    Variable,
     as_the_user_set_it,
+    choose_family,
+    get_field,
     read_tangorc,
     redact_setting,
     tangorc_paths,
 )
-from tango_telemetry.settings.variables import NOT_FOR_USERS, VARIABLES, Variable
+from tango_telemetry.diagnosis import (
+    variables as env,
+)
 
 from .model import Diagnosis, Setting
 

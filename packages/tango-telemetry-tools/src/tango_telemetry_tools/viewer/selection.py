@@ -10,7 +10,9 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tango_telemetry.settings import variables as env
+from tango_telemetry.diagnosis import (
+    variables as env,
+)
 
 from .reader import Problem, Problems, find_files
 
