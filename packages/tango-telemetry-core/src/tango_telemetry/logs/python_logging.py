@@ -35,9 +35,9 @@ _DEAF = ("tango_telemetry", "opentelemetry", "grpc")
 _USUAL = len(vars(logging.makeLogRecord({})))
 _NAMES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _MOST_NAMES = 4096
-# Where OpenTelemetry has its handlers (1.45).
-_SDK = "opentelemetry.sdk._logs._internal"
-_OTHER = "opentelemetry.instrumentation.logging.handler"
+# Where OpenTelemetry has its API for logs, and its handlers, which import that (1.45).
+_API = "opentelemetry._logs._internal"
+_HANDLERS = ("opentelemetry.sdk._logs._internal", "opentelemetry.instrumentation.logging.handler")
 
 
 def severity_of(level: int) -> int:
@@ -83,7 +83,7 @@ def _taker(emitter: Emitter) -> Callable[[logging.Logger, logging.LogRecord], No
             is_deaf = deaf[name] = name.startswith(_DEAF)
         if is_deaf or getattr(inside, "on", False):
             return
-        if (_SDK in modules or _OTHER in modules) and _is_exported_already(logger):
+        if _API in modules and _is_exported_already(logger):
             return
         kind = (fields["levelno"], fields["levelname"])
         severity = severities.get(kind)
@@ -152,7 +152,7 @@ def _is_exported_already(logger: Any) -> bool:
     """Whether a handler of OpenTelemetry's gets the records of this logger."""
     kinds = tuple(
         kind
-        for module in map(sys.modules.get, (_SDK, _OTHER))
+        for module in map(sys.modules.get, _HANDLERS)
         if isinstance(kind := getattr(module, "LoggingHandler", None), type)
     )
     while logger is not None:

@@ -34,7 +34,7 @@ _LONGEST_VALUE = 4096
 _MOST_REMEMBERED = 4096
 
 _TIMES = Struct("<BQBQ").pack
-_FLAGS = Struct("<BI").pack
+_TRACE = Struct("<BI2s16s2s8s").pack
 _DOUBLE = Struct("<Bd").pack
 
 
@@ -218,19 +218,25 @@ class Encoder:
             of_thread = known[key] = _attribute(names.THREAD_ID, thread) + _attribute(
                 names.THREAD_NAME, thread_name
             )
+        try:
+            text = body.encode()
+        except UnicodeEncodeError:
+            text = encodable(body).encode()
+        size = len(text)
         parts = [
             _TIMES(0x09, time, 0x59, observed),
-            field(b"\x2a", _text(b"\x0a", body)),
+            # As field() has it for the usual length, at a third of its price.
+            b"\x2a%c\x0a%c%b" % (size + 2, size, text)
+            if size < 126
+            else field(b"\x2a", field(b"\x0a", text)),
             place,
             of_thread,
         ]
         if trace:
-            parts += (
-                _FLAGS(0x45, flags),
-                b"\x4a\x10",
-                trace.to_bytes(16, "big"),
-                b"\x52\x08",
-                span.to_bytes(8, "big"),
+            parts.append(
+                _TRACE(
+                    0x45, flags, b"\x4a\x10", trace.to_bytes(16, "big"), b"\x52\x08", span.to_bytes(8, "big")
+                )
             )
         if error is not None:
             kind, message, stack = error
