@@ -8,14 +8,16 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.sdk._logs._internal import LoggingHandler
 from opentelemetry.sdk.trace import TracerProvider
-from receiver import ReceivedLog, decode_logs
+from receiver import REFUSE, ReceivedLog, Receiver, decode_logs
 from tango_telemetry import Endpoint, TelemetryConfig
 from tango_telemetry.logs.emit import Emitter
 from tango_telemetry.logs.python_logging import LONGEST_BODY, LONGEST_STACK, patch_logging, severity_of
@@ -223,6 +225,7 @@ def test_levels_and_filters_come_first(records: Records, logger: logging.Logger)
     assert records.take() == []
 
 
+@pytest.mark.filterwarnings("ignore:.LoggingHandler. in:DeprecationWarning")
 def test_what_opentelemetrys_handler_exports_is_not_taken_twice(
     records: Records, logger: logging.Logger
 ) -> None:
@@ -391,6 +394,33 @@ def test_the_child_of_a_fork_sends_its_own_records_only() -> None:
         PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT="0",
     )
     assert found == [2, 1]
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["there", "away"])
+def test_what_is_logged_last_is_sent_at_the_exit_or_by_the_next_process(away: bool, tmp_path: Path) -> None:
+    body = """
+    import json, logging, tango_telemetry_client
+    for number in range(300):
+        logging.getLogger("program").warning("record %d", number)
+    print(json.dumps(True))
+    """
+    with Receiver("http") as receiver:
+        variables = {
+            "TANGO_TELEMETRY_ENABLE": "on",
+            "TANGO_TELEMETRY_TRACES_EXPORTER": "http",
+            "TANGO_TELEMETRY_TRACES_ENDPOINT": receiver.endpoint,
+            "PYTANGO_TELEMETRY_LOGS": "logging",
+            "PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT": "10",
+            "PYTANGO_TELEMETRY_SPOOL_DIR": str(tmp_path) if away else "",
+        }
+        if away:
+            receiver.fault = REFUSE
+            _run(body, **variables)
+            receiver.fault = None
+        _run(body, **variables)
+        times = 2 if away else 1
+        logs = receiver.wait_for_logs(300 * times)
+        assert Counter(log.body for log in logs) == {f"record {number}": times for number in range(300)}
 
 
 def test_endpoints_of_logs_are_not_those_of_traces() -> None:
