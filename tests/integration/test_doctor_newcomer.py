@@ -57,3 +57,63 @@ def test_a_comment_behind_an_endpoint_in_tangorc(tmp_path: Path) -> None:
         "TANGO_TELEMETRY_TRACING_ENDPOINTS=grpc://127.0.0.1:1 # the collector\n",
     )
     assert [endpoint["target"] for endpoint in found["endpoints"]] == ["grpc://127.0.0.1:1"]
+
+
+def test_traces_for_a_collector_that_is_not_there(tmp_path: Path) -> None:
+    problems, found = diagnose(
+        tmp_path,
+        TANGO_TELEMETRY_ENABLE="on",
+        TANGO_TELEMETRY_TRACING_EXPORTERS="http",
+        TANGO_TELEMETRY_TRACING_ENDPOINTS="http://127.0.0.1:9/v1/traces",
+    )
+    assert not found["traces_arrive"]
+    (fix,) = (fix for what, fix in problems.items() if "does not work" in what)
+    assert fix.startswith("nc -vz 127.0.0.1 9 ")
+
+
+@pytest.mark.parametrize(
+    ("settings", "cause"),
+    [
+        ({"TANGO_TELEMETRY_TRACING_EXPORTERS": "console"}, "TANGO_TELEMETRY_TRACING_EXPORTERS"),
+        (
+            {
+                "TANGO_TELEMETRY_TRACES_EXPORTER": "http",
+                "TANGO_TELEMETRY_TRACES_ENDPOINT": "http://127.0.0.1:9/v1/traces",
+            },
+            "TANGO_TELEMETRY_TRACES_ENDPOINT",
+        ),
+    ],
+)
+def test_an_endpoint_of_opentelemetrys_that_has_no_effect(
+    tmp_path: Path, settings: dict[str, str], cause: str
+) -> None:
+    problems, _ = diagnose(
+        tmp_path,
+        TANGO_TELEMETRY_ENABLE="on",
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://collector.example:4318",
+        **settings,
+    )
+    what = f"OTEL_EXPORTER_OTLP_ENDPOINT=http://collector.example:4318 has no effect: {cause} says where "
+    what += "spans go"
+    assert problems[what] == "unset OTEL_EXPORTER_OTLP_ENDPOINT"
+
+
+def test_an_endpoint_of_opentelemetrys_that_serves(tmp_path: Path) -> None:
+    problems, found = diagnose(
+        tmp_path, TANGO_TELEMETRY_ENABLE="on", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9"
+    )
+    assert not any("no effect" in what for what in problems)
+    assert [endpoint["target"].startswith("http://127.0.0.1:9") for endpoint in found["endpoints"]] == [True]
+
+
+def test_defaults_are_what_is_in_force(tmp_path: Path) -> None:
+    _, found = diagnose(tmp_path, TANGO_TELEMETRY_ENABLE="on")
+    shown = {setting["name"]: setting["value"] for setting in found["settings"]}
+    assert shown["TANGO_TELEMETRY_TRACING_EXPORTERS"] == "console"
+    assert shown["TANGO_TELEMETRY_TRACING_ENDPOINTS"] == "cout"
+
+
+def test_log_exporters_are_shown(tmp_path: Path) -> None:
+    _, found = diagnose(tmp_path, TANGO_TELEMETRY_ENABLE="on", TANGO_TELEMETRY_LOGGING_EXPORTERS="grpc")
+    shown = {setting["name"]: setting["value"] for setting in found["settings"]}
+    assert shown["TANGO_TELEMETRY_LOGGING_EXPORTERS"] == "grpc"

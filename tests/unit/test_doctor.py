@@ -183,6 +183,18 @@ def test_a_slip_in_a_file_is_mended_in_the_file(tmp_path: Path) -> None:
         ("http", "http://host/v1/traces", "ConnectionError", "nc -vz host 80 "),
         ("http", "https://host/v1/traces", "ConnectionError", "nc -vz host 443 "),
         ("http", "https://host/v1/traces", "HTTP status 401", "export OTEL_EXPORTER_OTLP_HEADERS="),
+        (
+            "http",
+            "http://host:4318/v1/traces",
+            "HTTP status 403 from host:4318 by the proxy http://squid (1.2.3.4:3128): denied",
+            "export NO_PROXY=host ",
+        ),
+        (
+            "http",
+            "http://host:4318/v1/traces",
+            "HTTP status 302 from host:4318: redirected to https://login/",
+            "export V=URL ",
+        ),
         ("http", "https://host/v1/traces", "SSLError", "export OTEL_EXPORTER_OTLP_CERTIFICATE="),
         ("file", "/nowhere", "Permission denied", "export V=$HOME/tango-traces"),
         ("grpc", "grpc://host:4317", 'needs "x"; install it with: pip install', "pip install "),

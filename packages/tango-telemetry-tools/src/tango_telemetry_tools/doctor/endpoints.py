@@ -147,6 +147,13 @@ def suggest(endpoint: Endpoint, reason: str, variable: str) -> str:
         return FULL
     if endpoint.exporter == "file":
         return f"export {variable}=$HOME/tango-traces"
+    if " by the proxy " in reason:
+        host = urlsplit(endpoint.target).hostname or "localhost"
+        return f"export NO_PROXY={host}   # a proxy answers in the collector's place"
+    if "redirected to" in reason:
+        return (
+            f"export {variable}=URL   # the collector's own: something else answers here, and is not followed"
+        )
     if re.match(r"HTTP status 40[13]|gRPC status (UNAUTHENTICATED|PERMISSION_DENIED)", reason):
         return 'export OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20YOUR_TOKEN"'
     parts = urlsplit(endpoint.target)

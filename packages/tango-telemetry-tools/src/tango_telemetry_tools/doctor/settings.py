@@ -34,6 +34,7 @@ _NOT_SENT = "No spans are sent there"
 _OTHERS = frozenset({"PYTANGO_TELEMETRY_EMIT_KERNEL_SPANS"})
 _NAMESAKE = 0.85
 """How alike two names are, from 0 to 1, for the one to be taken for a slip of the other."""
+_OTEL_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _SAMPLER, _SAMPLER_ARG = "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"
 _SWITCHED_OFF = {
     "OTEL_SDK_DISABLED": ("true",),
@@ -127,6 +128,7 @@ def _judge(
         name = env.PYTANGO_TELEMETRY_TRACES_PER_SECOND
         diagnosis.error(f"{name}={values[name]}: no trace begins, unless it fails", diagnosis.unset(name))
     _judge_names(diagnosis, values)
+    _judge_opentelemetrys_endpoint(diagnosis, wanted, values)
     for problem in dict.fromkeys((*config.problems, *wanted.problems)):
         name = re.split(r"[= :]", problem, maxsplit=1)[0]
         if _names_no_exporter(name, values):
@@ -175,6 +177,22 @@ def _judge_names(diagnosis: Diagnosis, values: Mapping[str, str]) -> None:
         for meant in difflib.get_close_matches(name, candidates, n=1, cutoff=_NAMESAKE):
             fix = diagnosis.unset(name) if meant in values else diagnosis.rename(name, meant)
             diagnosis.warn(f"{name} is not a variable that anything reads; {meant} is", fix)
+
+
+def _judge_opentelemetrys_endpoint(
+    diagnosis: Diagnosis, wanted: TelemetryConfig, values: Mapping[str, str]
+) -> None:
+    """OpenTelemetry's endpoint serves only where no variable of Tango's says where spans go."""
+    for name in _OTEL_ENDPOINTS:
+        given = values.get(name, "").strip()
+        target = given.partition("://")[2].rstrip("/")
+        if target and wanted.endpoints and not any(target in each.target for each in wanted.endpoints):
+            said = choose_family(values)
+            own = next((own for own in (said.endpoints, said.exporters) if own in values), said.exporters)
+            diagnosis.warn(
+                f"{name}={redact_setting(name, given)} has no effect: {own} says where spans go",
+                diagnosis.unset(name),
+            )
 
 
 def name_variable(diagnosis: Diagnosis, text: str) -> tuple[str, str]:
