@@ -27,6 +27,9 @@ test: $(STAMP) lint types layers docs ## everything CI runs
 test-faults: $(STAMP) ## every fault with every way to end, over every exporter and provider; half an hour
 	TANGO_TELEMETRY_TEST_FULL=on $(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 
+test-logs: $(STAMP) ## ten thousand log records of each green mode, under load: every one has its handler's trace and span
+	TANGO_TELEMETRY_TEST_LOGS=10000 $(BIN)/python -m pytest tests/integration/test_logs.py -k carries $(PYTEST_ARGS)
+
 test-sdk-spans: $(STAMP) ## the integration tests with spans of the SDK's and calls in Python, nothing of either in C++
 	TANGO_TELEMETRY_TEST_NATIVE_SPANS=off $(BIN)/python -m pytest -n 3 --dist loadfile tests/integration $(PYTEST_ARGS)
 

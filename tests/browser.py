@@ -78,9 +78,19 @@ class Browser:
         )
 
     def click(self, selector: str) -> None:
-        """Click as a user does, with the pointer in the middle of the element."""
-        (element,) = self._call("POST", "/element", {"using": "css selector", "value": selector}).values()
-        self._call("POST", f"/element/{element}/click", {})
+        """Click as a user does, with the pointer in the middle of the element.
+
+        A live list may draw its rows anew between the look for one and the click on it.
+        """
+        deadline = time.monotonic() + _TIMEOUT
+        while True:
+            (element,) = self._call("POST", "/element", {"using": "css selector", "value": selector}).values()
+            try:
+                self._call("POST", f"/element/{element}/click", {})
+                return
+            except AssertionError as error:
+                if "stale element" not in str(error) or time.monotonic() > deadline:
+                    raise
 
     def type(self, *keys: str) -> None:
         """Press keys, one after the other, wherever the focus is."""

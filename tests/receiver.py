@@ -4,6 +4,7 @@
         ...                                     # send to receiver.endpoint
         receiver.wait_for(3)                    # three spans, or TimeoutError
         receiver.spans[0].attributes["rpc.system.name"]
+    receiver.endpoint_of("logs")            # log records go there, and to receiver.logs
         receiver.fault = status(429, retry_after=2)
         receiver.fault = None                   # it is well again
 
@@ -31,13 +32,17 @@ from typing import Any
 
 import grpc
 from google.rpc.error_details_pb2 import RetryInfo
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
-)
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
-    TraceServiceServicer,
-    add_TraceServiceServicer_to_server,
 )
 
 DATA = Path(__file__).parent / "data"
@@ -87,6 +92,24 @@ class ReceivedSpan:
     end_ns: int
     tracestate: str
     scope: str
+
+
+@dataclass(frozen=True)
+class ReceivedLog:
+    """A log record as it came; ids are lower-case hexadecimal, "" where there is none."""
+
+    trace_id: str
+    span_id: str
+    flags: int
+    severity: int
+    severity_text: str
+    body: Any
+    attributes: dict[str, Any]
+    resource: dict[str, Any]
+    service: str
+    scope: str
+    time_ns: int
+    observed_ns: int
 
 
 @dataclass(frozen=True)
@@ -198,6 +221,45 @@ def decode(request: Any) -> list[ReceivedSpan]:
     return spans
 
 
+def decode_logs(request: Any) -> list[ReceivedLog]:
+    """The records of an `ExportLogsServiceRequest`."""
+    logs = []
+    for resource_logs in request.resource_logs:
+        resource = _attributes(resource_logs.resource.attributes)
+        for scope_logs in resource_logs.scope_logs:
+            for record in scope_logs.log_records:
+                logs.append(
+                    ReceivedLog(
+                        trace_id=record.trace_id.hex(),
+                        span_id=record.span_id.hex(),
+                        flags=record.flags,
+                        severity=record.severity_number,
+                        severity_text=record.severity_text,
+                        body=_value(record.body),
+                        attributes=_attributes(record.attributes),
+                        resource=resource,
+                        service=str(resource.get("service.name", "")),
+                        scope=scope_logs.scope.name,
+                        time_ns=record.time_unix_nano,
+                        observed_ns=record.observed_time_unix_nano,
+                    )
+                )
+    return logs
+
+
+_MESSAGES: dict[str, tuple[Any, Any, str]] = {
+    "traces": (ExportTraceServiceRequest, ExportTraceServiceResponse, "rejected_spans"),
+    "logs": (ExportLogsServiceRequest, ExportLogsServiceResponse, "rejected_log_records"),
+    "metrics": (ExportMetricsServiceRequest, ExportMetricsServiceResponse, "rejected_data_points"),
+}
+"""Of each signal: the request, the answer, and the answer's field for what was refused."""
+_SERVICES = {
+    "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
+    "logs": "opentelemetry.proto.collector.logs.v1.LogsService",
+    "metrics": "opentelemetry.proto.collector.metrics.v1.MetricsService",
+}
+
+
 class Receiver:
     """Stores what it gets. `fault` may be set at any time; `spans`, `requests` and `headers` are read at any
     time.
@@ -219,6 +281,8 @@ class Receiver:
         self._tls = tls
         self._changed = threading.Condition()
         self._spans: list[ReceivedSpan] = []
+        self._logs: list[ReceivedLog] = []
+        self._metrics: list[Any] = []
         self._on_spans = on_spans
         self.requests = 0
         """Requests that were begun, whether they were taken or not."""
@@ -235,9 +299,13 @@ class Receiver:
     @property
     def endpoint(self) -> str:
         """The URL to send to."""
+        return self.endpoint_of("traces")
+
+    def endpoint_of(self, signal: str) -> str:
+        """The URL to send traces, logs or metrics to."""
         secure = "s" if self._tls else ""
         if self.protocol == "http":
-            return f"http{secure}://127.0.0.1:{self.port}/v1/traces"
+            return f"http{secure}://127.0.0.1:{self.port}/v1/{signal}"
         return f"grpc{secure}://127.0.0.1:{self.port}"
 
     @property
@@ -246,22 +314,50 @@ class Receiver:
         with self._changed:
             return list(self._spans)
 
-    def clear(self) -> None:
-        """Forget the spans."""
+    @property
+    def logs(self) -> list[ReceivedLog]:
+        """A copy of the log records that have come so far."""
         with self._changed:
-            self._spans.clear()
+            return list(self._logs)
+
+    @property
+    def metrics(self) -> list[Any]:
+        """A copy of the `ResourceMetrics` that have come so far."""
+        with self._changed:
+            return list(self._metrics)
+
+    def clear(self) -> None:
+        """Forget what came."""
+        with self._changed:
+            for kept in (self._spans, self._logs, self._metrics):
+                kept.clear()
+
+    def wait_for_logs(
+        self, condition: int | Callable[[list[ReceivedLog]], bool], timeout: float = 10.0
+    ) -> list[ReceivedLog]:
+        """Wait for so many log records, or until `condition(logs)`; gives them, or raises TimeoutError."""
+        return self._wait("logs", self._logs, condition, timeout)
+
+    def wait_for_metrics(
+        self, condition: int | Callable[[list[Any]], bool], timeout: float = 10.0
+    ) -> list[Any]:
+        """Wait for so many `ResourceMetrics`, or until `condition(metrics)`; gives them, or raises
+        TimeoutError.
+        """
+        return self._wait("metrics", self._metrics, condition, timeout)
+
+    def _wait(self, what: str, kept: list[Any], condition: Any, timeout: float) -> list[Any]:
+        test = (lambda items: len(items) >= condition) if isinstance(condition, int) else condition
+        with self._changed:
+            if not self._changed.wait_for(lambda: test(kept), timeout):
+                raise TimeoutError(f"not in {timeout} s; {len(kept)} {what} in {self.requests} requests came")
+            return list(kept)
 
     def wait_for(
         self, condition: int | Callable[[list[ReceivedSpan]], bool], timeout: float = 10.0
     ) -> list[ReceivedSpan]:
         """Wait for so many spans, or until `condition(spans)`; gives the spans, or raises TimeoutError."""
-        test = (lambda spans: len(spans) >= condition) if isinstance(condition, int) else condition
-        with self._changed:
-            if not self._changed.wait_for(lambda: test(self._spans), timeout):
-                raise TimeoutError(
-                    f"not in {timeout} s; {len(self._spans)} spans in {self.requests} requests came"
-                )
-            return list(self._spans)
+        return self._wait("spans", self._spans, condition, timeout)
 
     def wait_for_requests(self, count: int, timeout: float = 10.0) -> None:
         """Wait until so many requests were begun."""
@@ -319,12 +415,16 @@ class Receiver:
             self._changed.wait_for(lambda: self._epoch != epoch, max(0.0, until - time.monotonic()))
 
     def take(self, request: Any) -> None:
-        """Store the spans of a request."""
-        spans = decode(request)
+        """Store what a request brings."""
+        spans = decode(request) if isinstance(request, ExportTraceServiceRequest) else []
         with self._changed:
             self._spans.extend(spans)
+            if isinstance(request, ExportLogsServiceRequest):
+                self._logs.extend(decode_logs(request))
+            elif isinstance(request, ExportMetricsServiceRequest):
+                self._metrics.extend(request.resource_metrics)
             self._changed.notify_all()
-        if self._on_spans is not None:
+        if self._on_spans is not None and spans:
             self._on_spans(spans)
 
 
@@ -405,10 +505,11 @@ _DECODERS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def _response(fault: Fault | None) -> Any:
-    response = ExportTraceServiceResponse()
+def _response(fault: Fault | None, signal: str) -> Any:
+    _, message, rejected = _MESSAGES[signal]
+    response = message()
     if fault is not None and fault.kind == "partial":
-        response.partial_success.rejected_spans = fault.rejected
+        setattr(response.partial_success, rejected, fault.rejected)
         response.partial_success.error_message = fault.body.decode()
     return response
 
@@ -440,11 +541,12 @@ def _answer_http(
         handler.wfile.flush()
         handler.close_connection = True
         return
-    request = ExportTraceServiceRequest.FromString(
-        _DECODERS[handler.headers.get("Content-Encoding", "")](body)
+    last = handler.path.partition("?")[0].rpartition("/")[2]
+    signal = last if last in _MESSAGES else "traces"
+    receiver.take(
+        _MESSAGES[signal][0].FromString(_DECODERS[handler.headers.get("Content-Encoding", "")](body))
     )
-    receiver.take(request)
-    answer = _response(fault).SerializeToString()
+    answer = _response(fault, signal).SerializeToString()
     handler.send_response(200)
     handler.send_header("Content-Type", "application/x-protobuf")
     handler.send_header("Content-Length", str(len(answer)))
@@ -453,7 +555,7 @@ def _answer_http(
     handler.wfile.flush()
 
 
-class _GrpcEnd(TraceServiceServicer):
+class _GrpcEnd:
     def __init__(self, receiver: Receiver, port: int, tls: bool) -> None:
         self._receiver = receiver
         self._tls = tls
@@ -466,7 +568,7 @@ class _GrpcEnd(TraceServiceServicer):
         deadline = time.monotonic() + 10
         while True:
             server = grpc.server(ThreadPoolExecutor(32), options=(("grpc.so_reuseport", 0),))
-            add_TraceServiceServicer_to_server(self, server)
+            server.add_generic_rpc_handlers(tuple(self._service_of(signal) for signal in _MESSAGES))
             try:
                 if self._tls:
                     credentials = grpc.ssl_server_credentials(
@@ -487,7 +589,16 @@ class _GrpcEnd(TraceServiceServicer):
         if server is not None:
             server.stop(0).wait()
 
-    def Export(self, request: Any, context: Any) -> Any:
+    def _service_of(self, signal: str) -> Any:
+        request, response, _ = _MESSAGES[signal]
+        handler = grpc.unary_unary_rpc_method_handler(
+            lambda message, context: self._export(signal, message, context),
+            request_deserializer=request.FromString,
+            response_serializer=response.SerializeToString,
+        )
+        return grpc.method_handlers_generic_handler(_SERVICES[signal], {"Export": handler})
+
+    def _export(self, signal: str, request: Any, context: Any) -> Any:
         headers = {key: str(value) for key, value in context.invocation_metadata()}
         fault = self._receiver.begin(headers)
         if fault is not None and fault.kind in ("hang", "refuse"):
@@ -507,7 +618,7 @@ class _GrpcEnd(TraceServiceServicer):
                 fault.body.decode() or f"status {fault.code}",
             )
         self._receiver.take(request)
-        return _response(fault)
+        return _response(fault, signal)
 
 
 def _main() -> None:

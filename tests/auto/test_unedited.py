@@ -77,6 +77,8 @@ def settings(endpoint: str) -> dict[str, str]:
         "TANGO_TELEMETRY_ENABLE": "on",
         "TANGO_TELEMETRY_TRACING_EXPORTERS": "http",
         "TANGO_TELEMETRY_TRACING_ENDPOINTS": endpoint,
+        # How soon a process ends is not asked here; on a busy machine a second is not enough for all spans.
+        "PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT": "20",
     }
 
 

@@ -115,6 +115,15 @@ def test_full_with_a_collector(doctor: Doctor, receiver: Receiver) -> None:
     assert (span.service, span.name) == ("tango-telemetry doctor", "tango-telemetry doctor")
 
 
+def test_a_log_record_is_sent_where_logs_are_asked_for(doctor: Doctor, receiver: Receiver) -> None:
+    found = doctor.json(**sent_to(receiver), PYTANGO_TELEMETRY_LOGS="all")
+    assert [e["result"] for e in found["endpoints"]] == ["delivered", "delivered"]
+    assert found["endpoints"][1]["target"] == f"{receiver.endpoint_of('logs')} (logs)"
+    (log,) = receiver.logs
+    assert (log.service, log.body) == ("tango-telemetry doctor", "tango-telemetry doctor")
+    assert len(receiver.spans) == 1
+
+
 def test_full_without_a_collector(doctor: Doctor) -> None:
     with socket.socket() as taken:  # bound and not listening: refused
         taken.bind(("127.0.0.1", 0))

@@ -50,10 +50,15 @@ def test_tango_9_is_handed_nothing():
     ],
 )
 def test_naming_log_exporters_asks_for_logs(settings, types, endpoint):
+    """Ours, and cppTango's where ours are off: each record once."""
     user = {**HTTP, **{f"TANGO_TELEMETRY_{name}": value for name, value in settings.items()}}
     given = handed(user, (10, 3, 1))
-    assert given["TANGO_TELEMETRY_TYPES"] == types
-    assert given["TANGO_TELEMETRY_LOGGING_ENDPOINTS"] == endpoint
+    assert given["TANGO_TELEMETRY_TYPES"] == "tracing"
+    assert given["TANGO_TELEMETRY_LOGGING_ENDPOINTS"] is None
+    for choice in ("off", "logging"):
+        given = handed({**user, "PYTANGO_TELEMETRY_LOGS": choice}, (10, 3, 1))
+        assert given["TANGO_TELEMETRY_TYPES"] == types
+        assert given["TANGO_TELEMETRY_LOGGING_ENDPOINTS"] == endpoint
 
 
 def test_10_3_carries_the_context_without_spans_of_its_own():
@@ -138,6 +143,7 @@ def test_what_would_end_the_process_is_never_handed_on(user):
 def test_logging_is_passed_on_when_asked_for():
     user = {
         **HTTP,
+        "PYTANGO_TELEMETRY_LOGS": "off",
         "TANGO_TELEMETRY_TYPES": "tracing,logging",
         "TANGO_TELEMETRY_LOGGING_EXPORTERS": "grpc",
         "TANGO_TELEMETRY_LOGGING_ENDPOINTS": "grpc://h:4317",

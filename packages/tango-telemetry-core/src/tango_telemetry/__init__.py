@@ -12,6 +12,8 @@ says that there is nothing to rewrite.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from tango_telemetry._version import VERSION as __version__
 from tango_telemetry.activation import configure
 from tango_telemetry.otel.api import Span, Tracer, TracerProvider
@@ -28,11 +30,16 @@ from tango_telemetry.settings.config import Endpoint, TelemetryConfig, Telemetry
 from tango_telemetry.state import get_config, get_context_bridge
 from tango_telemetry.threads import carry_context, instrument_threads, uninstrument_threads
 
+if TYPE_CHECKING:
+    from tango_telemetry.logs.text import LOG_FORMAT, TraceContextFilter
+
 __all__ = [
+    "LOG_FORMAT",
     "Endpoint",
     "Span",
     "TelemetryConfig",
     "TelemetryWarning",
+    "TraceContextFilter",
     "Tracer",
     "TracerProvider",
     "TracerProviderFactory",
@@ -50,3 +57,12 @@ __all__ = [
     "set_tracer_provider_factory",
     "uninstrument_threads",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # What most programs do not need is imported when it is asked for.
+    if name in ("LOG_FORMAT", "TraceContextFilter"):
+        from tango_telemetry.logs import text
+
+        return getattr(text, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,8 @@ from __future__ import annotations
 import atexit
 import dataclasses
 import functools
+import importlib
+import sys
 from typing import Any
 
 from tango_telemetry._native import (
@@ -36,6 +38,7 @@ from tango_telemetry.pytango.environment import (
     cpptango_environment,
     environment_afterwards,
     environment_when_off,
+    exports_streams,
     restore_environment,
 )
 from tango_telemetry.pytango.executors import patch_executors
@@ -49,6 +52,7 @@ from tango_telemetry.state import get_config, set_config, state, warn_once
 
 __all__ = ["activate", "configure", "deactivate", "stay_off"]
 
+_LOGS = "tango_telemetry.logs.switch"
 SUPPORTED = ((9, 3, 6), (11,))
 _patches = Patches()
 
@@ -65,6 +69,8 @@ def configure(config: TelemetryConfig | None = None, **changes: Any) -> Telemetr
     base = config if config is not None else get_config()
     state.apply(dataclasses.replace(base, **changes) if changes else base)
     state.reset_tracers()
+    if state.active:
+        guarded(_switch_logs, state.config)
     return state.config
 
 
@@ -107,6 +113,7 @@ def activate(config: TelemetryConfig | None, tracer_provider: Any) -> bool:
         if version:
             guarded(patch_executors, _patches)
             guarded(silence_builtin_tracing, _patches)
+        guarded(_switch_logs, settings)
     state.active += 1
     return True
 
@@ -127,7 +134,7 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
         settings.context_bridge if carries else "noop",
         kernel=settings.kernel,
         tango_version=version,
-        logging="logging" in settings.types,
+        logging="logging" in settings.types and not exports_streams(settings),
     )
     idl = any(part in ("pytango", "native") for part in bridge.name.split("+"))
     kernel = bool(settings.kernel)
@@ -195,6 +202,16 @@ def _switch_events_on(settings: TelemetryConfig) -> None:
         state.events = events if events.install() else None
 
 
+def _switch_logs(settings: TelemetryConfig | None) -> None:
+    """Take the logs that the settings ask for; where they ask for none, nothing is imported."""
+    asked = settings is not None and (settings.logs != "off" or settings.logs_trace_id)
+    switch = sys.modules.get(_LOGS)
+    if switch is None and asked:
+        switch = importlib.import_module(_LOGS)
+    if switch is not None:
+        switch.switch_logs(settings)
+
+
 def _switch_events_off() -> None:
     events, state.events = state.events, None
     if events is not None:
@@ -233,6 +250,7 @@ def deactivate() -> None:
     if not state.active:
         atexit.unregister(_switch_off_at_the_end)
         _patches.undo()
+        guarded(_switch_logs, None)
         _of_server.clear()
         guarded(_hand_back)
         guarded(release_native)

@@ -22,13 +22,20 @@ from tango_telemetry.context.bridges import (
     NoOpBridge,
     create_context_bridge,
 )
+from tango_telemetry.logs.records import (
+    Encoder as LogEncoder,
+)
 from tango_telemetry.otel import (
     sdk,
 )
 from tango_telemetry.otel.sdk import (
     MissingPackageError,
 )
+from tango_telemetry.pipeline import (
+    LOGS,
+)
 from tango_telemetry.pipeline.delivery import (
+    Exporter,
     Outcome,
     Result,
 )
@@ -73,10 +80,13 @@ from tango_telemetry.settings.variables import (
 
 __all__ = [
     "BEGINNING",
+    "LOGS",
     "NOT_FOR_USERS",
     "QUESTION",
     "TRACES",
     "VARIABLES",
+    "Exporter",
+    "LogEncoder",
     "MissingPackageError",
     "NoOpBridge",
     "Outcome",

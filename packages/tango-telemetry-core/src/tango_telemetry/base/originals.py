@@ -28,6 +28,7 @@ __all__ = [
     "forget_threads",
     "get_ident",
     "is_own_thread",
+    "own_threads",
     "poll_for_writing",
     "sleep",
     "start_thread",
@@ -56,7 +57,8 @@ RLock: Callable[[], Any] = _thread.RLock
 get_ident: Callable[[], int] = _thread.get_ident
 sleep: Callable[[float], None] = _pristine("time").sleep
 
-_own_threads: set[int] = set()
+own_threads: set[int] = set()
+"""The identifiers of the threads that :func:`start_thread` has started."""
 
 
 def threads_are_replaced() -> bool:
@@ -74,25 +76,25 @@ def start_thread(body: Callable[[], object], name: str) -> None:
 
     def run() -> None:
         ident = get_ident()
-        _own_threads.add(ident)
+        own_threads.add(ident)
         try:
             with contextlib.suppress(Exception):  # a replacement of threading's may not know real threads
                 threading.current_thread().name = name
             body()
         finally:
-            _own_threads.discard(ident)
+            own_threads.discard(ident)
 
     _thread.start_new_thread(run, ())
 
 
 def forget_threads() -> None:
     """In a forked child: the threads do not exist there, and others may have their numbers."""
-    _own_threads.clear()
+    own_threads.clear()
 
 
 def is_own_thread() -> bool:
     """Return whether the calling thread was started by :func:`start_thread`."""
-    return get_ident() in _own_threads
+    return get_ident() in own_threads
 
 
 class Waiters:

@@ -267,6 +267,26 @@ def suppress_instrumentation() -> None:
             context.attach(context.set_value(key, True))
 
 
+def emit_log(
+    logger: Any, time: int, observed: int, severity: int, level: str, body: str, attributes: dict[str, Any]
+) -> None:
+    """Give a record to a logger of OpenTelemetry's (1.30 to 1.45: the class has moved meanwhile)."""
+    logs = load("opentelemetry._logs", "log records")
+    known = {
+        "timestamp": time,
+        "observed_timestamp": observed,
+        "severity_number": logs.SeverityNumber(severity),
+        "severity_text": level,
+        "body": body,
+        "attributes": attributes,
+    }
+    # Trace and span come from the current context, which is the one that the record was made in.
+    with contextlib.suppress(TypeError):
+        logger.emit(**known)
+        return
+    logger.emit(logs.LogRecord(**known))
+
+
 def load_trace_messages() -> Any:
     """The module with OTLP's protobuf classes for traces (`ExportTraceServiceRequest` and its parts)."""
     return load("opentelemetry.proto.collector.trace.v1.trace_service_pb2", "OTLP payloads")

@@ -1,11 +1,12 @@
 """The span pipeline: spans of the SDK or of the C++ recorder in, OTLP payloads out.
 
-One pipeline per endpoint and process, shared by all tracer providers. It never blocks the code that ends a
-span, holds a bounded number of spans and bytes, tries again while the collector is away, and knows where
-every span is.
+One pipeline per endpoint, signal and process, shared by all tracer providers. It never blocks the code that
+ends a span, holds a bounded number of spans and bytes, tries again while the collector is away, and knows
+where every span is. Log records and metrics go the same way, each signal in a pipeline of its own.
 
     registry        the pipelines of this process
     pipeline        one pipeline: its ends, its threads, its last moments
+    signals         traces, logs, metrics: what differs between their pipelines
     span_processor  the SDK's end: a span processor for each tracer provider
     queue           the middle: what waits, and the bounds
     account         where every span is
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from tango_telemetry.pipeline.account import PipelineStats, sum_stats
 from tango_telemetry.pipeline.settings import Endpoint, PipelineSettings, WireSettings
+from tango_telemetry.pipeline.signals import LOGS, METRICS, SIGNALS, TRACES, Signal
 
 if TYPE_CHECKING:
     from tango_telemetry.pipeline.delivery import EncodedSource
@@ -31,11 +33,15 @@ if TYPE_CHECKING:
     from tango_telemetry.pipeline.registry import Registry
 
 __all__ = [
+    "LOGS",
+    "METRICS",
+    "TRACES",
     "EncodedSource",
     "Endpoint",
     "Pipeline",
     "PipelineSettings",
     "PipelineStats",
+    "Signal",
     "WireSettings",
     "configure_pipelines",
     "flush",
@@ -100,9 +106,16 @@ def wait_for_start() -> None:
     _get_registry().patient = True
 
 
-def pipeline_stats() -> PipelineStats:
-    """Where every span of this process is: the sums over all pipelines."""
-    return _loaded.stats() if _loaded is not None else sum_stats(())
+def pipeline_stats(signal: str = "traces") -> PipelineStats:
+    """Where every span of this process is: the sums over all pipelines of a signal.
+
+    :param signal: ``traces``, or ``logs`` for the account of log records, ``metrics`` for that of data points
+    :raises ValueError: for another word
+    """
+    for known in SIGNALS:
+        if signal == known.name:
+            return _loaded.stats(known) if _loaded is not None else sum_stats(())
+    raise ValueError(f"signal={signal!r} is not one of {', '.join(known.name for known in SIGNALS)}")
 
 
 def flush(timeout: float) -> bool:

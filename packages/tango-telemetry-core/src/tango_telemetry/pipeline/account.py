@@ -11,6 +11,8 @@ from types import MappingProxyType
 class PipelineStats:
     """Where every span of this process is: `made == delivered + queued + spooled + dropped`, at any time.
 
+    Of another signal: every log record, every data point.
+
     made: sampled spans that ended. All others that ended unsampled never come to a pipeline.
     queued: in memory, not yet delivered; a batch that is being sent counts here.
     delivered: taken by the collector, or written to the file or the console.

@@ -63,11 +63,11 @@ class Batch(NamedTuple):
 
 
 class EncodedSource(Protocol):
-    """Finished spans of another recorder, already encoded as OTLP protobuf."""
+    """Finished spans of another recorder, or log records or metrics, already encoded as OTLP protobuf."""
 
     def drain(self, max_bytes: int) -> tuple[bytes, int]:
-        """The bytes of complete `ResourceSpans`, as field 1 of a request, tag included, and how many spans
-        they hold.
+        """The bytes of complete `ResourceSpans` (`ResourceLogs`, `ResourceMetrics`), as field 1 of a request,
+        tag included, and how many spans (log records, data points) they hold.
         """
         ...
 

@@ -1,5 +1,5 @@
-"""Says in the log when the loss of spans begins and when it ends; once each, from the worker, never from a
-call.
+"""Says in the log when the loss of spans, or of another signal's items, begins and when it ends; once each,
+from the worker, never from a call.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ class DropLog:
     The sender says what a collector refused, with its words; what is lost at the end is said at the end.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, items: str = "spans") -> None:
         self._name = name
+        self._items = items
         self._seen = 0
         self._reasons: set[str] = set()
         self._before = 0
@@ -44,7 +45,10 @@ class DropLog:
             if not self._dropping or lost.keys() - self._reasons:
                 reasons = ", ".join(f"{reason}: {count}" for reason, count in lost.items())
                 _logger.warning(
-                    "tango-telemetry: spans for %s are being dropped (so far %s)", self._name, reasons
+                    "tango-telemetry: %s for %s are being dropped (so far %s)",
+                    self._items,
+                    self._name,
+                    reasons,
                 )
             self._dropping = True
             self._reasons.update(lost)
@@ -52,7 +56,8 @@ class DropLog:
         elif self._dropping and now - self._last >= QUIET:
             self._dropping = False
             _logger.warning(
-                "tango-telemetry: no more spans for %s are being dropped; %d were lost within %.0f s",
+                "tango-telemetry: no more %s for %s are being dropped; %d were lost within %.0f s",
+                self._items,
                 self._name,
                 self._seen - self._before,
                 self._last - self._began,

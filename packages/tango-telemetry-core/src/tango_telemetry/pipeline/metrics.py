@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from tango_telemetry.otel import sdk as otel_sdk
+from tango_telemetry.pipeline.signals import METRICS, SIGNALS, Signal
 
 if TYPE_CHECKING:
     from tango_telemetry.pipeline.pipeline import Pipeline
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 # Spans lost before they came to an exporter, by the specification's word for it; all other losses are the
 # exporter's.
 _PROCESSOR_REASONS = {"queue_full": "queue_full", "encoding": "encoding", "no_exporter": "no_exporter"}
-_TYPES = {"grpc": "otlp_grpc_span_exporter", "http": "otlp_http_span_exporter"}
+_OTLP = {"grpc": "otlp_grpc", "http": "otlp_http"}
 
 
 def register(pipelines: Callable[[], list[Pipeline]]) -> bool:
@@ -27,11 +28,13 @@ def register(pipelines: Callable[[], list[Pipeline]]) -> bool:
         return False
 
     def observe(
-        values: Callable[[Pipeline], Iterable[tuple[int, str]]], component: Callable[[Pipeline], str]
+        signal: Signal,
+        values: Callable[[Pipeline], Iterable[tuple[int, str]]],
+        component: Callable[[Pipeline], str],
     ) -> Any:
         def callback(options: object) -> list[Any]:
             observations = []
-            for number, pipeline in enumerate(pipelines()):
+            for number, pipeline in enumerate(p for p in pipelines() if p.endpoint.signal == signal):
                 kind = component(pipeline)
                 names = {"otel.component.type": kind, "otel.component.name": f"{kind}/{number}"}
                 for value, error in values(pipeline):
@@ -42,19 +45,28 @@ def register(pipelines: Callable[[], list[Pipeline]]) -> bool:
         return [callback]
 
     meter = api.get_meter("tango_telemetry.pipeline")
-    for name, create, values, component, text in _INSTRUMENTS:
-        make = getattr(meter, f"create_observable_{create}")
-        make(name, callbacks=observe(values, component), unit="{span}", description=text)
+    for signal in SIGNALS:
+        for name, create, values, component, text in _INSTRUMENTS:
+            if component is _processor and signal == METRICS:
+                continue  # the specification has none
+            make = getattr(meter, f"create_observable_{create}")
+            make(
+                name.format(signal.item),
+                callbacks=observe(signal, values, component),
+                unit="{data_point}" if signal == METRICS else f"{{{signal.item}}}",
+                description=text.format(signal.items),
+            )
     return True
 
 
 def _processor(pipeline: Pipeline) -> str:
-    return "simple_span_processor" if pipeline.processor == "simple" else "batching_span_processor"
+    kind = "simple" if pipeline.processor == "simple" else "batching"
+    return f"{kind}_{pipeline.endpoint.signal.component}_processor"
 
 
 def _exporter(pipeline: Pipeline) -> str:
     kind = pipeline.endpoint.exporter
-    return _TYPES.get(kind, f"{kind}_span_exporter")
+    return f"{_OTLP.get(kind, kind)}_{pipeline.endpoint.signal.component}_exporter"
 
 
 def _processed(pipeline: Pipeline) -> Iterable[tuple[int, str]]:
@@ -78,32 +90,32 @@ def _exported(pipeline: Pipeline) -> Iterable[tuple[int, str]]:
 
 _INSTRUMENTS: tuple[tuple[str, str, Any, Any, str], ...] = (
     (
-        "otel.sdk.processor.span.processed",
+        "otel.sdk.processor.{}.processed",
         "counter",
         _processed,
         _processor,
-        "Spans whose processing has finished",
+        "Items whose processing has finished: {}",
     ),
-    ("otel.sdk.exporter.span.exported", "counter", _exported, _exporter, "Spans whose export has finished"),
+    ("otel.sdk.exporter.{}.exported", "counter", _exported, _exporter, "Items whose export has finished: {}"),
     (
-        "otel.sdk.exporter.span.inflight",
+        "otel.sdk.exporter.{}.inflight",
         "up_down_counter",
         lambda pipeline: [(pipeline.in_flight, "")],
         _exporter,
-        "Spans that are being exported",
+        "Items that are being exported: {}",
     ),
     (
-        "otel.sdk.processor.span.queue.size",
+        "otel.sdk.processor.{}.queue.size",
         "up_down_counter",
         lambda pipeline: [(pipeline.stats().queued, "")],
         _processor,
-        "Spans in the queue",
+        "Items in the queue: {}",
     ),
     (
-        "otel.sdk.processor.span.queue.capacity",
+        "otel.sdk.processor.{}.queue.capacity",
         "up_down_counter",
         lambda pipeline: [(pipeline.capacity, "")],
         _processor,
-        "Spans that the queue can hold",
+        "Items that the queue can hold: {}",
     ),
 )

@@ -1,4 +1,6 @@
-"""A pipeline: spans come in from the SDK or encoded, payloads go out; two threads at most."""
+"""A pipeline: spans come in from the SDK or encoded, other signals encoded; payloads go out; two threads at
+most.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from tango_telemetry.pipeline.process.watchdog import Watchdog
 from tango_telemetry.pipeline.queue import SpanQueue
 from tango_telemetry.pipeline.sender import Sender
 from tango_telemetry.pipeline.settings import Endpoint, PipelineSettings
-from tango_telemetry.pipeline.worker import Worker
+from tango_telemetry.pipeline.signals import TRACES
+from tango_telemetry.pipeline.worker import NAP, Worker
 
 if TYPE_CHECKING:
     from tango_telemetry.otel.sdk import SpanProcessor
@@ -60,12 +63,13 @@ class Pipeline:
         self._spans = SpanQueue(settings.max_queue_spans, settings.max_queue_bytes, processor == "simple")
         self._spans.on_first_span = self._start
         self._spool: Spool | None = None
-        if settings.spool_dir and exporter is not None and exporter.spoolable:
+        signal = endpoint.signal
+        if settings.spool_dir and exporter is not None and exporter.spoolable and signal.spooled:
             from tango_telemetry.pipeline.spool import Spool
 
-            self._spool = Spool(
-                settings.spool_dir, str((endpoint.exporter, endpoint.target)), settings.spool_max_bytes
-            )
+            # Without a word about traces, whose files may be of an earlier version.
+            name = (endpoint.exporter, endpoint.target) + (() if signal == TRACES else (signal.name,))
+            self._spool = Spool(settings.spool_dir, str(name), settings.spool_max_bytes)
         self._prepare()
 
     def __repr__(self) -> str:
@@ -82,8 +86,15 @@ class Pipeline:
             return
         settings = self._settings
         simple = self.processor == "simple"
-        self._drops = DropLog(str(self.endpoint))
-        self._sender = Sender(str(self.endpoint), self._spans, self._exporter, settings, self._spool)
+        self._drops = DropLog(str(self.endpoint), self.endpoint.signal.items)
+        self._sender = Sender(
+            str(self.endpoint),
+            self._spans,
+            self._exporter,
+            settings,
+            self._spool,
+            self.endpoint.signal.items,
+        )
         self._worker = Worker(
             self._spans,
             self._exporter,
@@ -136,7 +147,7 @@ class Pipeline:
             return
         for source in self._spans.sources:
             while self._spans.drain(source, self._settings.max_batch_bytes, self._exporter.transcode):
-                pass
+                sleep(NAP)
 
     # --- the threads
 
@@ -228,8 +239,9 @@ class Pipeline:
         if left:
             why = self._sender.last_failure if self._exporter is not None else ""
             _logger.warning(
-                "tango-telemetry: %d spans for %s were not delivered before exit (%s)",
+                "tango-telemetry: %d %s for %s were not delivered before exit (%s)",
                 left,
+                self.endpoint.signal.items,
                 self.endpoint,
                 why or "no answer so far",
             )

@@ -17,6 +17,7 @@ from tango_telemetry.pipeline.noise import calm_sdk_loggers
 from tango_telemetry.pipeline.pipeline import Pipeline
 from tango_telemetry.pipeline.process.exit import ExitHooks
 from tango_telemetry.pipeline.settings import EXPORTERS, PROCESSORS, Endpoint, PipelineSettings
+from tango_telemetry.pipeline.signals import Signal
 
 LOADING_PAUSE = 1.0
 """Seconds that a fork may wait for an import in one of our threads, which there is once in the life of a
@@ -104,14 +105,15 @@ class Registry:
                 return exporter
             except (ValueError, MissingPackageError, OSError) as error:
                 _logger.warning(
-                    "tango-telemetry: TANGO_TELEMETRY_TRACES_EXPORTER=%.100r with "
-                    "TANGO_TELEMETRY_TRACES_ENDPOINT=%.200r"
-                    " cannot be used: %s (exporters: %s, none). Spans for it are counted and discarded; the "
-                    "program runs on.",
+                    "tango-telemetry: %s=%.100r with %s=%.200r cannot be used: %s (exporters: %s, none). "
+                    "%s for it are counted and discarded; the program runs on.",
+                    endpoint.signal.exporters[0],
                     endpoint.exporter,
+                    endpoint.signal.exporters[1],
                     str(endpoint).partition(":")[2],
                     error,
                     ", ".join(EXPORTERS),
+                    endpoint.signal.items.capitalize(),
                 )
         return None
 
@@ -119,9 +121,9 @@ class Registry:
         """Every pipeline of the process."""
         return list(self._pipelines.values())
 
-    def stats(self) -> PipelineStats:
-        """The sum over all pipelines."""
-        return sum_stats(pipeline.stats() for pipeline in self.all())
+    def stats(self, signal: Signal) -> PipelineStats:
+        """The sum over all pipelines of a signal."""
+        return sum_stats(pipeline.stats() for pipeline in self.all() if pipeline.endpoint.signal == signal)
 
     def flush(self, timeout: float) -> bool:
         """All pipelines together: send what waits; True if it left within `timeout` seconds."""

@@ -35,9 +35,16 @@ class Sender:
     """
 
     def __init__(
-        self, name: str, spans: SpanQueue, exporter: Exporter, settings: PipelineSettings, spool: Spool | None
+        self,
+        name: str,
+        spans: SpanQueue,
+        exporter: Exporter,
+        settings: PipelineSettings,
+        spool: Spool | None,
+        items: str = "spans",
     ) -> None:
         self._name = name
+        self._items = items
         self._spans = spans
         self._exporter = exporter
         self._settings = settings
@@ -166,7 +173,8 @@ class Sender:
         if outcome.reason not in self._announced and len(self._announced) < _MOST_SAID:
             self._announced.add(outcome.reason)
             _logger.warning(
-                "tango-telemetry: cannot deliver spans to %s (%s); keeping them and trying again",
+                "tango-telemetry: cannot deliver %s to %s (%s); keeping them and trying again",
+                self._items,
                 self._name,
                 self.last_failure,
             )
@@ -194,8 +202,9 @@ class Sender:
         more = f" (and {kept_quiet} more since it was last said)" if kept_quiet else ""
         if refused:
             _logger.warning(
-                "tango-telemetry: %d spans%s were refused and are lost: %s (for %s)",
+                "tango-telemetry: %d %s%s were refused and are lost: %s (for %s)",
                 refused,
+                self._items,
                 more,
                 outcome.describe() or reason,
                 self._name,

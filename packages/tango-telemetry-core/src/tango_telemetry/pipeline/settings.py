@@ -9,9 +9,10 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from tango_telemetry.pipeline.redact import redact_url
+from tango_telemetry.pipeline.signals import TRACES, Signal
 
 COMPRESSIONS = ("none", "gzip", "deflate")
 _HEADER_NAME = r"[a-z0-9!#$%&'*+.^_`|~-]+"
@@ -21,26 +22,45 @@ PROCESSORS = ("simple", "batch")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where spans go. Two equal endpoints share one pipeline.
+    """Where spans go, or the items of another signal. Two equal endpoints share one pipeline.
 
     exporter: "grpc", "http", "file" or "console".
     target: a URL, a directory, or "cout" / "cerr"; "" for the default of the exporter.
+    signal: what goes there.
     """
 
     exporter: str
     target: str = ""
+    signal: Signal = TRACES
 
     def __str__(self) -> str:
         return f"{self.exporter}:{redact_url(self.target)}"
 
     def __repr__(self) -> str:
-        return f"Endpoint(exporter={self.exporter!r}, target={redact_url(self.target)!r})"
+        signal = "" if self.signal == TRACES else f", signal={self.signal!r}"
+        return f"Endpoint(exporter={self.exporter!r}, target={redact_url(self.target)!r}{signal})"
+
+    def of(self, signal: Signal) -> Endpoint:
+        """The endpoint beside this one for another signal: the same collector, folder or console.
+
+        Over HTTP the signal's path takes the place of this one's; a URL with a path of its own stays as it
+        is.
+        """
+        target = self.target
+        if self.exporter == "http" and target:
+            path = urlsplit(target).path
+            if path in ("", "/"):
+                target = target.rstrip("/") + signal.path
+            elif path.endswith(self.signal.path):
+                head, _, tail = target.rpartition(self.signal.path)
+                target = head + signal.path + tail
+        return Endpoint(self.exporter, target, signal)
 
 
 @dataclass(frozen=True)
 class WireSettings:
-    """How to talk to a collector: OTEL_EXPORTER_OTLP_* and OTEL_EXPORTER_OTLP_TRACES_*, in the SDK's
-    meaning.
+    """How to talk to a collector: OTEL_EXPORTER_OTLP_* and OTEL_EXPORTER_OTLP_TRACES_* (or another signal's),
+    in the SDK's meaning.
     """
 
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
@@ -53,15 +73,17 @@ class WireSettings:
     """gRPC without TLS where the endpoint's scheme does not say."""
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> WireSettings:
+    def from_env(cls, environ: Mapping[str, str], signal: Signal = TRACES) -> WireSettings:
         """Read OTEL_EXPORTER_OTLP_TRACES_* first, OTEL_EXPORTER_OTLP_* next, as the SDK does. Never raises.
+
+        For another signal than traces its own name stands in place of TRACES.
 
         What cannot be understood counts as unset; a header value never gets into a message.
         """
 
         def read(name: str) -> str:
             return (
-                environ.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}")
+                environ.get(f"OTEL_EXPORTER_OTLP_{signal.name.upper()}_{name}")
                 or environ.get(f"OTEL_EXPORTER_OTLP_{name}")
                 or ""
             ).strip()
@@ -140,6 +162,8 @@ class PipelineSettings:
     """PYTANGO_TELEMETRY_SDK_LOG_LEVEL. Level of the loggers of the SDK and the exporters; "" leaves it."""
     wire: WireSettings = WireSettings()
     """OTEL_EXPORTER_OTLP_HEADERS, _COMPRESSION, _CERTIFICATE, _CLIENT_KEY, _CLIENT_CERTIFICATE, _INSECURE."""
+    other_wires: tuple[tuple[Signal, WireSettings], ...] = ()
+    """The same for signals besides traces; one that is missing here takes `wire`."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -157,12 +181,16 @@ class PipelineSettings:
             if not getattr(self, name) > 0:
                 raise ValueError(f"PipelineSettings.{name} must be above 0 seconds")
 
+    def wire_of(self, signal: Signal) -> WireSettings:
+        """How to talk to the collector of one signal."""
+        return dict(self.other_wires).get(signal, self.wire)
 
-def default_target(exporter: str) -> str:
+
+def default_target(exporter: str, signal: Signal = TRACES) -> str:
     """The target that an empty one stands for."""
     return {
         "grpc": "http://localhost:4317",
-        "http": "http://localhost:4318/v1/traces",
+        "http": f"http://localhost:4318{signal.path}",
         "console": "cout",
-        "file": os.path.join(os.curdir, "tango-traces"),
+        "file": os.path.join(os.curdir, f"tango-{signal}"),
     }[exporter]

@@ -17,7 +17,7 @@ _WATCH_INTERVAL = 0.25
 # Between two chunks. sleep(0) does not do: it gives the GIL up and takes it again before a waiting thread has
 # woken, which then waits for the switch interval of 5 ms (3.11: p99 of a call 10 to 12 ms with 0, 4 to 7 with
 # this, same machine).
-_NAP = 0.00005
+NAP = 0.00005
 
 
 class Worker:
@@ -103,7 +103,7 @@ class Worker:
     def work(self) -> None:
         """Encode everything that waits."""
         while self._encode_chunk():
-            sleep(_NAP)
+            sleep(NAP)
         with self.gate:
             self._drain_sources()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import socket
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from tango_telemetry import semantic_conventions as names
@@ -16,6 +17,7 @@ from tango_telemetry.otel import api as otel
 from tango_telemetry.otel.api import Context, NoOpTracerProvider, Tracer, TracerProvider
 from tango_telemetry.otel.sdk import MissingPackageError
 from tango_telemetry.providers import factory as provider_factory
+from tango_telemetry.providers.resource import create_plain_resource, create_resource
 from tango_telemetry.settings.config import Endpoint
 from tango_telemetry.state import get_config, state, switch_tracer, warn_once
 
@@ -23,6 +25,7 @@ __all__ = [
     "TracerProviderFactory",
     "call_tracer_provider_factory",
     "create_tracer_provider",
+    "describe_process",
     "get_calling_tracer",
     "get_client_tracer",
     "get_tracer",
@@ -89,6 +92,26 @@ def create_tracer_provider(
         # OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT).
         warn_once(f"{error}. No span is made. Type: unset {str(error).partition(' ')[0]}")
         return NoOpTracerProvider()
+
+
+def describe_process(
+    service_name: str | None = None, service_instance_id: str | None = None
+) -> Mapping[str, Any]:
+    """Give the resource attributes of a service of this process, for what is not a span.
+
+    :param service_name: None: that of calls outside devices
+    """
+    attributes = {
+        **_resource_of_process(),
+        names.SERVICE_NAME: service_name or _client_service_name(),
+        **({names.SERVICE_INSTANCE_ID: service_instance_id} if service_instance_id else {}),
+        **({names.TANGO_SERVER_NAME: state.server_name} if state.server_name else {}),
+    }
+    with log_internal_error("describing the process", foreign=True):
+        plain = create_plain_resource(attributes)
+        found: Mapping[str, Any] = create_resource(attributes).attributes if plain is None else plain
+        return found
+    return attributes
 
 
 def _resource_of_process() -> dict[str, Any]:

@@ -26,6 +26,7 @@ __all__ = [
     "cpptango_environment",
     "environment_afterwards",
     "environment_when_off",
+    "exports_streams",
     "restore_environment",
     "told_cpptango",
 ]
@@ -64,7 +65,8 @@ def cpptango_environment(
     """
     if tango_version < (10,):
         return {}
-    logging = _logging_endpoints(user) if not config.types or "logging" in config.types else []
+    wanted = (not config.types or "logging" in config.types) and not exports_streams(config)
+    logging = _logging_endpoints(user) if wanted else []
     if not idl and not kernel and not logging:
         # cppTango parses the rest all the same, and fails for what it does not know (10.0, 10.1: the exporter
         # `file`).
@@ -94,6 +96,11 @@ def cpptango_environment(
         given[env.TANGO_TELEMETRY_LOGS_EXPORTER] = exporter
         given[env.TANGO_TELEMETRY_LOGS_ENDPOINT] = target or None
     return given
+
+
+def exports_streams(config: TelemetryConfig) -> bool:
+    """Whether we export what devices log; cppTango then does not, or each record would come twice."""
+    return config.logs in ("streams", "all") and bool(config.logs_endpoints)
 
 
 _CHOICES = {

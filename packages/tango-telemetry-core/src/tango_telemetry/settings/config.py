@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tango_telemetry.base.warnings import TelemetryWarning
-from tango_telemetry.pipeline import Endpoint, PipelineSettings, WireSettings
-from tango_telemetry.settings.endpoints import read_endpoints
+from tango_telemetry.pipeline import LOGS, METRICS, Endpoint, PipelineSettings, WireSettings
+from tango_telemetry.settings.endpoints import asks_for_logs, read_endpoints, read_log_endpoints
 from tango_telemetry.settings.reader import Reader, show_value
 from tango_telemetry.settings.sources import as_the_user_set_it
 from tango_telemetry.settings.variables import NOT_FOLLOWED, OPENTELEMETRYS, VARIABLES
@@ -46,6 +46,10 @@ class TelemetryConfig:
     polling: bool = True
     state_status: bool = True
     traces_per_second: float | None = None
+    logs: str = "off"
+    logs_level: str = "info"
+    logs_endpoints: tuple[Endpoint, ...] = ()
+    logs_trace_id: bool = False
     propagators: tuple[str, ...] = ("tracecontext", "baggage")
     pipeline: PipelineSettings = PipelineSettings()
     problems: tuple[str, ...] = field(default=(), compare=False)
@@ -77,11 +81,26 @@ class TelemetryConfig:
             if name.startswith(_PIPELINE)
         }
         # A process with telemetry off must not be bothered about where spans would have gone.
+        off = values["enabled"] is False
         # PyTango 10.3.1 exports no span where the types leave traces out.
         traces = not values["types"] or "tracing" in values["types"]
-        endpoints = read_endpoints(reader) if traces and values["enabled"] is not False else ()
-        pipeline = PipelineSettings(**bounds, wire=WireSettings.from_env(reader.mapping))
-        return cls(**values, endpoints=endpoints, pipeline=pipeline, problems=tuple(reader.warnings))
+        endpoints = read_endpoints(reader) if traces and not off else ()
+        values["logs"] = asks_for_logs(reader, values["types"], values["logs"])
+        logs_endpoints = () if off or values["logs"] == "off" else read_log_endpoints(reader, endpoints)
+        pipeline = PipelineSettings(
+            **bounds,
+            wire=WireSettings.from_env(reader.mapping),
+            other_wires=tuple(
+                (signal, WireSettings.from_env(reader.mapping, signal)) for signal in (LOGS, METRICS)
+            ),
+        )
+        return cls(
+            **values,
+            endpoints=endpoints,
+            logs_endpoints=logs_endpoints,
+            pipeline=pipeline,
+            problems=tuple(reader.warnings),
+        )
 
 
 _DEFAULTS = TelemetryConfig()

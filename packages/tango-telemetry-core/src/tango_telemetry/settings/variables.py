@@ -18,6 +18,7 @@ from tango_telemetry.settings.reader import Read, Reader, choice, items, whole_n
 __all__ = ["BRIDGES", "OPENTELEMETRYS", "VARIABLES", "Variable"]
 
 EVENT_PARENTS: Final = ("link", "producer")
+LOGS_CHOICES: Final = ("off", "streams", "logging", "all")
 BRIDGES: Final = ("auto", "pytango", "native", "giop", "noop")
 _LOG_LEVELS: Final = ("critical", "fatal", "error", "warning", "warn", "info", "debug", "notset")
 
@@ -96,19 +97,19 @@ TANGO_TELEMETRY_TOPICS: Final = _declare(
 )
 TANGO_TELEMETRY_LOGS_EXPORTER: Final = _declare(
     "TANGO_TELEMETRY_LOGS_EXPORTER",
-    "cppTango's log exporter (10.0): ``console``, ``grpc``, ``http``, ``none``; handed to cppTango after "
-    "validation.",
+    "Where logs go (cppTango 10.0): ``console``, ``grpc``, ``http``, ``none``, or ``file`` (ours). Handed to "
+    "cppTango, after validation, only with ``PYTANGO_TELEMETRY_LOGS=off`` or ``logging``.",
 )
 TANGO_TELEMETRY_LOGS_ENDPOINT: Final = _declare(
-    "TANGO_TELEMETRY_LOGS_ENDPOINT", "cppTango's log endpoint (10.0); handed to cppTango."
+    "TANGO_TELEMETRY_LOGS_ENDPOINT", "The endpoint of logs (cppTango 10.0). Unset: beside that of traces."
 )
 TANGO_TELEMETRY_LOGGING_EXPORTERS: Final = _declare(
     "TANGO_TELEMETRY_LOGGING_EXPORTERS",
-    "cppTango's log exporters (10.3). ``none`` stops a 10.3.1 server from starting, so it is never handed "
-    "on.",
+    "The comma-separated successor of ``TANGO_TELEMETRY_LOGS_EXPORTER``. Source: cppTango 10.3, where "
+    "``none`` stops a server from starting (10.3.1), so it is never handed on.",
 )
 TANGO_TELEMETRY_LOGGING_ENDPOINTS: Final = _declare(
-    "TANGO_TELEMETRY_LOGGING_ENDPOINTS", "cppTango's log endpoints (10.3); handed to cppTango."
+    "TANGO_TELEMETRY_LOGGING_ENDPOINTS", "The comma-separated successor of ``TANGO_TELEMETRY_LOGS_ENDPOINT``."
 )
 PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME: Final = _declare(
     "PYTANGO_TELEMETRY_CLIENT_SERVICE_NAME",
@@ -211,6 +212,28 @@ PYTANGO_TELEMETRY_TRACES_PER_SECOND: Final = _declare(
     "The most new traces per second and process, a number; unset: no limit.",
     "traces_per_second",
     Reader.rate,
+)
+PYTANGO_TELEMETRY_LOGS: Final = _declare(
+    "PYTANGO_TELEMETRY_LOGS",
+    "Which logs are exported with their trace: ``streams``, what devices write "
+    "to Tango's; ``logging``, Python's; ``all``; ``off``. Unset: ``streams`` where Tango's variables for "
+    "logs name an exporter, else ``off``.",
+    "logs",
+    choice(*LOGS_CHOICES),
+)
+PYTANGO_TELEMETRY_LOGS_LEVEL: Final = _declare(
+    "PYTANGO_TELEMETRY_LOGS_LEVEL",
+    "The lowest level of logs that are exported, ``debug`` to ``fatal``; the levels of the device and of the "
+    "logger come first.",
+    "logs_level",
+    choice("debug", "info", "warning", "warn", "error", "critical", "fatal"),
+)
+PYTANGO_TELEMETRY_LOGS_TRACE_ID: Final = _declare(
+    "PYTANGO_TELEMETRY_LOGS_TRACE_ID",
+    "``on``: what devices write to Tango's streams ends in its trace and span, on the console and wherever "
+    "else it goes.",
+    "logs_trace_id",
+    Reader.switch,
 )
 PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT: Final = _declare(
     "PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT",

@@ -1,5 +1,5 @@
-"""One span really sent to each endpoint, by the exporter that a traced process would use, within a few
-seconds.
+"""One span really sent to each endpoint, and one log record where logs are asked for, by the exporter that a
+traced process would use, within a few seconds.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ from urllib.parse import urlsplit
 
 from tango_telemetry import Endpoint, TelemetryConfig
 from tango_telemetry.diagnosis import (
+    LOGS,
+    Exporter,
+    LogEncoder,
     MissingPackageError,
     Outcome,
     Result,
     create_exporter,
     guarded,
     redact_url,
+    variables,
 )
 from tango_telemetry.diagnosis import (
     sdk as otel_sdk,
@@ -34,23 +38,27 @@ TIMEOUT = 3.0
 _GRACE = 2.0
 _PROBE_BYTES = 4096
 SERVICE_NAME = "tango-telemetry doctor"
+_OF_LOGS = variables.TANGO_TELEMETRY_LOGGING_ENDPOINTS
+_RESOURCE = {"service.name": SERVICE_NAME, "service.namespace": "tango"}
 
 
 def look(diagnosis: Diagnosis, config: TelemetryConfig, variable: str) -> None:
     """Fill in `diagnosis.endpoints`. `variable` is the one that says where spans go."""
-    for endpoint in config.endpoints:
+    for endpoint in (*config.endpoints, *config.logs_endpoints):
         result = try_endpoint(endpoint, config)
         diagnosis.endpoints.append(result)
         if result.result == "failed":
             diagnosis.error(
                 f"the {endpoint.exporter} endpoint {result.target} does not work: {result.reason}",
-                suggest(endpoint, result.reason, variable),
+                suggest(endpoint, result.reason, _OF_LOGS if endpoint.signal == LOGS else variable),
             )
 
 
 def try_endpoint(endpoint: Endpoint, config: TelemetryConfig) -> EndpointResult:
     """Send one span, or for files and the console see that one could be written."""
     target = redact_url(endpoint.target)
+    if endpoint.signal == LOGS:
+        target = f"{target} ({endpoint.signal})"
     try:
         otel_sdk.load_sdk()
     except MissingPackageError:
@@ -66,7 +74,7 @@ def try_endpoint(endpoint: Endpoint, config: TelemetryConfig) -> EndpointResult:
     delivered = outcome.result is Result.DELIVERED and not outcome.rejected_spans
     reason = outcome.reason if delivered else outcome.describe()
     if outcome.rejected_spans:
-        reason = f"the collector refused the span ({reason})" if reason else "the collector refused the span"
+        reason = f"the collector refused it ({reason})" if reason else "the collector refused it"
     return EndpointResult(endpoint.exporter, target, "delivered" if delivered else "failed", reason, seconds)
 
 
@@ -104,7 +112,7 @@ def _send(endpoint: Endpoint, config: TelemetryConfig) -> Outcome:
 
     def attempt() -> None:
         otel_sdk.suppress_instrumentation()
-        answer.append(guarded(exporter.send, exporter.encode([create_span()]), TIMEOUT))
+        answer.append(guarded(exporter.send, _payload(endpoint, exporter), TIMEOUT))
 
     # On a thread of its own, because looking up a name may take longer than any timeout of a connection.
     thread = threading.Thread(target=attempt, name="tango-telemetry-doctor", daemon=True)
@@ -114,9 +122,19 @@ def _send(endpoint: Endpoint, config: TelemetryConfig) -> Outcome:
     return outcome or Outcome(Result.RETRY, "internal error")
 
 
+def _payload(endpoint: Endpoint, exporter: Exporter) -> bytes:
+    if endpoint.signal != LOGS:
+        return exporter.encode([create_span()])
+    now, text = time.time_ns(), "tango-telemetry doctor"
+    thread = threading.current_thread()
+    record = ("tango_telemetry.doctor", now, now, 9, "INFO", text, 0, 0, 0, __file__, 0, "_payload")
+    encoder = LogEncoder(lambda owner: _RESOURCE)
+    return encoder.encode([(None, *record, thread.ident or 0, thread.name, None, None, 0)])
+
+
 def create_span() -> Any:
     """Return one finished span of the SDK's, whatever the sampler says."""
-    resource = otel_sdk.create_resource({"service.name": SERVICE_NAME, "service.namespace": "tango"})
+    resource = otel_sdk.create_resource(_RESOURCE)
     provider = otel_sdk.create_recording_provider(resource)
     span = provider.get_tracer("tango_telemetry.doctor").start_span("tango-telemetry doctor")
     span.end()
@@ -140,10 +158,11 @@ def suggest(endpoint: Endpoint, reason: str, variable: str) -> str:
         return 'export OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20YOUR_TOKEN"'
     parts = urlsplit(endpoint.target)
     host = parts.hostname or "localhost"
+    path = endpoint.signal.path
     misses = parts.path in ("", "/") or parts.port == 4317 or "no answer that a collector gives" in reason
-    if endpoint.exporter == "http" and misses and (parts.port, parts.path) != (4318, "/v1/traces"):
-        port = 4318 if parts.port in (None, 4317) or parts.path == "/v1/traces" else parts.port
-        return f"export {variable}={parts.scheme}://{host}:{port}/v1/traces"
+    if endpoint.exporter == "http" and misses and (parts.port, parts.path) != (4318, path):
+        port = 4318 if parts.port in (None, 4317) or parts.path == path else parts.port
+        return f"export {variable}={parts.scheme}://{host}:{port}{path}"
     if endpoint.exporter == "grpc" and parts.hostname and parts.port in (None, 4318):
         return f"export {variable}={parts.scheme}://{host}:4317"
     if "SSL" in reason:

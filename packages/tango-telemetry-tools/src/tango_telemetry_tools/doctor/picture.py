@@ -82,7 +82,9 @@ class Picture:
             rows.append(
                 (tried.exporter, f"{tried.target}: {result}{': ' + tried.reason if tried.reason else ''}")
             )
-        self._section("endpoints, one span sent to each", rows or [("none", "spans go nowhere")])
+        self._section(
+            "endpoints, one span or log record sent to each", rows or [("none", "spans go nowhere")]
+        )
 
     def _draw_device(self, diagnosis: Diagnosis) -> None:
         device = diagnosis.device

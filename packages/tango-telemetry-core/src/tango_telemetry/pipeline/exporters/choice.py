@@ -14,20 +14,20 @@ def create_exporter(endpoint: Endpoint, settings: PipelineSettings) -> Exporter:
     """
     if endpoint.exporter not in EXPORTERS:
         raise ValueError(f"unknown exporter; choices: {', '.join(EXPORTERS)}")
-    target = endpoint.target or default_target(endpoint.exporter)
+    target = endpoint.target or default_target(endpoint.exporter, endpoint.signal)
     # Each module is imported only where it is used: a server's start waits for it.
     if endpoint.exporter == "http":
         from tango_telemetry.pipeline.exporters.http import HttpExporter
 
-        return HttpExporter(target, settings.wire)
+        return HttpExporter(target, settings.wire_of(endpoint.signal), endpoint.signal)
     if endpoint.exporter == "grpc":
         from tango_telemetry.pipeline.exporters.grpc import GrpcExporter
 
-        return GrpcExporter(target, settings.wire)
+        return GrpcExporter(target, settings.wire_of(endpoint.signal), endpoint.signal)
     if endpoint.exporter == "file":
         from tango_telemetry.pipeline.exporters.file import FileExporter
 
-        return FileExporter(target, settings.file_max_bytes, settings.file_max_count)
+        return FileExporter(target, settings.file_max_bytes, settings.file_max_count, endpoint.signal)
     from tango_telemetry.pipeline.exporters.console import ConsoleExporter
 
-    return ConsoleExporter(target)
+    return ConsoleExporter(target, endpoint.signal)

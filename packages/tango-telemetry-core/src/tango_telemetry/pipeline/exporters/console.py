@@ -18,6 +18,7 @@ from tango_telemetry.otel import sdk as otel_sdk
 from tango_telemetry.pipeline.delivery import DELIVERED, Outcome, Result
 from tango_telemetry.pipeline.exporters.mend import Mender
 from tango_telemetry.pipeline.exporters.otlp import to_json_lines
+from tango_telemetry.pipeline.signals import TRACES, Signal
 
 if TYPE_CHECKING:
     from tango_telemetry.otel.sdk import ReadableSpan
@@ -32,13 +33,14 @@ class ConsoleExporter:
     spoolable = False
     chunk_spans = 16
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, signal: Signal = TRACES) -> None:
         otel_sdk.find_exporter("console")
         if target not in ("cout", "cerr"):
             raise ValueError("not one of cout, cerr")
         self._mender = Mender(bytes_as_text=True)
         self._encoder = otel_sdk.Deferred(lambda: otel_sdk.load_encoder("console"))
         self._stream = "stdout" if target == "cout" else "stderr"
+        self._signal = signal
         self._written = 0
 
     def prepare(self, encoding: bool) -> None:
@@ -51,7 +53,7 @@ class ConsoleExporter:
         return text.getvalue().encode("utf-8", "backslashreplace")
 
     def transcode(self, resource_spans: bytes) -> bytes:
-        return to_json_lines(resource_spans, self.chunk_spans)
+        return to_json_lines(resource_spans, self.chunk_spans, self._signal)
 
     def send(self, payload: bytes, timeout: float) -> Outcome:
         # Looked up at each use: pytest, IPython and servers replace sys.stdout after import.

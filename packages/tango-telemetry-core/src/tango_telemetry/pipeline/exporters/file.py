@@ -20,6 +20,7 @@ from tango_telemetry.pipeline.delivery import DELIVERED, Outcome, Result
 from tango_telemetry.pipeline.exporters.mend import mend_text
 from tango_telemetry.pipeline.exporters.otlp import Grouping, to_json_lines
 from tango_telemetry.pipeline.redact import clean_text
+from tango_telemetry.pipeline.signals import TRACES, Signal
 
 if TYPE_CHECKING:
     from tango_telemetry.otel.sdk import ReadableSpan
@@ -33,10 +34,10 @@ _SPAN_BYTES = 4096
 _FLAGS = open_flags("O_WRONLY", "O_CREAT", "O_APPEND", "O_NOFOLLOW", "O_NONBLOCK")
 
 
-def file_name(service: str) -> str:
-    """A name that no other process uses: service, process id, start in nanoseconds."""
+def file_name(service: str, suffix: str = "") -> str:
+    """A name that no other process uses: service, process id, start in nanoseconds, suffix."""
     service = re.sub(r"[^A-Za-z0-9._-]+", "_", service)[:80].strip("._") or "service"
-    return f"{service}-{os.getpid()}-{time.time_ns()}.jsonl"
+    return f"{service}-{os.getpid()}-{time.time_ns()}{suffix}.jsonl"
 
 
 class RotatedFile:
@@ -47,10 +48,11 @@ class RotatedFile:
     one takes its name, so that names sort by age; beyond `max_count` files the oldest is removed.
     """
 
-    def __init__(self, directory: str, max_bytes: int, max_count: int) -> None:
+    def __init__(self, directory: str, max_bytes: int, max_count: int, suffix: str = "") -> None:
         self._directory = directory
         self._max_bytes = max_bytes
         self._max_count = max_count
+        self._suffix = suffix
         self._file = -1
         self.begin_anew()
 
@@ -102,7 +104,7 @@ class RotatedFile:
         os.makedirs(self._directory, exist_ok=True)
         for _ in range(_ATTEMPTS):
             if not self._path:
-                self._path = os.path.join(self._directory, file_name(service))
+                self._path = os.path.join(self._directory, file_name(service, self._suffix))
                 self._number = 0
             try:
                 # What somebody else has put in our place may be a pipe that nobody reads.
@@ -171,7 +173,7 @@ class FileExporter:
 
     spoolable = False
 
-    def __init__(self, directory: str, max_bytes: int, max_count: int) -> None:
+    def __init__(self, directory: str, max_bytes: int, max_count: int, signal: Signal = TRACES) -> None:
         # Lines are not cut, so that a file's bound can be kept only with lines that are much shorter.
         self.chunk_spans = min(16, max(1, max_bytes // _SPAN_BYTES))
         self._unfinished = b""
@@ -184,7 +186,8 @@ class FileExporter:
         if not os.access(directory, os.W_OK | os.X_OK):
             raise PermissionError(f"folder {directory} is not writable")
         self._service = ""
-        self._file = RotatedFile(directory, max_bytes, max_count)
+        self._signal = signal
+        self._file = RotatedFile(directory, max_bytes, max_count, signal.suffix)
 
     def prepare(self, encoding: bool) -> None:
         if encoding:
@@ -198,7 +201,7 @@ class FileExporter:
         return text.getvalue().encode("utf-8", "backslashreplace")
 
     def transcode(self, resource_spans: bytes) -> bytes:
-        return to_json_lines(resource_spans, self.chunk_spans)
+        return to_json_lines(resource_spans, self.chunk_spans, self._signal)
 
     def send(self, payload: bytes, timeout: float) -> Outcome:
         # Lines that were written before an attempt failed come again at the beginning of the next one.

@@ -12,11 +12,11 @@ from tango_telemetry.pipeline.delivery import Outcome, Result
 from tango_telemetry.pipeline.exporters.otlp import ProtobufEncoder, read_answer
 from tango_telemetry.pipeline.redact import clean_text, redact_url, secrets_of
 from tango_telemetry.pipeline.settings import WireSettings
+from tango_telemetry.pipeline.signals import TRACES, Signal
 
 if TYPE_CHECKING:
     from tango_telemetry.otel.sdk import ReadableSpan
 
-_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 # Answers about the data, which will be the same tomorrow. Every other code is one about the place or the
 # moment, also those that OTLP does not list as retryable: UNIMPLEMENTED, UNAUTHENTICATED and
 # PERMISSION_DENIED come from gateways that lack their backend or a token. RESOURCE_EXHAUSTED is about the
@@ -78,12 +78,13 @@ class GrpcExporter:
     spoolable = True
     chunk_spans = 16
 
-    def __init__(self, target: str, wire: WireSettings) -> None:
+    def __init__(self, target: str, wire: WireSettings, signal: Signal = TRACES) -> None:
         otel_sdk.find_exporter("grpc")
         self._address, self._insecure = parse_target(target, wire.insecure)
         self._encoder = otel_sdk.Deferred(lambda: ProtobufEncoder(otel_sdk.load_encoder("grpc")))
         self._grpc = otel_sdk.Deferred(lambda: otel_sdk.load_transport("grpc")[0])
         self._wire = wire
+        self._service = signal.service
         self._secrets = secrets_of(target, wire.headers)
         self._peer = self._address
         self._metadata = tuple((name.lower(), value) for name, value in wire.headers)
@@ -124,7 +125,7 @@ class GrpcExporter:
             self._channel = grpc.secure_channel(
                 self._address, credentials, options=options, compression=compression
             )
-        self._call = self._channel.unary_unary(_METHOD)
+        self._call = self._channel.unary_unary(self._service)
         proxy = _proxy_of(self._address, os.environ)
         self._secrets = (*secrets_of(proxy, ()), *self._secrets)
         self._peer = f"{self._address} by the proxy {redact_url(proxy)}" if proxy else self._address

@@ -15,6 +15,7 @@ from tango_telemetry.pipeline.delivery import Outcome, Result
 from tango_telemetry.pipeline.exporters.otlp import ProtobufEncoder, read_answer
 from tango_telemetry.pipeline.redact import clean_text, redact_url, secrets_of
 from tango_telemetry.pipeline.settings import WireSettings
+from tango_telemetry.pipeline.signals import TRACES, Signal
 
 if TYPE_CHECKING:
     from tango_telemetry.otel.sdk import ReadableSpan
@@ -84,7 +85,7 @@ class HttpExporter:
     spoolable = True
     chunk_spans = 16
 
-    def __init__(self, url: str, wire: WireSettings) -> None:
+    def __init__(self, url: str, wire: WireSettings, signal: Signal = TRACES) -> None:
         otel_sdk.find_exporter("http")
         try:
             parts = urlsplit(url)
@@ -92,7 +93,7 @@ class HttpExporter:
         except ValueError:  # whose text may quote a password
             good = False
         if not good:
-            raise ValueError("not a URL of the form http://host:port/v1/traces")
+            raise ValueError(f"not a URL of the form http://host:port{signal.path}")
         self._encoder = otel_sdk.Deferred(lambda: ProtobufEncoder(otel_sdk.load_encoder("http")))
         self._requests = otel_sdk.Deferred(lambda: otel_sdk.load_transport("http")[0])
         self._url = url

@@ -6,16 +6,22 @@ import base64
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tango_telemetry.otel import sdk as otel_sdk
 from tango_telemetry.pipeline.exporters.mend import Mender
 from tango_telemetry.pipeline.exporters.plain_span import PlainSpans, field
+from tango_telemetry.pipeline.signals import SIGNALS, TRACES, Signal
 
 if TYPE_CHECKING:
     from tango_telemetry.otel.sdk import ReadableSpan
 
 _ID_FIELDS = ("traceId", "spanId", "parentSpanId")
+# The fields below which there are ids: of a span, and the way to the exemplars of a metric.
+_HOLD_IDS = frozenset(
+    ("links", "gauge", "sum", "histogram", "exponentialHistogram", "dataPoints", "exemplars")
+)
 
 
 _READ_BY_ENCODERS = (
@@ -216,7 +222,8 @@ def read_answer(body: bytes, content_type: str = "") -> Answer | None:
     """What the body of a successful answer says; None if no collector gives such an answer.
 
     A collector answers with an `ExportTraceServiceResponse` in the encoding of the request, which may be
-    empty; some answer in JSON whatever was asked. A web server, a login page or a captive portal in its place
+    empty; some answer in JSON whatever was asked. Those of the other signals have the same fields under the
+    same numbers, only the names in JSON differ. A web server, a login page or a captive portal in its place
     says 200 as well.
     """
     if "html" in content_type.lower():
@@ -236,30 +243,56 @@ def read_answer(body: bytes, content_type: str = "") -> Answer | None:
     return Answer(max(0, int(partial.rejected_spans)), str(partial.error_message))
 
 
+_REJECTED = (
+    *("rejectedSpans", "rejected_spans"),
+    *("rejectedLogRecords", "rejected_log_records"),
+    *("rejectedDataPoints", "rejected_data_points"),
+)
+
+
 def _read_json_answer(body: bytes) -> Answer | None:
     try:
         tree = json.loads(body)
         if not isinstance(tree, dict) or tree.keys() - {"partialSuccess", "partial_success"}:
             return None
         partial = tree.get("partialSuccess", tree.get("partial_success")) or {}
-        rejected = partial.get("rejectedSpans", partial.get("rejected_spans")) or 0
+        rejected = next((partial[name] for name in _REJECTED if partial.get(name)), 0)
         message = partial.get("errorMessage", partial.get("error_message")) or ""
         return Answer(max(0, int(rejected)), str(message))
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 
-def _hex(value: str) -> str:
-    return base64.b64decode(value).hex()
+def _write_ids(tree: Any) -> None:
+    """Have all ids below `tree` in hexadecimal, where protobuf's JSON has them in base64.
+
+    Names of fields are the keys here; names that users gave are values of ``key``.
+    """
+    if isinstance(tree, list):
+        for item in tree:
+            _write_ids(item)
+    elif isinstance(tree, dict):
+        for name, value in tree.items():
+            if name in _ID_FIELDS:
+                tree[name] = base64.b64decode(value).hex()
+            elif name in _HOLD_IDS:
+                _write_ids(value)
 
 
-load_json = otel_sdk.Deferred(
-    lambda: (otel_sdk.load("google.protobuf.json_format", "OTLP JSON"), load_messages())
-)
+_load_json = otel_sdk.Deferred(lambda: otel_sdk.load("google.protobuf.json_format", "OTLP JSON"))
 
 
-def to_json_lines(request: bytes, spans_per_line: int) -> bytes:
-    """Lines of OTLP JSON for a serialised `ExportTraceServiceRequest`, with so many spans at most in each.
+def _load_request(signal: Signal) -> Any:
+    module, message = signal.request
+    return getattr(otel_sdk.load(module, "OTLP payloads"), message)
+
+
+_requests = {signal: otel_sdk.Deferred(partial(_load_request, signal)) for signal in SIGNALS}
+
+
+def to_json_lines(request: bytes, items_per_line: int, signal: Signal = TRACES) -> bytes:
+    """Lines of OTLP JSON for a serialised request of `signal`, with so many spans, log records or metrics at
+    most in each.
 
     OTLP's JSON is protobuf's JSON, except that ids are hexadecimal and enumerations are numbers. C++ writes
     it where the native package is in use: in one run 7.5 microseconds a span, protobuf's Python 196.
@@ -267,26 +300,22 @@ def to_json_lines(request: bytes, spans_per_line: int) -> bytes:
     native = sys.modules.get("tango_telemetry_native._spans")
     write = getattr(native, "write_json_lines", None)  # one of an earlier build does not know it
     if write is not None:
-        lines: bytes = write(0, request, spans_per_line)
+        lines: bytes = write(signal.number, request, items_per_line)
         return lines
-    return _to_json_lines_by_protobuf(request, spans_per_line)
+    return _to_json_lines_by_protobuf(request, items_per_line, signal)
 
 
-def _to_json_lines_by_protobuf(request: bytes, spans_per_line: int) -> bytes:
-    json_format, messages = load_json()
-    message = messages.ExportTraceServiceRequest.FromString(request)
-    tree = json_format.MessageToDict(message, use_integers_for_enums=True)
+def _to_json_lines_by_protobuf(request: bytes, items_per_line: int, signal: Signal = TRACES) -> bytes:
+    message = _requests[signal]().FromString(request)
+    tree = _load_json().MessageToDict(message, use_integers_for_enums=True)
+    of_resources, of_scopes, of_items = signal.levels
     lines = []
-    for resource_spans in tree.get("resourceSpans", ()):
-        for scope_spans in resource_spans.get("scopeSpans", ()):
-            spans = scope_spans.get("spans", ())
-            for start in range(0, len(spans), spans_per_line):
-                some = spans[start : start + spans_per_line]
-                for span in some:
-                    for holder in (span, *span.get("links", ())):
-                        for name in _ID_FIELDS:
-                            if name in holder:
-                                holder[name] = _hex(holder[name])
-                part = {**resource_spans, "scopeSpans": [{**scope_spans, "spans": some}]}
-                lines.append(json.dumps({"resourceSpans": [part]}, separators=(",", ":")) + "\n")
+    for resource in tree.get(of_resources, ()):
+        for scope in resource.get(of_scopes, ()):
+            items = scope.get(of_items, [])
+            _write_ids(items)
+            for start in range(0, len(items), items_per_line):
+                some = items[start : start + items_per_line]
+                part = {**resource, of_scopes: [{**scope, of_items: some}]}
+                lines.append(json.dumps({of_resources: [part]}, separators=(",", ":")) + "\n")
     return "".join(lines).encode()
