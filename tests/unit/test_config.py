@@ -242,8 +242,9 @@ def test_no_value_of_any_variable_raises(mapping):
 
 
 @pytest.mark.parametrize(
-    ("types", "count"), [("", 1), ("tracing", 1), ("logging,tracing", 1), ("logging", 0), ("none", 0)]
+    ("types", "traces", "logs"),
+    [("", 1, 0), ("tracing", 1, 0), ("logging,tracing", 1, 1), ("Logging", 0, 1), ("none", 0, 0)],
 )
-def test_types_that_leave_traces_out(types, count):
+def test_types_choose_what_is_exported(types, traces, logs):
     config = TelemetryConfig.from_env({"TANGO_TELEMETRY_ENABLE": "on", "TANGO_TELEMETRY_TYPES": types})
-    assert len(config.endpoints) == count
+    assert (len(config.endpoints), len(config.logs_endpoints)) == (traces, logs)

@@ -44,8 +44,6 @@ def test_tango_9_is_handed_nothing():
         ({"LOGS_EXPORTER": "grpc", "LOGS_ENDPOINT": "grpc://h:1"}, "tracing,logging", "grpc://h:1"),
         ({"LOGGING_EXPORTERS": "grpc", "TYPES": "tracing"}, "tracing", None),
         ({}, "tracing", None),
-        ({"TYPES": "tracing,logging"}, "tracing,logging", "cout"),
-        ({"TYPES": "Logging"}, "tracing,logging", "cout"),
         ({"TYPES": "none"}, "tracing", None),
     ],
 )

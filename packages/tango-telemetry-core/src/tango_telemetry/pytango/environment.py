@@ -151,9 +151,7 @@ def environment_when_off(user: Mapping[str, str]) -> dict[str, str | None]:
 def _logging_endpoints(user: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the user's log exporters that cppTango knows, with their endpoints."""
     family = choose_family(user, LOGS)
-    # Who asks for logs and names no exporter has them on the console, as without us (10.3.1).
-    default = "console" if "logging" in user.get(env.TANGO_TELEMETRY_TYPES, "").lower() else ""
-    pairs = pair(user.get(family.exporters, default), user.get(family.endpoints, ""))
+    pairs = pair(user.get(family.exporters, ""), user.get(family.endpoints, ""))
     complete = ((exporter, target or _LOCAL_LOGS.get(exporter, "")) for exporter, target in pairs)
     return [(exporter, target) for exporter, target in complete if _is_usable(exporter, target)]
 

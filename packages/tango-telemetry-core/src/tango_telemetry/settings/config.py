@@ -82,11 +82,11 @@ class TelemetryConfig:
         }
         # A process with telemetry off must not be bothered about where spans would have gone.
         off = values["enabled"] is False
+        beside = () if off else read_endpoints(reader)
         # PyTango 10.3.1 exports no span where the types leave traces out.
-        traces = not values["types"] or "tracing" in values["types"]
-        endpoints = read_endpoints(reader) if traces and not off else ()
+        endpoints = beside if not values["types"] or "tracing" in values["types"] else ()
         values["logs"] = asks_for_logs(reader, values["types"], values["logs"])
-        logs_endpoints = () if off or values["logs"] == "off" else read_log_endpoints(reader, endpoints)
+        logs_endpoints = () if off or values["logs"] == "off" else read_log_endpoints(reader, beside)
         pipeline = PipelineSettings(
             **bounds,
             wire=WireSettings.from_env(reader.mapping),

@@ -123,12 +123,13 @@ def asks_for_logs(reader: Reader, types: tuple[str, ...], choice: str) -> str:
     """Return which logs are exported: ``choice``, unless that was not set and Tango's variables ask for logs.
 
     Naming an exporter for logs asks for them, as it does in PyTango without us (10.3.1), unless
-    ``TANGO_TELEMETRY_TYPES`` leaves them out.
+    ``TANGO_TELEMETRY_TYPES`` leaves them out; so does ``logging`` among the types.
     """
     if reader.text(env.PYTANGO_TELEMETRY_LOGS) or (types and "logging" not in types):
         return choice
     exporters = reader.listed(choose_family(reader.mapping, LOGS).exporters)
-    return "streams" if any(exporter != "none" for exporter in exporters) else choice
+    asked = any(exporter != "none" for exporter in exporters) or (not exporters and "logging" in types)
+    return "streams" if asked else choice
 
 
 def _without(signal: Signal) -> str:
