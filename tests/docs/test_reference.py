@@ -73,6 +73,7 @@ def test_no_variable_of_tangos_is_left_out_beside_the_built_in_tracing() -> None
         if path.exists():
             known |= set(re.findall(rb"\bP?Y?TANGO_(?:DISABLE_)?TELEMETRY_[A-Z_]+\b", path.read_bytes()))
     table = (REFERENCE / "built-in.md").read_text()
-    named = set(re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE))
+    firsts = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    named = {name for first in firsts for name in re.findall(r"`(P?Y?TANGO_[A-Z_]+)[=`]", first)}
     assert {name.decode() for name in known} <= named
     assert {name for name in VARIABLES if name.startswith("TANGO_")} <= named
