@@ -216,7 +216,7 @@ def run(probe: Probe, side: str) -> Seen:
         spans |= {(FOLDER, "python", "")}
     for place, text in (("cout", done.stdout), ("cerr", done.stderr)):
         spans |= frozenset((place, maker, service) for maker, service in _printed(text))
-        if re.search(r'^ +"?severity_text', text, re.MULTILINE):
+        if re.search(r'^( +severity_text|{"resourceLogs")', text, re.MULTILINE):
             logs |= {place}
     before = any(maker == "python" for maker, _ in _printed(done.stdout.partition("CALLED")[0]))
     return Seen(done.returncode, spans, logs, before, done.stderr)
