@@ -28,7 +28,7 @@ from tango_telemetry.instrumentation import (
 )
 from tango_telemetry.pytango.patching import Patches
 
-from tango_telemetry_server._device import get_device_telemetry
+from tango_telemetry_server._device import get_device_telemetry, switch
 from tango_telemetry_server._handlers import hooks
 
 __all__ = ["instrument_events"]
@@ -87,7 +87,7 @@ class PushCall(TracedCall):
 def _begin(
     method: str, event_type: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> TracedCall | None:
-    if not (state.active and args):
+    if not (switch.on and args):
         return None
     device, *given = args
     telemetry = get_device_telemetry(device)
