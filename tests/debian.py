@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SUITES = ("bookworm", "trixie", "sid")
-MIRROR = "http://deb.debian.org/debian"
 PACKAGES = "python3,python3-venv,ca-certificates"
 TREE = "/tree"
 """Where this repository is, as seen in a root."""
@@ -42,6 +42,16 @@ def install(*packages: str) -> str:
     """Return the line of shell that installs packages; a mirror may be older than it says it may be."""
     apt = "apt-get -qq -o Acquire::Check-Valid-Until=false"
     return f"{apt} update && {apt} install -y --no-install-recommends {' '.join(packages)}"
+
+
+def _mirror() -> list[str]:
+    """Where this machine gets Debian's packages from; nothing for debootstrap's own choice."""
+    for path in (Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")):
+        for line in path.read_text().splitlines() if path.exists() else ():
+            found = re.match(r"(?:deb\s+(?:\[.*?\]\s*)?|URIs:\s*)(\S+/debian)/?(?:\s|$)", line)
+            if found:
+                return [found.group(1)]
+    return []
 
 
 class StepError(Exception):
@@ -61,7 +71,7 @@ class DebianRoot:
             shutil.rmtree(self.path, ignore_errors=True)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             include = ("--variant=minbase", f"--include={PACKAGES}")
-            _run("debootstrap", *include, self.suite, str(self.path), MIRROR, timeout=1800)
+            _run("debootstrap", *include, self.suite, str(self.path), *_mirror(), timeout=1800)
         for name in ("/etc/resolv.conf", "/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf"):
             if Path(name).exists():
                 shutil.copy(name, self.path / name[1:])

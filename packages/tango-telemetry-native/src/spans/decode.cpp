@@ -11,16 +11,9 @@ public:
 
     bool done() const { return next_ == end_ || broken_; }
     std::uint64_t varint() {
-        std::uint64_t value = 0;
-        for (int shift = 0; shift < 64 && next_ != end_; shift += 7) {
-            const auto byte = static_cast<unsigned char>(*next_++);
-            value |= static_cast<std::uint64_t>(byte & 0x7F) << shift;
-            if (byte < 0x80) {
-                return value;
-            }
-        }
-        broken_ = true;
-        return 0;
+        std::uint64_t value;
+        broken_ = !read_varint(next_, end_, value) || broken_;
+        return value;
     }
     std::uint8_t tag() { return static_cast<std::uint8_t>(varint()); }
     std::uint64_t fixed(std::size_t size) {

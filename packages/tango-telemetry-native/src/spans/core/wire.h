@@ -25,6 +25,20 @@ inline char* write_varint(char* out, std::uint64_t value) noexcept {
     return out;
 }
 
+// Reads one from `next` on, which then stands behind it; false where the bytes end before it does, or it never does.
+inline bool read_varint(const char*& next, const char* end, std::uint64_t& value) noexcept {
+    value = 0;
+    for (int shift = 0; shift < 64 && next != end; shift += 7) {
+        const auto byte = static_cast<unsigned char>(*next++);
+        value |= static_cast<std::uint64_t>(byte & 0x7F) << shift;
+        if (byte < 0x80) {
+            return true;
+        }
+    }
+    value = 0;
+    return false;
+}
+
 inline char* write_big_endian(char* out, std::uint64_t value) noexcept {
     value = __builtin_bswap64(value);
     std::memcpy(out, &value, 8);
