@@ -298,7 +298,7 @@ def test_children_see_what_the_user_has_set(environment: Environment, tmp_path: 
         variables = environment.variables(HOME=str(tmp_path), **given)
         with running(environment, tmp_path, "file", variables) as server:
             name = server.proxy_name(DEVICE)
-            ask = "import sys, tango\np = tango.DeviceProxy(sys.argv[1])\nprint(p.Environment()); print(p.RunChild(sys.argv[2]))"  # noqa: E501
+            ask = "import sys, tango\np = tango.DeviceProxy(sys.argv[1])\np.set_timeout_millis(60000)\nprint(p.Environment()); print(p.RunChild(sys.argv[2]))"  # noqa: E501
             seen, _, printed = run(
                 environment, tmp_path, ask, name, bare + PLAIN_CHILD, TANGO_TELEMETRY_ENABLE="off"
             ).partition("\n")

@@ -72,7 +72,7 @@ class Writer(Device):
 
 run((Writer,), green_mode=tango.GreenMode.Asyncio)
 """
-# Four clients at once, and a callback of each.
+# Four clients at once, then a callback of each.
 CLIENT = """
 import logging, sys, threading
 import tango, tango_telemetry_client, tango_telemetry
@@ -95,6 +95,10 @@ def work(number):
         for call in range(calls):
             proxy.Write(call)
         log.info(here("client"))
+
+def call_back(number):
+    proxy = tango.DeviceProxy(names[number % len(names)])
+    with tango_telemetry.get_tracer("client").start_as_current_span("work"):
         proxy.command_inout_asynch("Write", 1, called_back)
         proxy.get_asynch_replies(10000)
 
@@ -103,6 +107,8 @@ for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
+for number in range(4):  # one after the other: PyTango mixes up the replies of several threads
+    call_back(number)
 """
 MODES = ["Synchronous", "Futures", "Gevent", "Asyncio"]
 

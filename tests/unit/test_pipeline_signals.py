@@ -25,7 +25,6 @@ from tango_telemetry.pipeline import (
     Signal,
     WireSettings,
     pipeline_stats,
-    spool,
 )
 from tango_telemetry.pipeline.exporters.choice import create_exporter
 from tango_telemetry.pipeline.exporters.otlp import _to_json_lines_by_protobuf, read_answer
@@ -181,17 +180,14 @@ def test_answers_in_json_name_the_refused_of_each_signal(signal: Signal) -> None
 
 
 @every_signal
-def test_the_spool_keeps_what_a_later_process_can_use(
-    signal: Signal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_spool_keeps_what_a_later_process_can_use(signal: Signal, tmp_path: Path) -> None:
+    """That a later process sends it is seen in tests/faults, between processes."""
     settings = PipelineSettings(
         schedule_delay=0.05, retry_initial=60.0, retry_max=60.0, spool_dir=str(tmp_path)
     )
     with Receiver("http", fault=receivers.REFUSE) as receiver:
         endpoint = Endpoint("http", receiver.endpoint_of(str(signal)), signal)
-        first, later = (
-            Pipeline(endpoint, "batch", settings, create_exporter(endpoint, settings)) for _ in "12"
-        )
+        first = Pipeline(endpoint, "batch", settings, create_exporter(endpoint, settings))
         source = Source(signal)
         first.accept_encoded(source)
         source.put("kept")
@@ -200,20 +196,8 @@ def test_the_spool_keeps_what_a_later_process_can_use(
         deadline = time.monotonic() + 5.0
         first.begin_shutdown(deadline)
         first.finish_shutdown(deadline)  # one more attempt, which fails
-        receiver.fault = None
-        # It looks for what others left before it sends; a file that is not free yet is left to the next time.
-        monkeypatch.setattr(spool, "_ADOPT_EVERY", 0.0)
-        second = Source(signal)
-        later.accept_encoded(second)
-        expected = {"kept", "new"} if signal.spooled else {"new"}
-        end = time.monotonic() + 20.0
-        while set(_received(receiver, signal)) != expected and time.monotonic() < end:
-            second.put("new")
-            later.flush(5.0)
-        assert set(_received(receiver, signal)) == expected
-        deadline = time.monotonic() + 5.0
-        later.begin_shutdown(deadline)
-        later.finish_shutdown(deadline)
+        kept = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+        assert (b"kept" in kept) is signal.spooled
 
 
 @every_signal
