@@ -22,7 +22,6 @@ LONG = "x" * 100_000
 SETTINGS = {
     "none": {
         "TANGO_TELEMETRY_LOGGING_EXPORTERS": "none",
-        "TANGO_TELEMETRY_TYPES": "none",
         "TANGO_TELEMETRY_TOPICS": "none",
         "PYTANGO_TELEMETRY_SPAN_PROCESSOR_TYPE": "none",
     },
