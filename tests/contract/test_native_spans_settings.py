@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("tango_telemetry_native._spans", reason="tango-telemetry-native is not built here")
 pytest.importorskip("opentelemetry.sdk.trace")
+sys.path.insert(0, str(Path(__file__).parent))
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from native_spans_support import drain
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanLimits as SdkLimits
-from opentelemetry.sdk.trace import sampling
-from opentelemetry.trace import SpanContext, TraceFlags, TraceState
+from opentelemetry.sdk.trace import TracerProvider, sampling
+from opentelemetry.trace import SpanContext, StatusCode, TraceFlags, Tracer, TraceState
+from tango_telemetry.providers.sampling import TokenBucket, limit_new_traces
 from tango_telemetry_native._span_settings import (
     ALWAYS,
     NEVER,
@@ -22,7 +28,7 @@ from tango_telemetry_native._span_settings import (
     SpanLimits,
     encode_limits,
 )
-from tango_telemetry_native.spans import create_native_tracer_provider
+from tango_telemetry_native.spans import create_native_tracer_provider, read_settings
 
 VARIABLES = [
     "OTEL_ATTRIBUTE_COUNT_LIMIT",
@@ -177,3 +183,40 @@ def test_parents_decide_as_with_the_sdk(parent_flags: int, remote: bool, sampler
     assert isinstance(native, trace.NonRecordingSpan) == isinstance(sdk, trace.NonRecordingSpan)
     if sdk.is_recording():
         assert native.parent == sdk.parent == parent
+
+
+def _begin_traces(tracer: Tracer) -> list[tuple[bool, bool]]:
+    """Two roots, each with a child; a root that fails, with a child that fails too."""
+    seen = []
+    for name, fails in (("first", False), ("second", False), ("third", True)):
+        with tracer.start_as_current_span(name) as root, tracer.start_as_current_span(f"in {name}") as child:
+            for span in (root, child):
+                seen.append((span.is_recording(), span.get_span_context().trace_flags.sampled))
+                if fails:
+                    span.set_status(StatusCode.ERROR)
+    return seen
+
+
+def test_new_traces_are_bounded_as_by_the_sampler_in_python() -> None:
+    now = [0.0]
+    native = create_native_tracer_provider({}, settings=read_settings(TokenBucket(0.5, lambda: now[0])))
+    bounded = limit_new_traces(sampling.ParentBased(sampling.ALWAYS_ON), TokenBucket(0.5, lambda: now[0]))
+    expected = _begin_traces(TracerProvider(sampler=bounded).get_tracer("lab"))
+    assert expected == [(True, True)] * 2 + [(True, False), (False, False)] * 2
+    assert _begin_traces(native.get_tracer("lab")) == expected
+    now[0] = 2.0  # another may begin: the next
+    assert _begin_traces(native.get_tracer("lab"))[:3] == [(True, True), (True, True), (True, False)]
+    spans = drain(native).resource_spans[0].scope_spans[0].spans
+    # Beyond the bound what failed is kept.
+    assert [span.name for span in spans] == ["in first", "first", "third"] * 2
+
+
+class _Broken:
+    def take(self) -> bool:
+        raise RuntimeError("no bucket")
+
+
+def test_a_bound_that_fails_costs_no_span(caplog: pytest.LogCaptureFixture) -> None:
+    native = create_native_tracer_provider({}, settings=read_settings(_Broken()))
+    with native.get_tracer("lab").start_as_current_span("root") as root:
+        assert root.get_span_context().trace_flags.sampled

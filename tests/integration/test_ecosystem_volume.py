@@ -112,7 +112,9 @@ def test_an_excluded_device_hands_its_callers_context_on() -> None:
 
 LIMITED = """
     import sys
-    import tango, tango_telemetry_client
+    import tango, tango_telemetry, tango_telemetry_client
+    made_by = type(tango_telemetry.get_tracer("lab")).__module__
+    assert made_by.startswith("tango_telemetry_native") == (sys.argv[2] == "on"), made_by
     motor = tango.DeviceProxy(sys.argv[1])
     for _ in range(40):
         motor.position
@@ -124,12 +126,13 @@ LIMITED = """
 """
 
 
-def test_new_traces_per_second_are_bounded_and_failures_kept() -> None:
-    with System() as system:
+@pytest.mark.parametrize("spans", ["on", "off"])
+def test_new_traces_per_second_are_bounded_and_failures_kept(spans: str) -> None:
+    with System(PYTANGO_TELEMETRY_NATIVE_SPANS=spans) as system:
         server = system.start_server(SERVER, "Motor/test", "sys/motor/1")
         device = server.proxy_name("sys/motor/1")
         system.clear()
-        system.run_client(LIMITED, device, PYTANGO_TELEMETRY_TRACES_PER_SECOND="0.001")
+        system.run_client(LIMITED, device, spans, PYTANGO_TELEMETRY_TRACES_PER_SECOND="0.001")
         spans = system.collect()
         roots = [span for span in spans if not span.parent_span_id]
         good = [span for span in roots if span.status != "ERROR"]

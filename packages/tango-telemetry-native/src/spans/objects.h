@@ -37,6 +37,7 @@ struct TracerObject {
     bool starts_itself;  // false for a subclass with a start_span of its own
     PyObject* python_sampler;  // null: `sampler` decides
     PyObject* id_generator;    // null: ids are made here
+    PyObject* new_traces;      // null, or asked whether one more trace may begin: a TokenBucket of core's
     PyObject* on_start;        // null or called with (span, parent context)
     PyObject* on_end;          // null or called with (span)
 };

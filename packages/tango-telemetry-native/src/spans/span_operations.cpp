@@ -239,8 +239,9 @@ bool end_span(SpanObject* span, PyObject* end_time) {
     record.ended = true;
     unlink_open_span(state, span);
     TracerObject* const tracer = span->tracer;
-    // RECORD_ONLY spans are for span processors, not for export: as the SDK's BatchSpanProcessor.
-    if (record.flags & 1) {
+    // RECORD_ONLY spans are for span processors, not for export: as the SDK's BatchSpanProcessor. With a bound of new traces
+    // those that failed are kept.
+    if (record.flags & 1 || (tracer->new_traces && record.status == kError)) {
         const SpanQueue::Push pushed = tracer->queue->queue->push(record.finish(tracer->scope));
         if (pushed == SpanQueue::Push::kQueuedWake && !wake_consumer(tracer->queue)) {
             return false;

@@ -127,8 +127,8 @@ bool ask_python_sampler(TracerObject* tracer, PyObject* const* arguments, const 
 }
 
 // False with an error set that must go on.
-bool decide(TracerObject* tracer, PyObject* const* arguments, const Parent& parent, const Identity& identity,
-            Decision& decision) {
+bool ask_sampler(TracerObject* tracer, PyObject* const* arguments, const Parent& parent, const Identity& identity,
+                 Decision& decision) {
     if (tracer->python_sampler) {
         if (ask_python_sampler(tracer, arguments, identity, decision)) {
             return true;
@@ -143,6 +143,24 @@ bool decide(TracerObject* tracer, PyObject* const* arguments, const Parent& pare
     if (parent.fields.valid) {
         decision.trace_state = Ref::borrow(parent.fields.trace_state.get());
     }
+    return true;
+}
+
+// A first span beyond the bound of new traces is recorded all the same: it is kept should it fail. False with an error set
+// that must go on.
+bool decide(TracerObject* tracer, PyObject* const* arguments, const Parent& parent, const Identity& identity,
+            Decision& decision) {
+    if (!ask_sampler(tracer, arguments, parent, identity, decision)) {
+        return false;
+    }
+    if (!tracer->new_traces || parent.fields.valid || !decision.sampled) {
+        return true;
+    }
+    Ref may_begin(PyObject_CallMethodNoArgs(tracer->new_traces, tracer->state->s_take));
+    if (!may_begin) {
+        return absorb_error(*tracer->state, "the bound of new traces failed");
+    }
+    decision.sampled = may_begin.get() == Py_True;
     return true;
 }
 

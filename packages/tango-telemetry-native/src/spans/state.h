@@ -83,6 +83,7 @@ namespace tango_spans {
     X(status)                  \
     X(status_code)             \
     X(timestamp)               \
+    X(take)                    \
     X(to_header)               \
     X(trace_id)                \
     X(trace_state)             \

@@ -66,13 +66,13 @@ int tracer_init(PyObject* self, PyObject* args, PyObject* kwargs) {
         return -1;
     }
     static const char* names[] = {"queue", "scope", "limits", "root", "parent_based", "bound", "sampler",
-                                  "id_generator", nullptr};
-    PyObject *queue, *scope, *limits, *sampler, *id_generator;
+                                  "id_generator", "new_traces", nullptr};
+    PyObject *queue, *scope, *limits, *sampler, *id_generator, *new_traces;
     int root, parent_based;
     unsigned long long bound;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O!O!ipKOO", const_cast<char**>(names), state->queue_type, &queue,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O!O!ipKOOO", const_cast<char**>(names), state->queue_type, &queue,
                                      state->scope_type, &scope, &PyTuple_Type, &limits, &root, &parent_based, &bound,
-                                     &sampler, &id_generator)) {
+                                     &sampler, &id_generator, &new_traces)) {
         return -1;
     }
     long long parsed[7];
@@ -99,6 +99,7 @@ int tracer_init(PyObject* self, PyObject* args, PyObject* kwargs) {
     replace_scope(tracer, scope);
     replace(tracer->python_sampler, sampler);
     replace(tracer->id_generator, id_generator);
+    replace(tracer->new_traces, new_traces);
     return 0;
 }
 
@@ -138,6 +139,7 @@ int tracer_traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(tracer->queue);
     Py_VISIT(tracer->python_sampler);
     Py_VISIT(tracer->id_generator);
+    Py_VISIT(tracer->new_traces);
     Py_VISIT(tracer->on_start);
     Py_VISIT(tracer->on_end);
     return 0;
@@ -148,6 +150,7 @@ int tracer_clear(PyObject* self) {
     TracerObject* const tracer = as_tracer(self);
     Py_CLEAR(tracer->python_sampler);
     Py_CLEAR(tracer->id_generator);
+    Py_CLEAR(tracer->new_traces);
     Py_CLEAR(tracer->on_start);
     Py_CLEAR(tracer->on_end);
     return 0;

@@ -227,6 +227,7 @@ class TracerBase:
         bound: int,
         sampler: Any,
         id_generator: Any,
+        new_traces: Any,
     ) -> None: ...
     def start_span(
         self,

@@ -124,10 +124,14 @@ class ProviderSettings(NamedTuple):
     rule: SamplerRule
     limits: tuple[int, int, int, int, int, int, int]
     disabled: bool
+    new_traces: Any = None
 
 
-def read_settings() -> ProviderSettings:
+def read_settings(new_traces: Any = None) -> ProviderSettings:
     """The sampler, the limits and the switch that the environment sets, by the SDK's rules.
+
+    `new_traces` has a method ``take``, which says whether one more trace may begin; None is no bound. The
+    first span beyond the bound is recorded and not sampled, and exported only if it fails.
 
     Raises ValueError for a limit that is not a non-negative integer, as the SDK does.
     """
@@ -135,6 +139,7 @@ def read_settings() -> ProviderSettings:
         SamplerRule.from_env(),
         encode_limits(SpanLimits.from_env()),
         _is_disabled(),
+        new_traces,
     )
 
 
@@ -278,6 +283,7 @@ class NativeTracer(_spans.TracerBase, trace.Tracer):  # type: ignore[misc]
             rule.bound,
             rule.sampler,
             provider._id_generator,
+            provider._new_traces,
         )
         self._key = key
         self._resource = provider._resource
@@ -324,11 +330,12 @@ class NativeTracerProvider(trace.TracerProvider):
         self._flush = flush
         self._resource = _Resource(_default_resource() if resource is None else resource)
         if settings is not None:
-            self._rule, self._limits, self._disabled = settings
+            self._rule, self._limits, self._disabled, self._new_traces = settings
         else:
             self._rule = SamplerRule.from_env() if sampler is None else SamplerRule.from_sampler(sampler)
             self._limits = encode_limits(SpanLimits.from_env() if span_limits is None else span_limits)
             self._disabled = _is_disabled()
+            self._new_traces = None
         self._id_generator = id_generator
         self._lock = threading.Lock()
         self._tracers: dict[Any, NativeTracer] = {}

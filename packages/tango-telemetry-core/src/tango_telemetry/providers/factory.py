@@ -15,7 +15,7 @@ from tango_telemetry.base.originals import Lock
 from tango_telemetry.otel import sdk as otel_sdk
 from tango_telemetry.otel.api import TracerProvider
 from tango_telemetry.providers.resource import create_plain_resource, create_resource, renew_after_fork
-from tango_telemetry.providers.sampling import limit_new_traces
+from tango_telemetry.providers.sampling import limit_new_traces, new_traces
 from tango_telemetry.settings.config import Endpoint, TelemetryConfig
 
 __all__ = ["create_tracer_provider"]
@@ -53,14 +53,12 @@ class _Plan:
             processor = config.span_processor or ("simple" if endpoint.exporter == "console" else "batch")
             self.targets.append((pipeline.get_pipeline(endpoint, processor), processor))
         # A finished span in C++ can be handed over once, and the console shows the SDK's own JSON of a span.
-        in_native = (
-            len(endpoints) == 1 and endpoints[0].exporter != "console" and config.traces_per_second is None
-        )
+        in_native = len(endpoints) == 1 and endpoints[0].exporter != "console"
         self._native = load_native_spans(config) if in_native else None
         self._shared: tuple[dict[str, Any], list[Any]] | None = None
         if self._native is not None:
             self._queue = _native_queue(self._native, *self.targets[0], config)
-            self._settings = self._native.read_settings()
+            self._settings = self._native.read_settings(new_traces(config.traces_per_second))
             self._flush = self.targets[0][0].flush
 
     def create(self, resource_attributes: Mapping[str, Any]) -> Any:
@@ -80,12 +78,12 @@ class _Plan:
         shared = self._shared
         if shared is None:
             sampler = sdk.TracerProvider(resource=resource, shutdown_on_exit=False).sampler
-            limit = self.config.traces_per_second
-            if limit is not None:
-                sampler = limit_new_traces(sampler, limit)
+            bucket = new_traces(self.config.traces_per_second)
+            if bucket is not None:
+                sampler = limit_new_traces(sampler, bucket)
             processors: list[Any] = [target.create_span_processor() for target, _ in self.targets]
             for processor in processors:
-                processor.keeps_failed = limit is not None
+                processor.keeps_failed = bucket is not None
             shared = self._shared = ({"sampler": sampler, "span_limits": sdk.SpanLimits()}, processors)
         options, processors = shared
         provider = _process_tracer_provider()(resource=resource, shutdown_on_exit=False, **options)

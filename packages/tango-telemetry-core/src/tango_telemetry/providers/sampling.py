@@ -10,7 +10,7 @@ from tango_telemetry.base.originals import Lock
 from tango_telemetry.otel import sdk as otel_sdk
 from tango_telemetry.otel.api import get_current_span
 
-__all__ = ["TokenBucket", "limit_new_traces"]
+__all__ = ["TokenBucket", "limit_new_traces", "new_traces"]
 
 
 class TokenBucket:
@@ -39,9 +39,11 @@ class TokenBucket:
 
 
 @lru_cache(maxsize=8)
-def _bucket(rate: float) -> TokenBucket:
-    """One per rate and process: a thousand devices share the bound."""
-    return TokenBucket(rate)
+def new_traces(rate: float | None) -> TokenBucket | None:
+    """Return what says whether one more trace may begin, one for each rate and process: a thousand devices
+    share the bound. None for None, which is no bound.
+    """
+    return None if rate is None else TokenBucket(rate)
 
 
 @lru_cache(maxsize=1)
@@ -76,6 +78,6 @@ def _sampler_class() -> Any:
     return NewTracesPerSecond
 
 
-def limit_new_traces(inner: Any, rate: float) -> Any:
-    """Return a sampler that lets ``inner`` begin at most ``rate`` traces per second in this process."""
-    return _sampler_class()(inner, _bucket(rate))
+def limit_new_traces(inner: Any, bucket: TokenBucket) -> Any:
+    """Return a sampler that lets ``inner`` begin a trace only where ``bucket`` says so."""
+    return _sampler_class()(inner, bucket)

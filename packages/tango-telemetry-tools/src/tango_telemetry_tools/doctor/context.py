@@ -172,8 +172,6 @@ def _why_not_native(config: TelemetryConfig) -> str:
         return f"{env.PYTANGO_TELEMETRY_NATIVE_SPANS} is off"
     if load_native_spans(config) is None:
         return why_no_native()
-    if config.traces_per_second is not None:
-        return f"{env.PYTANGO_TELEMETRY_TRACES_PER_SECOND} is set"
     if len(config.endpoints) > 1:
         return "there are several endpoints"
     return "the console shows the SDK's own form of a span"
