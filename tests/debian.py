@@ -72,7 +72,7 @@ class DebianRoot:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             include = ("--variant=minbase", f"--include={PACKAGES}")
             _run("debootstrap", *include, self.suite, str(self.path), *_mirror(), timeout=1800)
-        for name in ("/etc/resolv.conf", "/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf"):
+        for name in ("/etc/hosts", "/etc/resolv.conf", "/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf"):
             if Path(name).exists():
                 shutil.copy(name, self.path / name[1:])
         tree = self.path / TREE[1:]

@@ -21,6 +21,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+from receiver import Receiver
 from upstream import download_source, read_outcomes, run_own_pip
 
 # The pytest that PyTango 10.3.1 is tested with; with pytest-forked 1.7.5 every test fails.
@@ -72,17 +73,17 @@ def run(source: Path, with_us: bool, arguments: list[str]) -> dict[str, str]:
     environment["PYTHONPATH"] = os.pathsep.join((str(folder / "plugin"), str(folder / "needed")))
     command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", f"--timeout={TEST_TIMEOUT}"]
     command += [f"--ignore={path}" for path in LEFT_OUT] + [f"--deselect={test}" for test in FLAKY]
-    if with_us:
-        spans = folder / "spans"
-        spans.mkdir(exist_ok=True)
-        environment |= {
-            "TANGO_TELEMETRY_ENABLE": "on",
-            "TANGO_TELEMETRY_TRACES_EXPORTER": "file",
-            "TANGO_TELEMETRY_TRACES_ENDPOINT": str(spans),
-            "PYTANGO_TELEMETRY_RAISE_INTERNAL_ERRORS": "on",
-        }
-        command += ["-p", "tango_telemetry_on"]
-    with log.open("w") as output:
+    with log.open("w") as output, Receiver("http") as receiver:
+        if with_us:
+            # Not to files: a server that a test starts runs without us, and PyTango's own tracing takes
+            # `file` for `console`. Its standard output is a pipe that the test does not read.
+            environment |= {
+                "TANGO_TELEMETRY_ENABLE": "on",
+                "TANGO_TELEMETRY_TRACING_EXPORTERS": "http",
+                "TANGO_TELEMETRY_TRACING_ENDPOINTS": receiver.endpoint,
+                "PYTANGO_TELEMETRY_RAISE_INTERNAL_ERRORS": "on",
+            }
+            command += ["-p", "tango_telemetry_on"]
         subprocess.run(
             [*command, *arguments],
             cwd=source,

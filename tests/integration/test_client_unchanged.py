@@ -47,15 +47,21 @@ facts["members"] = sorted(name for name in vars(tango.DeviceProxy) if not name.s
 
 class Motor(tango.DeviceProxy):
     "A proxy of the user's own."
-    moves = 0
 
     def __init__(self, name, speed):
         super().__init__(name)
-        getattr(self, "unfreeze_dynamic_interface", int)()  # new in 9.4.0; before that nothing is frozen
-        self.speed = speed
+        getattr(self, "unfreeze_dynamic_interface", int)()  # new in 9.4.0
+        self.set_own("speed", speed)
+        self.set_own("moves", 0)
+
+    def set_own(self, name, value):
+        if hasattr(tango.DeviceProxy, "unfreeze_dynamic_interface"):
+            setattr(self, name, value)
+        else:  # what is set there is the device's
+            self.__dict__[name] = value
 
     def command_inout(self, name, *args, **kwargs):
-        self.moves += 1
+        self.set_own("moves", self.moves + 1)
         return super().command_inout(name, *args, **kwargs)
 
 motor = Motor(sys.argv[1], 3)

@@ -378,3 +378,4 @@ def test_a_setting_of_opentelemetrys_that_it_replaces_by_its_default(
     name, value = fix.split()[1].partition("=")[0], environ.get(fix.split()[1].partition("=")[0])
     assert value is None or own[0]["what"].startswith(f"{name}={value}: ")
     assert found["traces_arrive"]
+    assert found["context"]["tracer_provider"] == {"on": "native", "off": "sdk"}[native_spans]

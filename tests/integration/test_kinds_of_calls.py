@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from receiver import ReceivedSpan
-from support import Server, System
+from support import PYTANGO, Server, System
 
 pytest.importorskip("tango_telemetry_native")
+pytestmark = pytest.mark.skipif(PYTANGO < (9, 4), reason="PyTango 9.3 has other names for these arguments")
 
 SERVER = """
 import time

@@ -5,8 +5,10 @@ asked for.
 from __future__ import annotations
 
 import pytest
-from integration.support import System
+from integration.support import PYTANGO, System
 from receiver import ReceivedSpan
+
+needs_fisallowed = pytest.mark.skipif(PYTANGO < (9, 4), reason="command(fisallowed=…) is new in PyTango 9.4")
 
 # Prints what PyTango and the program find; run with tracing and without.
 REFLECTION = """
@@ -140,7 +142,7 @@ os._exit(0)
 """
 
 
-@pytest.mark.parametrize("program", ["REFLECTION", "CHANGED_LATER"])
+@pytest.mark.parametrize("program", [pytest.param("REFLECTION", marks=needs_fisallowed), "CHANGED_LATER"])
 def test_reflection_finds_what_it_finds_without_tracing(program: str) -> None:
     """And what a base class is given later, by a test's ``mock.patch`` as a rule, is what is called."""
     outputs = []
@@ -245,6 +247,7 @@ def _subject(span: ReceivedSpan) -> str | None:
     return None if found is None else str(found)
 
 
+@needs_fisallowed
 @pytest.mark.parametrize("traced", [True, False])
 def test_a_span_names_what_was_asked_for_and_not_the_function(traced: bool) -> None:
     with System() as system:

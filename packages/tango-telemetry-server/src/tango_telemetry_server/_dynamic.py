@@ -1,4 +1,5 @@
-"""Dynamic attributes and commands: PyTango puts their handlers on the device itself (9.4 to 10.3).
+"""Dynamic attributes and commands: PyTango puts their handlers on the device itself (9.4 to 10.3; before that
+it names methods of the class).
 
 It tells C++ of each by ``_add_attribute`` and ``_add_command``, with the names of the methods that C++ is to
 call. So what is done for one does not depend on how many there are.
@@ -37,19 +38,21 @@ def patch_dynamic(patches: Patches, device_impl: type) -> None:
 def _wrap_add_attribute(add: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(add)
     def traced_add_attribute(self: Any, attr: Any, read: Any, write: Any, allowed: Any, *args: Any) -> Any:
-        guarded(_trace_attribute, self, attr, read, write, allowed)
-        return add(self, attr, read, write, allowed, *args)
+        methods = guarded(_trace_attribute, self, attr, read, write, allowed) or (read, write, allowed)
+        return add(self, attr, *methods, *args)
 
     return traced_add_attribute
 
 
 def _wrap_add_command(add: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(add)
-    def traced_add_command(
-        self: Any, name: str, definition: Any, allowed: Any, level: Any, device_level: Any, *args: Any
-    ) -> Any:
-        own = guarded(_trace_command, self, name, definition, allowed, device_level)
-        return add(self, name, definition, allowed if own is None else own, level, device_level, *args)
+    def traced_add_command(self: Any, name: str, definition: Any, *args: Any) -> Any:
+        # (allowed, level, device_level); PyTango 9.3 has no `allowed`, and asks nobody.
+        *allowed, _, device_level = args
+        own = guarded(_trace_command, self, name, definition, *(allowed or [None]), device_level)
+        if own is not None:
+            args = (own, *args[1:])
+        return add(self, name, definition, *args)
 
     return traced_add_command
 
@@ -58,20 +61,44 @@ def _wrap_remove_command(remove: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(remove)
     def traced_remove_command(self: Any, name: Any, *args: Any) -> Any:
         result = remove(self, name, *args)
-        guarded(self.__dict__.pop, _own_name(str(name)), None)
+        guarded(self.__dict__.pop, _own_name("command", str(name), "allowed"), None)
         return result
 
     return traced_remove_command
 
 
-def _trace_attribute(device: Any, attr: Any, read: Any, write: Any, allowed: Any) -> None:
-    handlers = attribute_handlers(attr.get_name())
-    for entry, handler in ((read, handlers.read), (write, handlers.write), (allowed, handlers.allowed)):
-        _trace_entry(device, entry, handler)
+def _trace_attribute(device: Any, attr: Any, read: Any, write: Any, allowed: Any) -> tuple[Any, ...]:
+    """Trace an attribute; return the names of the methods that cppTango is to call."""
+    name = attr.get_name()
+    uses = (("read", read), ("write", write), ("allowed", allowed))
+    return tuple(
+        _trace_method(device, method, _own_name("attribute", name, use), handler)
+        for (use, method), handler in zip(uses, attribute_handlers(name), strict=True)
+    )
 
 
-def _own_name(command: str) -> str:
-    return f"__tango_telemetry_command_{command.lower()}_allowed__"
+def _trace_method(device: Any, method: Any, own_name: str, handler: Handler) -> Any:
+    """Trace a method of a dynamic attribute; return the name of what is to be called.
+
+    Before PyTango 9.4 it is a method of the class, which may serve several attributes. It is looked up at
+    each request.
+    """
+    own = device.__dict__
+    found = None if method in own else getattr(device, str(method), None)
+    if type(found) is not MethodType or get_original(found.__func__) is not None:
+        _trace_entry(device, method, handler)
+        return method
+
+    def call(device: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return getattr(device, method)(*args, **kwargs)
+
+    call.__wrapped__ = found.__func__  # type: ignore[attr-defined]
+    own[own_name] = MethodType(wrap_handler(call, handler, found.__func__), device)
+    return own_name
+
+
+def _own_name(kind: str, name: str, use: str) -> str:
+    return f"__tango_telemetry_{kind}_{name.lower()}_{use}__"
 
 
 def _trace_command(device: Any, name: str, definition: Any, allowed: Any, device_level: Any) -> str | None:
@@ -93,8 +120,9 @@ def _trace_command(device: Any, name: str, definition: Any, allowed: Any, device
     if not device_level:
         _trace_entry(device, allowed, handlers.allowed)
         return None
-    own[_own_name(name)] = _trace(device, own[allowed], handlers.allowed)
-    return _own_name(name)
+    own_name = _own_name("command", name, "allowed")
+    own[own_name] = _trace(device, own[allowed], handlers.allowed)
+    return own_name
 
 
 def _trace_entry(device: Any, entry: Any, handler: Handler) -> None:
