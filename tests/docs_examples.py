@@ -252,6 +252,8 @@ class Page:
             script.stop()
         time.sleep(0.05)
         assert script.process.returncode == 0, f"{example.place}: {script.output}"
+        # PyTango 10.3 says so at its import, of the exporter `file`, where ours does not come first.
+        assert "Unknown value" not in script.output, f"{example.place}: {script.output}"
         for text in example.options.get("expects", []):
             assert text in script.output, f"{example.place}: {script.output}"
 
