@@ -6,7 +6,7 @@ PACKAGES := core client server native tools auto
 STAMP := $(VENV)/.installed
 
 .PHONY: bench bench-bytes bench-faults bench-store clean demo dist docs fuzz help layers lint sanitized setup soak soak-calls soak-spans test test-debian test-faults test-matrix \
-	test-native-matrix test-pairs test-pytango test-sdk-spans test-sdk-suite test-software types
+	test-java test-native-matrix test-pairs test-pytango test-sdk-spans test-sdk-suite test-software types
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -21,7 +21,7 @@ demo: $(STAMP) ## one traced operation through a Leader to its Followers, drawn 
 	$(BIN)/tango-telemetry demo $(ARGS)
 
 test: $(STAMP) lint types layers docs ## everything CI runs
-	$(BIN)/python -m pytest -n 3 --dist loadfile --ignore tests/faults $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --ignore tests/faults --ignore tests/java $(PYTEST_ARGS)
 	$(BIN)/python -m pytest -n 2 tests/faults $(PYTEST_ARGS)
 
 test-faults: $(STAMP) ## every fault with every way to end, over every exporter and provider; half an hour
@@ -57,6 +57,9 @@ test-pytango: $(STAMP) ## PyTango's own test-suite, without us and with us; half
 
 test-software: $(STAMP) ## other people's software without us, with us off and on, and a table (ARGS="--only itango --mode on")
 	$(BIN)/python tests/software/run.py $(ARGS)
+
+test-java: $(STAMP) ## a subscriber and a server in Java (JTango) beside ours; needs a JDK and Maven
+	$(BIN)/python -m pytest -rs tests/java $(PYTEST_ARGS)
 
 test-debian: ## Debian 12, 13 and sid with their own PyTango, in roots by debootstrap (ARGS="--suite trixie")
 	$(PYTHON) tests/debian.py $(ARGS)
