@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 from collections.abc import Callable
@@ -47,6 +48,10 @@ class TangoServerInstrumentor(Instrumentor):
             if name in vars(server.BaseDevice):
                 patches.set_attribute(server.BaseDevice, name, _skip)
         guarded(instrument_events, patches)
+        # One does not call the other, and the second is static.
+        patches.wrap(tango.Util, "__init__", _wrap_util)
+        patches.set_attribute(tango.Util, "init", staticmethod(_wrap_util(tango.Util.init)))
+        guarded(_name_server)
         patches.wrap(tango.Util, "add_TgClass", self._wrap_add_class)
         guarded(patch_creation, patches, tango.DeviceClass)
         patch_dynamic(patches, tango.DeviceImpl)
@@ -70,7 +75,6 @@ class TangoServerInstrumentor(Instrumentor):
         @functools.wraps(add_class)
         def traced_add_class(util: Any, device_class: Any, device: Any, *args: Any, **kwargs: Any) -> Any:
             guarded(wait_for_start)
-            guarded(_name_server, util)
             guarded(prepare_server)  # classes are added after `Util` is initialised
             guarded(instrument_class, self._patches, device_class, device)
             return add_class(util, device_class, device, *args, **kwargs)
@@ -92,8 +96,23 @@ def _running_classes(tango: Any) -> list[Any]:
     return list(importlib.import_module("tango.globals").constructed_class)
 
 
-def _name_server(util: Any) -> None:
-    state.name_server(util.get_ds_name())
+def _wrap_util(create: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(create)
+    def traced_create(*args: Any, **kwargs: Any) -> Any:
+        created = create(*args, **kwargs)
+        guarded(_name_server)
+        return created
+
+    return traced_create
+
+
+def _name_server() -> None:
+    """Calls outside handlers are the server's from here on: of threads and hooks before its classes are added
+    too.
+    """
+    tango: Any = importlib.import_module("tango")
+    with contextlib.suppress(tango.DevFailed):  # no Util yet
+        state.name_server(tango.Util.instance(False).get_ds_name())
 
 
 def _skip(self: Any, *args: Any, **kwargs: Any) -> None:

@@ -1,13 +1,16 @@
-"""Which programs are traced: the patterns of ``PYTANGO_TELEMETRY_SERVERS``."""
+"""How a program is named before Tango names it, and which are traced: ``PYTANGO_TELEMETRY_SERVERS``."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
-__all__ = ["is_chosen", "name_of_program"]
+__all__ = ["is_chosen", "name_of_coming_server", "name_of_program"]
+
+_INSTANCE = re.compile(r"\w[\w.-]*")
 
 
 def name_of_program(arguments: Sequence[str], original: Sequence[str] = ()) -> str:
@@ -31,6 +34,31 @@ def name_of_program(arguments: Sequence[str], original: Sequence[str] = ()) -> s
     server = server.removesuffix(".py")
     instance = words[1] if len(words) > 1 and not words[1].startswith("-") else ""
     return f"{server}/{instance}" if instance else server
+
+
+def name_of_coming_server(device_base: type) -> str:
+    """Return ``Server/instance`` where this program is about to be a device server; ``""`` elsewhere.
+
+    What can be known before Tango is told: the first argument could be an instance, and a device class has
+    the name of the program, as with a console script, or stands in the main module. ``Motor.run_server()``
+    names the server after the class, ``run((Motor, Shutter))`` after the file.
+
+    :param device_base: ``tango.DeviceImpl``
+    """
+    server, _, instance = name_of_program(getattr(sys, "argv", []), sys.orig_argv).partition("/")
+    if server == "-c" or not _INSTANCE.fullmatch(instance):
+        return ""
+    classes = [found for found in _classes_below(device_base) if not found.__module__.startswith("tango.")]
+    alike = {found.__name__ for found in classes if found.__name__.lower() == server.lower()}
+    coming = alike or {found.__name__ for found in classes if found.__module__ == "__main__"}
+    return f"{coming.pop() if len(coming) == 1 else server}/{instance}" if coming else ""
+
+
+def _classes_below(base: type) -> Iterator[type]:
+    derived: type
+    for derived in base.__subclasses__():
+        yield derived
+        yield from _classes_below(derived)
 
 
 def is_chosen(patterns: Sequence[str], name: str = "") -> bool:
