@@ -85,7 +85,8 @@ def test_encodes_what_it_holds() -> None:
     assert (point.scale, point.positive.offset) == (snapshot["scale"], snapshot["offset"])
     assert list(point.positive.bucket_counts) == snapshot["buckets"]
     assert (point.min, point.max) == (0.0, 3.0)
-    assert not point.exemplars and not point.negative.bucket_counts
+    assert not point.exemplars
+    assert not point.negative.bucket_counts
 
 
 def test_empty_and_reset() -> None:
@@ -93,8 +94,10 @@ def test_empty_and_reset() -> None:
     empty = durations.encode(1, 2)
     (point,) = ExponentialHistogram.FromString(empty).data_points
     assert (point.count, point.sum, point.HasField("min")) == (0, 0.0, False)
-    durations.record(5)
     durations.begin()
+    durations.begin()
+    durations.record(5)
+    assert (durations.count, durations.active) == (1, 1)
     durations.reset()
     assert durations.encode(1, 2) == empty
     assert (durations.count, durations.active) == (0, 0)
@@ -134,7 +137,18 @@ def test_an_unsampled_span_is_none() -> None:
     for span in (tracer.start_span("call"), None):
         durations.record(1, span)
     (point,) = ExponentialHistogram.FromString(durations.encode(1, 2)).data_points
-    assert point.count == 2 and not point.exemplars
+    assert point.count == 2
+    assert not point.exemplars
+
+
+def test_a_call_that_fails_becomes_another_series() -> None:
+    failed = Durations(b"")
+    durations = Durations(b"", lambda error: failed)
+    durations.begin()
+    assert durations.fail(ValueError()) is failed
+    assert (durations.active, failed.active) == (0, 1)
+    with pytest.raises(TypeError):
+        failed.fail(ValueError())
 
 
 def test_refuses_what_is_no_duration() -> None:
@@ -151,7 +165,7 @@ def test_refuses_what_is_no_duration() -> None:
 def test_records_in_some_thirty_nanoseconds() -> None:
     """Held loosely: what is printed is the figure."""
     durations, values = Durations(b""), [usual(random.Random(1)) for _ in range(200_000)]
-    record, nothing = durations.record, durations.leave
+    record, nothing = durations.record, durations.begin
 
     def per_call(function: Callable[..., Any], *more: Any) -> float:
         best = float("inf")
@@ -165,4 +179,3 @@ def test_records_in_some_thirty_nanoseconds() -> None:
     cost = per_call(record) - per_call(nothing, None)
     print(f"\nrecord() takes {cost:.0f} ns more than a method that does nothing")
     assert cost < 300
-

@@ -15,7 +15,7 @@ struct DurationsObject {
     Durations durations;
 };
 
-// The duration of one call, which belongs to a series: a Durations, or an object of Python's with its methods `failed` and
+// The duration of one call, which belongs to a series: a Durations, or an object of Python's with its methods `fail` and
 // `record` (a metric of the user's). Without a series nothing is counted, and no clock is read.
 struct Timing {
     PyObject* series;  // owned; null: not counted

@@ -46,6 +46,7 @@ bool read_exemplar(ModuleState& state, PyObject* span, Exemplar& exemplar) {
 }
 
 bool record(ModuleState& state, DurationsObject* self, std::uint64_t took_ns, PyObject* span) {
+    self->begun--;
     self->durations.record(took_ns);
     Exemplar exemplar{};
     if (span && read_exemplar(state, span, exemplar)) {
@@ -87,9 +88,13 @@ PyObject* durations_begin(PyObject* self, PyObject*) {
     Py_RETURN_NONE;
 }
 
-PyObject* durations_leave(PyObject* self, PyObject*) {
-    as_durations(self)->begun--;
-    Py_RETURN_NONE;
+PyObject* durations_fail(PyObject* self, PyObject* error) {
+    Ref failed(PyObject_CallOneArg(as_durations(self)->failed, error));
+    if (failed && Py_TYPE(failed.get()) == Py_TYPE(self)) {
+        as_durations(self)->begun--;
+        as_durations(failed.get())->begun++;
+    }
+    return failed.release();
 }
 
 PyObject* durations_encode(PyObject* self, PyObject* args) {
@@ -134,7 +139,6 @@ PyObject* get_count(PyObject* self, void*) {
 }
 PyObject* get_active(PyObject* self, void*) { return PyLong_FromLongLong(as_durations(self)->begun); }
 PyObject* get_attributes(PyObject* self, void*) { return new_ref(as_durations(self)->attributes); }
-PyObject* get_failed(PyObject* self, void*) { return new_ref(as_durations(self)->failed); }
 
 int traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(Py_TYPE(self));
@@ -159,8 +163,8 @@ void dealloc(PyObject* self) {
 }
 
 PyMethodDef methods[] = {
-    {"begin", durations_begin, METH_NOARGS, "A call begins."},
-    {"leave", durations_leave, METH_NOARGS, "A call that began is no more under way, or has become another series'."},
+    {"begin", durations_begin, METH_NOARGS, "A call begins, which record() is to be told of."},
+    {"fail", durations_fail, METH_O, "fail(error, /): a call that began fails; the series that counts it now."},
     {"record", durations_record, METH_VARARGS,
      "record(took, span=None, /): a call took so many nanoseconds; its span is an exemplar where it is sampled."},
     {"encode", durations_encode, METH_VARARGS,
@@ -173,16 +177,16 @@ PyMethodDef methods[] = {
 
 PyGetSetDef properties[] = {
     {"count", get_count, nullptr, "Calls that were recorded.", nullptr},
-    {"active", get_active, nullptr, "Calls that have begun and not ended.", nullptr},
+    {"active", get_active, nullptr, "Calls that have begun and are not recorded yet.", nullptr},
     {"attributes", get_attributes, nullptr, "The encoded attributes.", nullptr},
-    {"failed", get_failed, nullptr, "Called with an exception: the series of calls that failed so.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
 
 PyType_Slot slots[] = {
     {Py_tp_doc, const_cast<char*>("Durations(attributes, failed=None, /)\n\n"
                                   "How long the calls of one series took, an exponential histogram. The attributes are\n"
-                                  "those of its data point, encoded (field 1, tags included).")},
+                                  "those of its data point, encoded (field 1, tags included); `failed` gives the series of\n"
+                                  "calls that fail with an exception, or raises TypeError where there is none.")},
     {Py_tp_new, reinterpret_cast<void*>(durations_new)},
     {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
     {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
@@ -214,18 +218,11 @@ bool Timing::fail(ModuleState& state, PyObject* error) {
     if (!series) {
         return true;
     }
-    Ref failed(PyObject_CallMethodOneArg(series, state.s_failed, error));
-    if (!failed) {
-        return false;
+    Ref failed(PyObject_CallMethodOneArg(series, state.s_fail, error));
+    if (failed) {
+        replace(series, failed.get());
     }
-    if (is_durations(state, series)) {
-        as_durations(series)->begun--;
-    }
-    if (is_durations(state, failed.get())) {
-        as_durations(failed.get())->begun++;
-    }
-    replace(series, failed.get());
-    return true;
+    return static_cast<bool>(failed);
 }
 
 bool Timing::end(ModuleState& state, PyObject* span) {
@@ -235,7 +232,6 @@ bool Timing::end(ModuleState& state, PyObject* span) {
     Ref own(std::exchange(series, nullptr));
     const std::uint64_t took = took_ns ? took_ns : steady_ns() - begun_ns;
     if (is_durations(state, own.get())) {
-        as_durations(own.get())->begun--;
         return record(state, as_durations(own.get()), took, span);
     }
     Ref number(PyLong_FromUnsignedLongLong(took));

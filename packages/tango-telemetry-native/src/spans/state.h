@@ -52,7 +52,7 @@ namespace tango_spans {
     X(_active)                 \
     X(_name)                   \
     X(f_code)                  \
-    X(failed)                  \
+    X(fail)                    \
     X(f_lasti)                 \
     X(get_abandoned)           \
     X(get_client_ident)        \
