@@ -248,7 +248,7 @@ class CallBeginning:
             makes = pass_through_tracer() if excluded else get_client_tracer()
             named = self.named if state.exclusion is None and what is not None else None
             counted = series
-            if metrics is not None and named is not None and name is not None:
+            if metrics is not None and series is not None and named is not None and name is not None:
                 counted = metrics.table(names.RPC_CLIENT_CALL_DURATION, attributes)
             for place in places:
                 quick.keep(

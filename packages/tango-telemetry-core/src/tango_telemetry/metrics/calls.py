@@ -43,47 +43,49 @@ CreateSeries = Callable[[str, Attributes, Callable[[BaseException], Any]], Any]
 class CallMetrics:
     """The series of the calls of this process, bounded in number.
 
-    :param create: makes a series
     :param by_device: whether the device is one of the attributes
-    :param on_first: called once, with the first series
     """
 
-    def __init__(
-        self, create: CreateSeries, by_device: bool, on_first: Callable[[], object] = lambda: None
-    ) -> None:
-        self._create = create
+    def __init__(self, by_device: bool) -> None:
         self._told = (*_TOLD, names.TANGO_DEVICE_NAME) if by_device else _TOLD
-        self._on_first = on_first
+        self._begin: Callable[[], CreateSeries | None] = lambda: None
         self.reset()
 
     def reset(self) -> None:
         """Begin anew, as a forked child does."""
         self._started = False
+        self._create: CreateSeries | None = None
         self._series: dict[str, dict[Attributes, Series]] = {
             names.RPC_CLIENT_CALL_DURATION: {},
             names.RPC_SERVER_CALL_DURATION: {},
         }
         self._tables: dict[tuple[str, Attributes], dict[str | None, Series]] = {}
 
+    def switch_on(self, begin: Callable[[], CreateSeries | None]) -> None:
+        """Count calls, from the first one on.
+
+        :param begin: called when there is something to count; has it exported, and gives what makes a series,
+            or None if nobody can count
+        """
+        self._begin = begin
+        if self._started:
+            self._create = begin()
+
     def start(self) -> None:
-        """Have what was recorded exported from now on."""
+        """Begin now: a server may serve nobody for long."""
         if not self._started:
             self._started = True
-            self._on_first()
+            self._create = self._begin()
 
-    def restart(self, on_first: Callable[[], object]) -> None:
-        """Have ``on_first`` called, now if there is a series already."""
-        self._on_first = on_first
-        if self._started:
-            on_first()
-
-    def find(self, metric: str, attributes: Mapping[str, Any]) -> Series:
-        """Return the series of the calls with these span attributes."""
+    def find(self, metric: str, attributes: Mapping[str, Any]) -> Series | None:
+        """Return the series of the calls with these span attributes; None if nobody can count."""
+        self.start()
+        if self._create is None:
+            return None
         table = self.table(metric, attributes)
         name = attributes[names.RPC_METHOD]
         found = table.get(name) or table.get(None)
         if found is None:
-            self.start()
             told = tuple((key, attributes[key]) for key in self._told if key in attributes)
             found = self._get(metric, told)
             # What has overflowed is found under no name, so that the table does not grow.
@@ -111,14 +113,14 @@ class CallMetrics:
         for metric, series in self._series.items():
             yield metric, list(series.values())
 
-    def _get(self, metric: str, told: Attributes, errors: set[str] | None = None) -> Series:
+    def _get(self, metric: str, told: Attributes, errors: set[str] | None = None) -> Any:
         """Return a series, made if need be.
 
         :param errors: of a series of failed calls, those that there are beside it
         """
         known = self._series[metric]
         found = known.get(told)
-        if found is None:
+        if found is None and self._create is not None:
             if len(known) >= MOST_SERIES - 1:
                 told = _OVERFLOW
             failed: Callable[[BaseException], Series]
@@ -136,7 +138,8 @@ class CallMetrics:
                 kind = names.OTHER
             else:
                 errors.add(kind)
-        return self._get(metric, (*told, (names.ERROR_TYPE, kind)), errors)
+        failed: Series = self._get(metric, (*told, (names.ERROR_TYPE, kind)), errors)
+        return failed
 
 
 _OVERFLOW: Attributes = ((names.OTEL_METRIC_OVERFLOW, True),)

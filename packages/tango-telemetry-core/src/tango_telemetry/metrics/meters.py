@@ -7,7 +7,7 @@ from typing import Any
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry._version import VERSION
-from tango_telemetry.metrics.calls import Attributes
+from tango_telemetry.metrics.calls import Attributes, CreateSeries
 from tango_telemetry.metrics.source import SCOPE
 from tango_telemetry.otel import sdk as otel_sdk
 from tango_telemetry.otel.api import set_span_in_context
@@ -49,7 +49,7 @@ class MeterSeries:
         self._record(took / 1e9, self._attributes, set_span_in_context(span))
 
 
-def create_meter_series(provider: Any) -> Callable[[str, Attributes, Callable[[BaseException], Any]], Any]:
+def create_meter_series(provider: Any) -> CreateSeries:
     """Return what makes the series of calls for a provider."""
     meter = provider.get_meter(SCOPE, VERSION)
     histograms = {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from tango_telemetry._native import load_native_metrics, what_brings_native
 from tango_telemetry.base import system
 from tango_telemetry.base.guard import guarded
-from tango_telemetry.metrics.calls import Attributes, CallMetrics
+from tango_telemetry.metrics.calls import Attributes, CallMetrics, CreateSeries
 from tango_telemetry.metrics.meters import DESCRIPTIONS, create_meter_series
 from tango_telemetry.metrics.source import HISTOGRAM, Collected, MetricSource
 from tango_telemetry.otel import sdk as otel_sdk
@@ -37,15 +38,22 @@ def switch_metrics(config: TelemetryConfig | None) -> None:
 
 def _find(config: TelemetryConfig) -> CallMetrics | None:
     provider = state.meter_provider
-    if provider is None:
-        if not config.metrics:
-            return None
-        provider = otel_sdk.configured_meter_provider()
-    by_device = config.metrics_by_device
-    if provider is not None:
-        return _know((id(provider), by_device), lambda: CallMetrics(create_meter_series(provider), by_device))
-    if not config.metrics_endpoints:
+    if provider is None and not config.metrics:
         return None
+    key = (id(provider), config.metrics_by_device)
+    found = _known.get(key)
+    if found is None:
+        found = _known[key] = CallMetrics(config.metrics_by_device)
+    found.switch_on(partial(_begin, provider, config))
+    return found
+
+
+def _begin(provider: Any, config: TelemetryConfig) -> CreateSeries | None:
+    """Give what makes series: for the meter provider, given or by now the global one, or for our export."""
+    if provider is None:
+        provider = otel_sdk.configured_meter_provider()
+    if provider is not None:
+        return create_meter_series(provider)
     native = load_native_metrics()
     if native is None:
         warn_once(
@@ -53,29 +61,14 @@ def _find(config: TelemetryConfig) -> CallMetrics | None:
             f"program's: none are exported. {what_brings_native()}"
         )
         return None
+    configure_pipelines(config.pipeline)
+    for endpoint in config.metrics_endpoints:
+        _source_for(endpoint, config).start()
 
-    def start() -> None:
-        configure_pipelines(config.pipeline)
-        for endpoint in config.metrics_endpoints:
-            _source_for(endpoint, config).start()
-
-    found = _know(by_device, lambda: CallMetrics(_create_durations(native.Durations), by_device, start))
-    found.restart(start)
-    return found
-
-
-def _know(key: Any, create: Callable[[], CallMetrics]) -> CallMetrics:
-    found = _known.get(key)
-    if found is None:
-        found = _known[key] = create()
-    return found
-
-
-def _create_durations(durations: Any) -> Callable[[str, Attributes, Callable[[BaseException], Any]], Any]:
     def create(metric: str, told: Attributes, fail: Callable[[BaseException], Any]) -> Any:
-        return durations(encode_attributes(dict(told), b"\x0a"), fail)
+        return native.Durations(encode_attributes(dict(told), b"\x0a"), fail)
 
-    return create
+    return create if config.metrics_endpoints else None
 
 
 def _source_for(endpoint: Endpoint, config: TelemetryConfig) -> MetricSource:
