@@ -16,7 +16,7 @@ from tango_telemetry.settings.variables import NOT_FOR_USERS, OPENTELEMETRYS, VA
 
 REFERENCE = ROOT / "docs" / "reference"
 # Values and names of events, not of attributes.
-NOT_ATTRIBUTES = {"tango", "exception"}
+NOT_ATTRIBUTES = {"tango", "exception", "_OTHER"}
 
 
 def constants(module: ModuleType) -> set[str]:

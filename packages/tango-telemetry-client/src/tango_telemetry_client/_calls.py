@@ -237,6 +237,8 @@ class CallBeginning:
         tracer = get_calling_tracer(context)
         title = self.method if name is None else f"{self.method} {name}"
         excluded = is_excluded(attributes, "DataBase" if self.owner == "Database" else "")
+        metrics = None if excluded else state.metrics
+        series = metrics.find(names.RPC_CLIENT_CALL_DURATION, attributes) if metrics is not None else None
         if quick is not None and epoch >= 0 and own is not None and self._may_be_kept():
             places = [(None, 0, what)]  # for a span that is not recorded any place will do
             if not excluded:
@@ -245,8 +247,22 @@ class CallBeginning:
             in_use = tracer if tracer is current_tracer.get() else None
             makes = pass_through_tracer() if excluded else get_client_tracer()
             named = self.named if state.exclusion is None and what is not None else None
+            counted = series
+            if metrics is not None and series is not None and named is not None and name is not None:
+                counted = metrics.table(names.RPC_CLIENT_CALL_DURATION, attributes)
             for place in places:
-                quick.keep(own, epoch, place, title, _CLIENT, attributes, makes, in_use, named=named)
+                quick.keep(
+                    own,
+                    epoch,
+                    place,
+                    title,
+                    _CLIENT,
+                    attributes,
+                    makes,
+                    in_use,
+                    named=named,
+                    series=counted,
+                )
         if excluded or is_suppressed(context):
             tracer = pass_through_tracer()
         attributes = {**attributes, **thread_attributes()}
@@ -255,6 +271,8 @@ class CallBeginning:
         else:
             call = DelegatedCall(site, tracer, title, _CLIENT, attributes, context, self.carry, links)
         try:
+            if series is not None and tracer is not pass_through_tracer():
+                call.time(series)
             if state.config.capture_arguments:
                 guarded(record_arguments, call.span, args if name is None else args[1:], kwargs)
             if hooks.wanted:

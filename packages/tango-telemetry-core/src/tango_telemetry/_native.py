@@ -18,6 +18,7 @@ __all__ = [
     "import_native",
     "load_native_calls",
     "load_native_events",
+    "load_native_metrics",
     "load_native_spans",
     "release_native",
     "what_brings_native",
@@ -45,6 +46,11 @@ def load_native_calls(config: TelemetryConfig) -> Any:
 def load_native_events(config: TelemetryConfig) -> Any:
     """Return the module that has events carry contexts; None where it is not installed or not wanted."""
     return _load_native("events") if config.event_context else None
+
+
+def load_native_metrics() -> Any:
+    """Return the module that counts calls in C++; None where it is not installed."""
+    return _load_native("metrics")
 
 
 def _load_native(module: str) -> Any:

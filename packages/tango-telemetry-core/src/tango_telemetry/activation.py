@@ -53,6 +53,7 @@ from tango_telemetry.state import get_config, set_config, state, warn_once
 __all__ = ["activate", "configure", "deactivate", "stay_off"]
 
 _LOGS = "tango_telemetry.logs.switch"
+_METRICS = "tango_telemetry.metrics.switch"
 SUPPORTED = ((9, 3, 6), (11,))
 _patches = Patches()
 
@@ -71,10 +72,11 @@ def configure(config: TelemetryConfig | None = None, **changes: Any) -> Telemetr
     state.reset_tracers()
     if state.active:
         guarded(_switch_logs, state.config)
+        guarded(_switch_metrics, state.config)
     return state.config
 
 
-def activate(config: TelemetryConfig | None, tracer_provider: Any) -> bool:
+def activate(config: TelemetryConfig | None, tracer_provider: Any, meter_provider: Any = None) -> bool:
     """Make ready for one more instrumentor.
 
     :returns: False if the settings, the installation or the version of PyTango forbid it; says why where the
@@ -105,6 +107,8 @@ def activate(config: TelemetryConfig | None, tracer_provider: Any) -> bool:
         return False
     if tracer_provider is not None:
         state.tracer_provider = tracer_provider
+    if meter_provider is not None:
+        state.meter_provider = meter_provider
     if tracer_provider is not None or not state.active:
         state.reset_tracers(retire=False)  # those asked for while nothing was traced may be no-ops
     if not state.active:
@@ -114,6 +118,8 @@ def activate(config: TelemetryConfig | None, tracer_provider: Any) -> bool:
             guarded(patch_executors, _patches)
             guarded(silence_builtin_tracing, _patches)
         guarded(_switch_logs, settings)
+    if not state.active or meter_provider is not None:
+        guarded(_switch_metrics, settings)
     state.active += 1
     return True
 
@@ -190,6 +196,8 @@ def prepare_server() -> None:
     """
     state.bridge.prepare_server()
     apply_cpptango_environment(_of_server)
+    if state.metrics is not None:
+        state.metrics.start()
 
 
 def _switch_events_on(settings: TelemetryConfig) -> None:
@@ -210,6 +218,16 @@ def _switch_logs(settings: TelemetryConfig | None) -> None:
         switch = importlib.import_module(_LOGS)
     if switch is not None:
         switch.switch_logs(settings)
+
+
+def _switch_metrics(settings: TelemetryConfig | None) -> None:
+    """Count the calls that the settings, or a meter provider, ask for; likewise."""
+    asked = settings is not None and (settings.metrics or state.meter_provider is not None)
+    switch = sys.modules.get(_METRICS)
+    if switch is None and asked:
+        switch = importlib.import_module(_METRICS)
+    if switch is not None:
+        switch.switch_metrics(settings)
 
 
 def _switch_events_off() -> None:
@@ -251,6 +269,7 @@ def deactivate() -> None:
         atexit.unregister(_switch_off_at_the_end)
         _patches.undo()
         guarded(_switch_logs, None)
+        guarded(_switch_metrics, None)
         _of_server.clear()
         guarded(_hand_back)
         guarded(release_native)
@@ -259,6 +278,7 @@ def deactivate() -> None:
         _set_native(None)
         guarded(_switch_events_off)
         state.tracer_provider = None
+        state.meter_provider = None
         state.reset_tracers()
 
 

@@ -50,6 +50,7 @@ class Instrumentor:
         self,
         *,
         tracer_provider: Any = None,
+        meter_provider: Any = None,
         request_hook: RequestHook | None = None,
         response_hook: ResponseHook | None = None,
         config: TelemetryConfig | None = None,
@@ -59,6 +60,8 @@ class Instrumentor:
         """Switch tracing on in this process. Does nothing if it is on, or if the settings say off.
 
         :param tracer_provider: makes every tracer, instead of our own providers
+        :param meter_provider: is given the durations of all calls, instead of our own export of metrics; it
+            asks for them as ``PYTANGO_TELEMETRY_METRICS=on`` does
         :param request_hook: called with ``(span, subject, operation)`` before a recorded call
         :param response_hook: called with ``(span, subject, operation, error)`` after it; ``error`` is None or
             the exception. What a hook raises is logged once and goes no further.
@@ -66,7 +69,7 @@ class Instrumentor:
         :param skip_dep_check: accepted for ``opentelemetry-instrument``
         :param raise_exception_on_conflict: accepted for ``opentelemetry-instrument``
         """
-        if self._instrumented or not activate(config, tracer_provider):
+        if self._instrumented or not activate(config, tracer_provider, meter_provider):
             return
         self.hooks.set(request_hook, response_hook)
         self._instrumented = True

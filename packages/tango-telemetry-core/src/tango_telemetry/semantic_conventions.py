@@ -1,4 +1,4 @@
-"""The names of what a span says.
+"""The names of what spans, log records and metrics say.
 
 OpenTelemetry's are those of semantic conventions 1.45 (RPC stable); they stand here because the Python
 package ``opentelemetry-semantic-conventions`` still has older names. Tango's own start with ``tango.``.
@@ -57,6 +57,14 @@ TANGO_CLIENT_IDENT_PID: Final = "tango.client_ident.pid"
 TANGO_CLIENT_IDENT_LANG: Final = "tango.client_ident.lang"
 TANGO_CLIENT_IDENT_JAVA_IDENT: Final = "tango.client_ident.java_ident"
 TANGO_CLIENT_IDENT_JAVA_MAIN_CLASS: Final = "tango.client_ident.java_main_class"
+
+RPC_CLIENT_CALL_DURATION: Final = "rpc.client.call.duration"
+RPC_SERVER_CALL_DURATION: Final = "rpc.server.call.duration"
+"""Metrics of RPC, stable as its spans are; with ``error.type`` on calls that failed."""
+OTEL_METRIC_OVERFLOW: Final = "otel.metric.overflow"
+"""``true`` on the one series of what found no series of its own (specification 1.45, metrics/sdk)."""
+OTHER: Final = "_OTHER"
+"""The ``error.type`` of what has too many of them."""
 
 SPAN_ENDED_BY: Final = "tango.span.ended_by"
 """What ended the process while the span was open: a signal's name, ``exit``, ``os._exit`` or ``os.execv``."""

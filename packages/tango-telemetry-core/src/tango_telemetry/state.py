@@ -47,6 +47,8 @@ class State:
         self.generation = 0
         self.native: Any = None  # the module with calls in C++, while it is in use
         self.events: Any = None  # the module that has events carry contexts, while they do
+        self.metrics: Any = None  # what counts calls (metrics.calls.CallMetrics), while that is asked for
+        self.meter_provider: Any = None  # what the user gave to instrument()
 
     def changed(self) -> None:
         """Something that decisions about calls rest on is another: those made so far hold no more."""

@@ -2,6 +2,7 @@
 // Call: what tango_telemetry.calls.traced_call.TracedCall is in Python, for the usual call.
 #include "arguments.h"
 #include "beginning.h"
+#include "durations.h"
 
 #include <utility>
 #include "span_operations.h"
@@ -18,6 +19,7 @@ struct CallObject {
     Py_ssize_t count;
     Carried carried;
     PyObject* site;  // null, or where a call that was handed over to this thread comes from; until it has failed
+    Timing timing;
 };
 
 CallObject* as_call(PyObject* object) { return reinterpret_cast<CallObject*>(object); }
@@ -69,21 +71,32 @@ bool note_abandoned(CallObject* self) {
     ModuleState& state = state_of(self);
     Ref site(std::exchange(self->site, nullptr));
     bool failed = false;
-    if (!site || !is_recording(state, self->span, failed)) {
+    const bool recording = site && is_recording(state, self->span, failed);
+    if (!site || failed || (!recording && !self->timing.series)) {
         return !failed;
     }
     Ref error(PyObject_CallMethodNoArgs(site.get(), state.s_get_abandoned));
-    if (error && error.get() != Py_None) {
-        error = Ref(PyObject_CallFunctionObjArgs(state.record_failure, self->span, error.get(), nullptr));
+    if (!error || error.get() == Py_None) {
+        return static_cast<bool>(error);
     }
-    return static_cast<bool>(error);
+    if (recording) {
+        Ref recorded(PyObject_CallFunctionObjArgs(state.record_failure, self->span, error.get(), nullptr));
+        if (!recorded) {
+            return false;
+        }
+    }
+    return self->timing.fail(state, error.get());
 }
 
 bool end_of(CallObject* self) {
     ModuleState& state = state_of(self);
     PyTypeObject* const type = Py_TYPE(self->span);
     if (type == reinterpret_cast<PyTypeObject*>(state.span_class)) {
-        return end_span(reinterpret_cast<SpanObject*>(self->span), nullptr);
+        auto* const span = reinterpret_cast<SpanObject*>(self->span);
+        const bool open = !span->record->ended;
+        const bool ended = end_span(span, nullptr);
+        self->timing.took_ns = open ? span->record->end_ns - span->record->start_ns : 0;
+        return ended;
     }
     if (type == reinterpret_cast<PyTypeObject*>(state.dropped_span_class) || is_remote_span(state, self->span)) {
         return true;
@@ -96,21 +109,29 @@ PyObject* call_end(PyObject* self, PyObject*) {
     CallObject* const call = as_call(self);
     ModuleState& state = state_of(call);
     if (!note_abandoned(call) && !absorb_error(state, "it could not be told whether a call is still waited for")) {
-        do_before_error([&] { return leave_both(call) && end_of(call); });
+        do_before_error([&] { return leave_both(call) && end_of(call) && call->timing.end(state, call->span); });
         return nullptr;
     }
     if (!leave_both(call) && !absorb_error(state, "a span could not be left")) {
-        do_before_error([&] { return end_of(call); });
+        do_before_error([&] { return end_of(call) && call->timing.end(state, call->span); });
         return nullptr;
     }
-    return none_unless_foreign(state, end_of(call), "a span could not be ended");
+    if (!end_of(call) && !absorb_error(state, "a span could not be ended")) {
+        do_before_error([&] { return call->timing.end(state, call->span); });
+        return nullptr;
+    }
+    return none_unless_foreign(state, call->timing.end(state, call->span), "a call could not be counted");
 }
 
 PyObject* call_fail(PyObject* self, PyObject* error) {
     CallObject* const call = as_call(self);
+    ModuleState& state = state_of(call);
     Py_CLEAR(call->site);
-    Ref result(PyObject_CallFunctionObjArgs(state_of(call).record_failure, call->span, error, nullptr));
-    return none_unless_foreign(state_of(call), static_cast<bool>(result), "a failure could not be recorded");
+    Ref result(PyObject_CallFunctionObjArgs(state.record_failure, call->span, error, nullptr));
+    if (!result && !absorb_error(state, "a failure could not be recorded")) {
+        return nullptr;
+    }
+    return none_unless_foreign(state, call->timing.fail(state, error), "a failure could not be counted");
 }
 
 // check(check, args, result): a look at the result before cppTango takes it.
@@ -137,6 +158,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(call->module);
     Py_VISIT(call->span);
     Py_VISIT(call->site);
+    Py_VISIT(call->timing.series);
     for (Py_ssize_t i = 0; i < 2 * kMaxVariables; i++) {
         Py_VISIT(call->pairs[i]);
     }
@@ -154,12 +176,19 @@ void dealloc(PyObject* self) {
         drop_carrier(state_of(call), call->carried);
         drop_current(state_of(call), call->current);
     }
+    if (call->timing.series && call->module) {  // a coroutine that was thrown away
+        PendingError pending;
+        if (!call->timing.end(state_of(call), call->span)) {
+            PyErr_Clear();
+        }
+    }
     clear_current(call->current);
     clear_carried(call->carried);
     for (Py_ssize_t i = 0; i < 2 * kMaxVariables; i++) {
         Py_CLEAR(call->pairs[i]);
     }
     Py_CLEAR(call->site);
+    Py_CLEAR(call->timing.series);
     Py_CLEAR(call->span);
     Py_CLEAR(call->module);
     type->tp_free(self);
@@ -250,6 +279,12 @@ bool is_over(ModuleState& state, PyObject* span) {
 }
 
 void set_call_site(PyObject* call, PyObject* site) { replace(as_call(call)->site, site); }
+
+void time_call(PyObject* call, PyObject* series) {
+    if (series) {
+        as_call(call)->timing.begin(state_of(as_call(call)), series, as_call(call)->span);
+    }
+}
 
 bool carry_call(PyObject* object, PyObject* name) {
     CallObject* const call = as_call(object);

@@ -24,6 +24,8 @@ struct PlanObject {
     std::uint64_t epoch;
     PyObject* tracer;
     PyObject* handler;  // the value of the handler variable; of a client, the device's tracer that was in use; or null
+    // Null: not counted. Else whose durations these are (durations.h), or a dict of that by name, for every other under None.
+    PyObject* series;
     PreparedSpan span;
 };
 
@@ -41,6 +43,9 @@ Ref find_plans(ModuleState& state, PyObject* subject);
 
 // The plan for every name, or that for the name of the key; null without an error if there is none that still holds.
 Ref find_plan(ModuleState& state, PyObject* plans, const PlanKey& key);
+
+// What counts a call of that name and tracer; null if nothing does. False, with or without an error: Python has to find it.
+bool find_series(ModuleState& state, const PlanObject* plan, PyObject* tracer, PyObject* name, Ref& series);
 
 // Whether title and attributes of the plan have that name already.
 bool has_name(const PlanObject* plan, PyObject* name);
@@ -64,6 +69,9 @@ bool carry_call(PyObject* call, PyObject* name);
 
 // The call was handed over to this thread (tango_telemetry.calls.caller.Site), by somebody who may stop waiting for it.
 void set_call_site(PyObject* call, PyObject* site);
+
+// From now on the call is under way for that series (null: for none), which counts it when it ends.
+void time_call(PyObject* call, PyObject* series);
 
 PyObject* get_epoch(PyObject* module, PyObject*);
 PyObject* new_epoch(PyObject* module, PyObject*);

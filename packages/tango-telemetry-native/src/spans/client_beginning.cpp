@@ -154,13 +154,17 @@ Ref read_name(BeginningObject* self, PyObject* args, PyObject* kwargs) {
 
 // A span that is not recorded, without asking where the call is written: that makes three objects of frames, and a walk.
 // Null without an error: one that is recorded, or nothing is known yet of this operation on this object.
-Ref start_dropped(BeginningObject* self, ModuleState& state, PyObject* plans, PyObject* device_tracer, const Told& told) {
+Ref start_dropped(BeginningObject* self, ModuleState& state, PyObject* plans, PyObject* device_tracer, const Told& told,
+                  Ref& series) {
     Ref found = find_plan(state, plans, {reinterpret_cast<PyObject*>(self), nullptr, told.name, kAnyPlace});
     if (!found) {
         return Ref();
     }
     auto* const plan = reinterpret_cast<PlanObject*>(found.get());
     PyObject* const tracer = choose_tracer(state, device_tracer, plan);
+    if (tracer && !find_series(state, plan, tracer, told.name, series)) {
+        return Ref();
+    }
     if (tracer && tracer == state.pass_through) {
         return start_planned(state, plan, tracer, told);
     }
@@ -170,7 +174,7 @@ Ref start_dropped(BeginningObject* self, ModuleState& state, PyObject* plans, Py
 
 // The span of a call, by the plan for the place in the program where it is written.
 Ref start_here(BeginningObject* self, ModuleState& state, PyObject* plans, PyObject* device_tracer, const Told& told,
-               Place& place) {
+               Place& place, Ref& series) {
     if (!find_place(self, state, place)) {
         return Ref();
     }
@@ -181,7 +185,8 @@ Ref start_here(BeginningObject* self, ModuleState& state, PyObject* plans, PyObj
     }
     auto* const plan = reinterpret_cast<PlanObject*>(found.get());
     PyObject* const tracer = choose_tracer(state, device_tracer, plan);
-    return tracer ? start_planned(state, plan, tracer, told) : Ref();
+    const bool counted = tracer && find_series(state, plan, tracer, told.name, series);
+    return counted ? start_planned(state, plan, tracer, told) : Ref();
 }
 
 Ref begin_usual_client(BeginningObject* self, ModuleState& state, PyObject* args, PyObject* kwargs, PyObject* links) {
@@ -214,9 +219,10 @@ Ref begin_usual_client(BeginningObject* self, ModuleState& state, PyObject* args
     }
     const Told told{name.get(), context.get(), nullptr, links};
     Place place;
-    Ref span = start_dropped(self, state, plans.get(), device_tracer.get(), told);
+    Ref series;
+    Ref span = start_dropped(self, state, plans.get(), device_tracer.get(), told, series);
     if (!span && !PyErr_Occurred()) {
-        span = start_here(self, state, plans.get(), device_tracer.get(), told, place);
+        span = start_here(self, state, plans.get(), device_tracer.get(), told, place, series);
     }
     if (!span) {
         return Ref();
@@ -229,6 +235,7 @@ Ref begin_usual_client(BeginningObject* self, ModuleState& state, PyObject* args
     if (place.site) {
         set_call_site(call.get(), place.site.get());
     }
+    time_call(call.get(), series.get());
     return call;
 }
 

@@ -80,6 +80,10 @@ Ref begin_usual_handler(BeginningObject* self, ModuleState& state, PyObject* dev
             return Ref();
         }
     }
+    Ref series;
+    if (!find_series(state, plan, plan->tracer, nullptr, series)) {
+        return Ref();
+    }
     Ref span = start_planned(state, plan, plan->tracer, {nullptr, nullptr, &remote, nullptr});
     if (!span) {
         return Ref();
@@ -97,6 +101,9 @@ Ref begin_usual_handler(BeginningObject* self, ModuleState& state, PyObject* dev
         PendingError interrupt;  // the user's own: the handler will not run
         Ref ended(PyObject_CallMethodNoArgs(call.get(), state.s_end));
         return Ref();
+    }
+    if (call) {
+        time_call(call.get(), series.get());
     }
     return call;
 }

@@ -7,6 +7,7 @@
 #include "calls.h"
 #include "core/id_source.h"
 #include "core/otlp_json.h"
+#include "durations.h"
 #include "objects.h"
 
 namespace tango_spans {
@@ -37,6 +38,7 @@ int execute(PyObject* module) {
         !add_type(module, state.scope_type, create_scope_type) ||
         !add_type(module, state.plan_type, create_plan_type) || !add_type(module, state.plans_type, create_plans_type) ||
         !add_type(module, state.call_type, create_call_type) ||
+        !add_type(module, state.durations_type, create_durations_type) ||
         !add_type(module, state.client_beginning_type, create_client_beginning_type) ||
         !add_type(module, state.handler_beginning_type, create_handler_beginning_type)) {
         return -1;

@@ -125,14 +125,14 @@ bool prepare(ModuleState& state, PreparedSpan& span, TracerObject* tracer) {
     return true;
 }
 
-// put(beginning, code, position, name, epoch, title, kind, attributes, tracer, handler, checks_topic, named): whether it was
-// kept.
+// put(beginning, code, position, name, epoch, title, kind, attributes, tracer, handler, checks_topic, named, series): whether
+// it was kept.
 PyObject* plans_put(PyObject* self, PyObject* args) {
-    PyObject *beginning, *code, *name, *title, *kind, *attributes, *tracer, *handler, *named = Py_None;
+    PyObject *beginning, *code, *name, *title, *kind, *attributes, *tracer, *handler, *named = Py_None, *series = Py_None;
     int position, checks_topic;
     unsigned long long epoch;
-    if (!PyArg_ParseTuple(args, "OOiOKUOOOOp|O", &beginning, &code, &position, &name, &epoch, &title, &kind, &attributes,
-                          &tracer, &handler, &checks_topic, &named)) {
+    if (!PyArg_ParseTuple(args, "OOiOKUOOOOp|OO", &beginning, &code, &position, &name, &epoch, &title, &kind, &attributes,
+                          &tracer, &handler, &checks_topic, &named, &series)) {
         return nullptr;
     }
     ModuleState* const state = state_of_type(Py_TYPE(self));
@@ -162,6 +162,7 @@ PyObject* plans_put(PyObject* self, PyObject* args) {
     plan->epoch = epoch;
     plan->tracer = new_ref(tracer);
     plan->handler = keep(handler);
+    plan->series = keep(series);
     plan->span.title = new_ref(title);
     plan->span.kind = new_ref(kind);
     plan->span.attributes = new_ref(attributes);
@@ -221,6 +222,7 @@ int plan_traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(plan->named);
     Py_VISIT(plan->tracer);
     Py_VISIT(plan->handler);
+    Py_VISIT(plan->series);
     Py_VISIT(plan->span.title);
     Py_VISIT(plan->span.kind);
     Py_VISIT(plan->span.attributes);
@@ -238,6 +240,7 @@ void plan_dealloc(PyObject* self) {
     Py_CLEAR(plan->named);
     Py_CLEAR(plan->tracer);
     Py_CLEAR(plan->handler);
+    Py_CLEAR(plan->series);
     Py_CLEAR(plan->span.title);
     Py_CLEAR(plan->span.kind);
     Py_CLEAR(plan->span.attributes);
@@ -248,7 +251,8 @@ void plan_dealloc(PyObject* self) {
 
 PyMethodDef plans_methods[] = {
     {"put", plans_put, METH_VARARGS,
-     "put(beginning, code, position, name, epoch, title, kind, attributes, tracer, handler, checks_topic, named=None)\n\n"
+     "put(beginning, code, position, name, epoch, title, kind, attributes, tracer, handler, checks_topic, named=None,\n"
+     "series=None)\n\n"
      "Keep what is known of the calls that are made at one place; whether that could be."},
     {"__reduce__", plans_reduce, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
@@ -298,6 +302,21 @@ Ref find_plan(ModuleState& state, PyObject* object, const PlanKey& key) {
         plan = *find_slot(plans, key);
     }
     return plan && plan->epoch == state.epoch ? Ref::borrow(reinterpret_cast<PyObject*>(plan)) : Ref();
+}
+
+bool find_series(ModuleState& state, const PlanObject* plan, PyObject* tracer, PyObject* name, Ref& series) {
+    if (!plan->series || tracer == state.pass_through) {
+        return true;
+    }
+    if (!PyDict_CheckExact(plan->series)) {
+        series = Ref::borrow(plan->series);
+        return true;
+    }
+    series = Ref::borrow(name ? PyDict_GetItemWithError(plan->series, name) : nullptr);
+    if (!series && !PyErr_Occurred()) {
+        series = Ref::borrow(PyDict_GetItemWithError(plan->series, Py_None));
+    }
+    return static_cast<bool>(series);
 }
 
 bool has_name(const PlanObject* plan, PyObject* name) { return !plan->named || is_same(plan->name, name); }

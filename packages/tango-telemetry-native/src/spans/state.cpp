@@ -101,6 +101,7 @@ bool intern_names(ModuleState& state) {
     X(plan_type)              \
     X(plans_type)             \
     X(call_type)              \
+    X(durations_type)         \
     X(client_beginning_type)  \
     X(handler_beginning_type)
 

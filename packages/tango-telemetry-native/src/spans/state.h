@@ -52,6 +52,7 @@ namespace tango_spans {
     X(_active)                 \
     X(_name)                   \
     X(f_code)                  \
+    X(fail)                    \
     X(f_lasti)                 \
     X(get_abandoned)           \
     X(get_client_ident)        \
@@ -72,6 +73,7 @@ namespace tango_spans {
     X(kind)                    \
     X(links)                   \
     X(name)                    \
+    X(record)                  \
     X(record_exception)        \
     X(set_status)              \
     X(set_attributes)          \
@@ -146,6 +148,7 @@ struct ModuleState {
     PyTypeObject* plan_type;
     PyTypeObject* plans_type;
     PyTypeObject* call_type;
+    PyTypeObject* durations_type;
     PyTypeObject* client_beginning_type;
     PyTypeObject* handler_beginning_type;
     SpanObject* newest_open_span;  // borrowed: a span takes itself out when it ends or is forgotten

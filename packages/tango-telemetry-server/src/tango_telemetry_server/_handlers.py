@@ -251,6 +251,10 @@ class _Begin:
                 waiting.decide(not excluded)
         if excluded:
             tracer = pass_through_tracer()
+        series = None
+        # What nobody wants traced is not counted either; what is not sampled is.
+        if state.metrics is not None and kind is _SERVER and tracer is not pass_through_tracer():
+            series = state.metrics.find(names.RPC_SERVER_CALL_DURATION, attributes)
         if (
             remote
             and excluded == left_out
@@ -262,7 +266,18 @@ class _Begin:
             own, place = device.__dict__, (None, 0, None)
             owner = (telemetry, title, _UNTRACED if excluded else telemetry.context)
             checks_topic = telemetry.follows_topics and not excluded
-            self.quick.keep(own, epoch, place, title, kind, attributes, tracer, owner, checks_topic)
+            self.quick.keep(
+                own,
+                epoch,
+                place,
+                title,
+                kind,
+                attributes,
+                tracer,
+                owner,
+                checks_topic,
+                series=series,
+            )
         attributes = {**attributes, **thread_attributes(), **(caller or {})}
         if not direct:
             # Not for what another handler calls: the context says already whose calls they are.
@@ -273,6 +288,8 @@ class _Begin:
             return UntracedHookCall(refused, pass_through_tracer(), *what, tracer)
         call = (WaitingHookCall if waits and not direct and not excluded else HandlerCall)(tracer, *what)
         try:
+            if series is not None:
+                call.time(series)
             # cppTango is asked for the caller only where that is recorded.
             if remote and call.span.is_recording():
                 caller = client_ident_attributes(device, self.lifecycle)

@@ -55,6 +55,7 @@ class QuickBeginning:
         handler: Any = None,
         checks_topic: bool = False,
         named: tuple[str | None, ...] | None = None,
+        series: Any = None,
     ) -> None:
         """Keep what is known of the calls that are made at ``place`` for a proxy or device.
 
@@ -67,8 +68,11 @@ class QuickBeginning:
         :param checks_topic: whether the device's topic ``user`` may change without a word
         :param named: None: what is kept is for this name alone. Else it is for every name at this place: what
             precedes the name in the title (None: the title has none), and the attributes whose value it is
+        :param series: what counts these calls, or a dict of it by name; None: they are not counted
         """
         plans = own.get(self.KEY)
         if plans is None:
             plans = own[self.KEY] = self._native.Plans()
-        plans.put(self._quick, *place, epoch, title, kind, attributes, tracer, handler, checks_topic, named)
+        plans.put(
+            self._quick, *place, epoch, title, kind, attributes, tracer, handler, checks_topic, named, series
+        )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from inspect import CO_ITERABLE_COROUTINE
+from time import monotonic_ns
 from types import CoroutineType, GeneratorType
 from typing import Any
 
@@ -40,7 +41,7 @@ class TracedCall:
     so.
     """
 
-    __slots__ = ("_bridged", "_current", "_entered", "_hooked", "span")
+    __slots__ = ("_begun", "_bridged", "_current", "_entered", "_hooked", "_series", "span")
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class TracedCall:
         self.span = span = tracer.start_span(name, context, kind, attributes, links)
         self._bridged: Any = _NOT_CARRIED
         self._hooked: tuple[Hooks, Any, str, BaseException | None] | None = None
+        self._series: Any = None
         if carry is not None:
             variables = (active_client_span, span)
         self._entered = (span, context, *variables)
@@ -88,6 +90,18 @@ class TracedCall:
         self._hooked = (hooks, subject, operation, None)
         hooks.before(self.span, subject, operation)
 
+    def time(self, series: Any) -> None:
+        """Have the call counted by its series when it ends."""
+        series.begin()
+        self._series = series
+        self._begun = monotonic_ns()
+
+    def count(self) -> None:
+        """Count the call now, if nobody has."""
+        series, self._series = self._series, None
+        if series is not None:
+            series.record(monotonic_ns() - self._begun, self.span)
+
     def enter(self) -> None:
         """Make the span current again after :meth:`leave`, perhaps in another task."""
         self._current = state.make_current(*self._entered)
@@ -108,6 +122,8 @@ class TracedCall:
         if self._hooked is not None:
             self._hooked = (*self._hooked[:3], error)
         record_failure(self.span, error)
+        if self._series is not None:
+            self._series = self._series.fail(error)
 
     def end(self) -> None:
         """Leave, and end the span. Never raises."""
@@ -119,6 +135,7 @@ class TracedCall:
             hooks, *told = self._hooked
             hooks.after(self.span, *told)
         self.span.end()
+        self.count()
 
 
 class DelegatedCall(TracedCall):
@@ -282,6 +299,7 @@ async def _finish(call: Any, coroutine: CoroutineType[Any, Any, Any]) -> Any:
         call.span.end()
         if isinstance(call, TracedCall):  # a call in C++ takes back what is current where it is dropped
             call.leave()
+            guarded(call.count)
         raise
     except BaseException as error:
         guarded(call.fail, error)

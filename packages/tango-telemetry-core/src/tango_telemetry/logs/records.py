@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from struct import Struct
 from typing import Any, TypeAlias
 
@@ -17,6 +18,7 @@ from tango_telemetry.base import system
 from tango_telemetry.base.bounded import BoundedDict
 from tango_telemetry.base.originals import RLock
 from tango_telemetry.base.texts import cut, describe, encodable
+from tango_telemetry.pipeline.exporters.attributes import encode_attribute, encode_attributes, encode_text
 from tango_telemetry.pipeline.exporters.plain_span import field, varint
 
 __all__ = ["LogSource", "Record"]
@@ -33,9 +35,9 @@ _MOST_ATTRIBUTES = 32
 _LONGEST_VALUE = 4096
 _MOST_REMEMBERED = 4096
 
+_attribute = partial(encode_attribute, tag=b"\x32")
 _TIMES = Struct("<BQBQ").pack
 _TRACE = Struct("<BI2s16s2s8s").pack
-_DOUBLE = Struct("<Bd").pack
 
 
 Record: TypeAlias = tuple[
@@ -184,7 +186,7 @@ class Encoder:
                 group = groups[id(owner)] = (owner, {})
             parts = group[1].get(scope)
             if parts is None:
-                parts = group[1][scope] = [field(b"\x0a", _text(b"\x0a", scope))]
+                parts = group[1][scope] = [field(b"\x0a", encode_text(b"\x0a", scope))]
             parts.append(field(b"\x12", self._encode_record(record)))
         return b"".join(
             field(
@@ -206,7 +208,7 @@ class Encoder:
                 (
                     b"\x10",
                     varint(severity),
-                    _text(b"\x1a", level),
+                    encode_text(b"\x1a", level),
                     _attribute(names.CODE_FILE_PATH, path),
                     _attribute(names.CODE_LINE_NUMBER, line),
                     _attribute(names.CODE_FUNCTION_NAME, function),
@@ -254,39 +256,12 @@ class Encoder:
         known = self._of_process if owner is None else self._resources.get(owner)
         if known is not None and known[0] is attributes:
             return known[1]
-        encoded = field(b"\x0a", b"".join(_attribute(*item, b"\x0a") for item in attributes.items()))
+        encoded = field(b"\x0a", encode_attributes(attributes, b"\x0a"))
         if owner is None:
             self._of_process = (attributes, encoded)
         else:
             self._resources[owner] = (attributes, encoded)
         return encoded
-
-
-def _text(tag: bytes, text: str) -> bytes:
-    try:
-        return field(tag, text.encode())
-    except UnicodeEncodeError:
-        return field(tag, encodable(text).encode())
-
-
-def _attribute(name: str, value: Any, tag: bytes = b"\x32") -> bytes:
-    return field(tag, _text(b"\x0a", name) + field(b"\x12", _value(value)))
-
-
-def _value(value: Any) -> bytes:
-    """The bytes of an ``AnyValue``: numbers and truth values as they are, sequences of these, else a text."""
-    kind = type(value)
-    if kind is str:
-        return _text(b"\x0a", value)
-    if kind is bool:
-        return b"\x10\x01" if value else b"\x10\x00"
-    if kind is int and -(2**63) <= value < 2**63:
-        return b"\x18" + varint(value & 0xFFFFFFFFFFFFFFFF)
-    if kind is float:
-        return _DOUBLE(0x21, value)
-    if kind in (tuple, list) and len(value) <= _MOST_ATTRIBUTES:
-        return field(b"\x2a", b"".join(field(b"\x0a", _value(item)) for item in value))
-    return _text(b"\x0a", describe(value, _LONGEST_VALUE))
 
 
 def pick_attributes(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -257,6 +257,32 @@ def load_metrics_api() -> Any:
         return None
 
 
+def configured_meter_provider() -> Any:
+    """The meter provider that somebody has set for the process; None if nobody did.
+
+    One that stands for nothing but the absence of an exporter does not count: ``opentelemetry-instrument``
+    sets one in any case (opentelemetry-sdk 1.45). Source of the name: opentelemetry-api 1.45; there is no
+    public one that does not make a provider.
+    """
+    provider = getattr(sys.modules.get("opentelemetry.metrics._internal"), "_METER_PROVIDER", None)
+    launched = "opentelemetry.instrumentation.auto_instrumentation" in sys.modules
+    if launched and os.environ.get("OTEL_METRICS_EXPORTER", "none").strip().lower() in ("", "none"):
+        return None
+    return None if type(provider).__name__ == "NoOpMeterProvider" else provider
+
+
+def create_histogram(
+    meter: Any, name: str, unit: str, description: str, boundaries: tuple[float, ...]
+) -> Any:
+    """A histogram of a meter, with the advice of boundaries where it takes any (opentelemetry-api 1.29)."""
+    try:
+        return meter.create_histogram(
+            name, unit, description, explicit_bucket_boundaries_advisory=list(boundaries)
+        )
+    except TypeError:
+        return meter.create_histogram(name, unit, description)
+
+
 def suppress_instrumentation() -> None:
     """Mark this thread's context, so that instrumented HTTP and gRPC libraries make no spans of our own
     requests.

@@ -60,6 +60,7 @@ class Pipeline:
         self._patient = patient
         self._after_first_work = after_first_work
         self._before_release = before_release
+        self._collectors: list[Callable[[], None]] = []
         self._spans = SpanQueue(settings.max_queue_spans, settings.max_queue_bytes, processor == "simple")
         self._spans.on_first_span = self._start
         self._spool: Spool | None = None
@@ -131,10 +132,20 @@ class Pipeline:
         """The function that takes a finished, sampled span: the hot path, bound once."""
         return self._spans.offer  # type: ignore[return-value]
 
-    def accept_encoded(self, source: EncodedSource) -> None:
-        """Deliver what `source` holds, from now on."""
+    def accept_encoded(self, source: EncodedSource, collect: Callable[[], None] | None = None) -> None:
+        """Deliver what `source` holds, from now on.
+
+        :param collect: called before a flush and the end, of a source that holds something at times only
+        """
         self._spans.sources.append(source)
+        if collect is not None:
+            self._collectors.append(collect)
         source.set_wake(self._wake)
+
+    def _collect(self) -> None:
+        for collect in self._collectors:
+            with log_internal_error("collecting metrics"):
+                collect()
 
     def _wake(self) -> None:
         if self._spans.discard():
@@ -181,6 +192,7 @@ class Pipeline:
         """Ask for everything that waits to be sent now; the function returned waits for it, for so many
         seconds.
         """
+        self._collect()
         before = self._spans.stats()
         target = before.made
         self.hurry()
@@ -221,6 +233,7 @@ class Pipeline:
 
     def begin_shutdown(self, deadline: float) -> None:
         """Ask for the last sending, to end at `deadline` (`time.monotonic`)."""
+        self._collect()
         if self._exporter is not None:
             self._sender.closing_deadline = deadline
         self.hurry()

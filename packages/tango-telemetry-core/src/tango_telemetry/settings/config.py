@@ -8,7 +8,12 @@ from typing import Any
 
 from tango_telemetry.base.warnings import TelemetryWarning
 from tango_telemetry.pipeline import LOGS, METRICS, Endpoint, PipelineSettings, WireSettings
-from tango_telemetry.settings.endpoints import asks_for_logs, read_endpoints, read_log_endpoints
+from tango_telemetry.settings.endpoints import (
+    asks_for_logs,
+    read_endpoints,
+    read_log_endpoints,
+    read_metric_endpoints,
+)
 from tango_telemetry.settings.reader import Reader, show_value
 from tango_telemetry.settings.sources import as_the_user_set_it
 from tango_telemetry.settings.variables import NOT_FOLLOWED, OPENTELEMETRYS, VARIABLES
@@ -50,6 +55,10 @@ class TelemetryConfig:
     logs_level: str = "info"
     logs_endpoints: tuple[Endpoint, ...] = ()
     logs_trace_id: bool = False
+    metrics: bool = False
+    metrics_interval: float = 60.0
+    metrics_by_device: bool = False
+    metrics_endpoints: tuple[Endpoint, ...] = ()
     propagators: tuple[str, ...] = ("tracecontext", "baggage")
     pipeline: PipelineSettings = PipelineSettings()
     problems: tuple[str, ...] = field(default=(), compare=False)
@@ -87,6 +96,7 @@ class TelemetryConfig:
         endpoints = beside if not values["types"] or "tracing" in values["types"] else ()
         values["logs"] = asks_for_logs(reader, values["types"], values["logs"])
         logs_endpoints = () if off or values["logs"] == "off" else read_log_endpoints(reader, beside)
+        metrics_endpoints = read_metric_endpoints(reader, beside) if values["metrics"] and not off else ()
         pipeline = PipelineSettings(
             **bounds,
             wire=WireSettings.from_env(reader.mapping),
@@ -98,6 +108,7 @@ class TelemetryConfig:
             **values,
             endpoints=endpoints,
             logs_endpoints=logs_endpoints,
+            metrics_endpoints=metrics_endpoints,
             pipeline=pipeline,
             problems=tuple(reader.warnings),
         )

@@ -1,5 +1,5 @@
-"""Where spans and logs go: which of Tango's two families of variables counts, and which exporter has which
-endpoint.
+"""Where spans, logs and metrics go: which of Tango's two families of variables counts, and which exporter has
+which endpoint.
 
 Tango 10.0 has one exporter and one endpoint, Tango 10.3 comma-separated lists under other names. Which family
 the user speaks, and how a list of exporters goes with a list of endpoints, is decided here and nowhere else.
@@ -26,6 +26,7 @@ __all__ = [
     "pair",
     "read_endpoints",
     "read_log_endpoints",
+    "read_metric_endpoints",
 ]
 
 EXPORTERS: Final = ("console", "grpc", "http", "file", "none")
@@ -104,6 +105,21 @@ def read_log_endpoints(reader: Reader, traces: tuple[Endpoint, ...]) -> tuple[En
     signal = signals.LOGS
     if any(reader.text(name) for family in LOGS for name in family):
         return read_endpoints(reader, signal)
+    return _read_beside(reader, signal, traces, f"{LOGS[0].exporters}=http and {LOGS[0].endpoints}")
+
+
+def read_metric_endpoints(reader: Reader, traces: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    """Return where metrics go: beside the traces, for Tango has no variables for them."""
+    return _read_beside(reader, signals.METRICS, traces, _otlp_endpoint(signals.METRICS))
+
+
+def _read_beside(
+    reader: Reader, signal: Signal, traces: tuple[Endpoint, ...], variables: str
+) -> tuple[Endpoint, ...]:
+    """Return where a signal goes beside the traces, or where OpenTelemetry's own variable for it says.
+
+    :param variables: those that say it where the endpoint of the traces does not
+    """
     found = []
     for endpoint in traces:
         own = reader.text(_otlp_endpoint(signal)) if endpoint.exporter in ("grpc", "http") else None
@@ -112,7 +128,7 @@ def read_log_endpoints(reader: Reader, traces: tuple[Endpoint, ...]) -> tuple[En
         if beside.target == endpoint.target and endpoint.exporter == "http":
             reader.warnings.append(
                 f"Traces go to {endpoint}, which does not end in {endpoint.signal.path}, so it does not say "
-                f"where logs go. Set {LOGS[0].exporters}=http and {LOGS[0].endpoints}. {_without(signal)}"
+                f"where {signal} go. Set {variables}. {_without(signal)}"
             )
         else:
             found.append(beside)

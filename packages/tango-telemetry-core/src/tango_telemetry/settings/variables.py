@@ -235,6 +235,33 @@ PYTANGO_TELEMETRY_LOGS_TRACE_ID: Final = _declare(
     "logs_trace_id",
     Reader.switch,
 )
+PYTANGO_TELEMETRY_METRICS: Final = _declare(
+    "PYTANGO_TELEMETRY_METRICS",
+    "``on``: metrics are exported, beside the traces: how long the calls of clients and devices take, every "
+    "call, sampled or not.",
+    "metrics",
+    Reader.switch,
+)
+
+
+def _interval(reader: Reader, name: str, default: float) -> float:
+    return reader.some_seconds(name, reader.milliseconds(OTEL_METRIC_EXPORT_INTERVAL, default))
+
+
+PYTANGO_TELEMETRY_METRICS_INTERVAL: Final = _declare(
+    "PYTANGO_TELEMETRY_METRICS_INTERVAL",
+    "Seconds between two exports of metrics. Unset: as ``OTEL_METRIC_EXPORT_INTERVAL`` says.",
+    "metrics_interval",
+    _interval,
+    "s",
+)
+PYTANGO_TELEMETRY_METRICS_BY_DEVICE: Final = _declare(
+    "PYTANGO_TELEMETRY_METRICS_BY_DEVICE",
+    "``on``: the metrics of calls tell the device, which makes a series for each of its commands and "
+    "attributes.",
+    "metrics_by_device",
+    Reader.switch,
+)
 PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT: Final = _declare(
     "PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT",
     "Seconds that the exit of a process may wait for its spans.",
@@ -357,6 +384,11 @@ OTEL_BSP_SCHEDULE_DELAY: Final = _declare(
     "pipeline.schedule_delay",
     Reader.milliseconds,
     "ms",
+)
+OTEL_METRIC_EXPORT_INTERVAL: Final = _declare(
+    "OTEL_METRIC_EXPORT_INTERVAL",
+    "Milliseconds between two exports of metrics.",
+    unit="ms",
 )
 OTEL_SDK_DISABLED: Final = _declare("OTEL_SDK_DISABLED", "``true``: no span is recorded.")
 

@@ -1,0 +1,360 @@
+"""Metrics of real device servers and clients: every call is counted, once, with its error, sampled or not."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from integration.support import System
+from receiver import Receiver, status
+
+CLIENT_CALLS = "rpc.client.call.duration"
+SERVER_CALLS = "rpc.server.call.duration"
+
+SERVER = """
+import asyncio
+import tango, tango_telemetry_server
+from tango import AttrWriteType
+from tango.server import Device, attribute, command, run
+
+class Motor(Device):
+    @command(dtype_in=int, dtype_out=int)
+    def Move(self, number):
+        if number < 0:
+            tango.Except.throw_exception(f"Limit{number}", "beyond the limit", "Move")
+        if number == 4242:
+            raise ValueError("odd")
+        return number
+
+    @attribute(dtype=float, access=AttrWriteType.READ_WRITE)
+    def position(self):
+        return 1.0
+
+    @position.write
+    def position(self, value):
+        pass
+
+    @attribute(dtype=float)
+    def speed(self):
+        return 2.0
+
+run((Motor,), green_mode=tango.GreenMode.MODE)
+"""
+ASYNCIO = (
+    SERVER.replace("    def ", "    async def ")
+    .replace("return number", "await asyncio.sleep(0); return number")
+    .replace("MODE", "Asyncio")
+)
+CLIENT = """
+import sys, tango, tango_telemetry_client
+proxy = tango.DeviceProxy(sys.argv[1])
+for number in range(300):
+    proxy.Move(number)
+for _ in range(70):
+    proxy.read_attribute("position")
+    proxy.speed
+for _ in range(20):
+    proxy.position = 2.0
+for number in (*[-1] * 11, *[-2] * 5, *[4242] * 3):
+    try:
+        proxy.Move(number)
+    except tango.DevFailed:
+        pass
+"""
+ON_SERVER = {
+    ("Move", "command", ""): 300,
+    ("Move", "command", "Limit-1"): 11,
+    ("Move", "command", "Limit-2"): 5,
+    ("Move", "command", "ValueError"): 3,
+    ("position", "read_attribute", ""): 70,
+    ("position", "write_attribute", ""): 20,
+    ("speed", "read_attribute", ""): 70,
+}
+# What PyTango asks a device for by itself, and what it calls once.
+_BESIDE = ("init_device", "delete_device", "command_list_query", "attribute_list_query_ex", "get_pipe_config")
+ON_CLIENT = {
+    ("DeviceProxy", "connect", ""): 1,
+    ("Move", "command_inout", ""): 300,
+    ("Move", "command_inout", "Limit-1"): 11,
+    ("Move", "command_inout", "Limit-2"): 5,
+    ("Move", "command_inout", "PyDs_PythonError"): 3,
+    ("position", "read_attribute", ""): 70,
+    ("position", "write_attribute", ""): 20,
+    ("speed", "read_attribute", ""): 70,
+}
+
+
+Attributes = tuple[tuple[str, Any], ...]
+
+
+def latest(receiver: Receiver, name: str, service: str | None = None) -> dict[Attributes, Any]:
+    """The newest data point of each series of a metric, by all its attributes."""
+    found: dict[Attributes, Any] = {}
+    for resource_metrics in receiver.metrics:
+        resource = {item.key: item.value.string_value for item in resource_metrics.resource.attributes}
+        if service not in (None, resource["service.name"]):
+            continue
+        for scope_metrics in resource_metrics.scope_metrics:
+            for metric in scope_metrics.metrics:
+                if metric.name == name:
+                    for point in getattr(metric, metric.WhichOneof("data")).data_points:
+                        attributes = tuple(
+                            (item.key, getattr(item.value, item.value.WhichOneof("value")))
+                            for item in point.attributes
+                        )
+                        if attributes not in found or found[attributes].time_unix_nano < point.time_unix_nano:
+                            found[attributes] = point
+    return found
+
+
+def counts(receiver: Receiver, name: str, service: str | None = None) -> dict[tuple[str, str, str], int]:
+    """How many calls each series has: by method, operation and error."""
+    result: Counter[tuple[str, str, str]] = Counter()
+    for attributes, point in latest(receiver, name, service).items():
+        told = dict(attributes)
+        assert told["rpc.system.name"] == "tango"
+        if told["tango.operation"] in _BESIDE:
+            continue
+        assert sum(point.positive.bucket_counts) + point.zero_count == point.count
+        result[told["rpc.method"], told["tango.operation"], told.get("error.type", "")] += point.count
+    return dict(result)
+
+
+@pytest.mark.parametrize("mode", ["Synchronous", "Futures", "Gevent", "Asyncio"])
+@pytest.mark.parametrize("ratio", ["0", "0.1", "1"])
+def test_every_call_is_counted_whatever_is_sampled(mode: str, ratio: str) -> None:
+    sampling = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": ratio}
+    source = ASYNCIO if mode == "Asyncio" else SERVER.replace("MODE", mode)
+    with System(PYTANGO_TELEMETRY_METRICS="on", **sampling) as system:
+        server = system.start_server(source, "Motor/metrics", "test/motor/1")
+        begun = time.time_ns()
+        system.run_client(CLIENT, server.proxy_name("test/motor/1"))
+        server.flush()
+        assert counts(system.receiver, SERVER_CALLS) == ON_SERVER
+        assert counts(system.receiver, CLIENT_CALLS) == ON_CLIENT
+        spans = [
+            span
+            for span in system.receiver.spans
+            if span.kind == "SERVER" and span.attributes["tango.operation"] not in _BESIDE
+        ]
+        assert len(spans) == {"0": 0, "1": sum(ON_SERVER.values())}.get(ratio, len(spans))
+        of_motor = latest(system.receiver, SERVER_CALLS, "Motor/metrics")
+        for attributes, point in of_motor.items():
+            assert dict(attributes)["tango.device.class"] == "Motor"
+            assert 0 < point.min <= point.sum / point.count <= point.max < 5
+            assert point.start_time_unix_nano < begun < point.time_unix_nano
+            ids = {(span.trace_id, span.span_id) for span in spans}
+            told = {(each.trace_id.hex(), each.span_id.hex()) for each in point.exemplars}
+            assert told <= ids
+            assert len(told) <= 1
+            if ratio == "1":
+                assert len(told) == 1
+
+
+@pytest.mark.parametrize("ratio", ["0", "1"])
+@pytest.mark.parametrize("spans", ["", "off"])
+def test_calls_in_python_are_counted_alike(spans: str, ratio: str) -> None:
+    in_python = {
+        "PYTANGO_TELEMETRY_NATIVE_CALLS": "off",
+        "PYTANGO_TELEMETRY_NATIVE_SPANS": spans,
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": ratio,
+    }
+    with System(PYTANGO_TELEMETRY_METRICS="on", **in_python) as system:
+        server = system.start_server(ASYNCIO, "Motor/metrics", "test/motor/1")
+        system.run_client(CLIENT, server.proxy_name("test/motor/1"))
+        server.flush()
+        assert counts(system.receiver, SERVER_CALLS) == ON_SERVER
+        assert counts(system.receiver, CLIENT_CALLS) == ON_CLIENT
+        exemplars = [point.exemplars for point in latest(system.receiver, CLIENT_CALLS).values()]
+        assert [len(each) for each in exemplars] == [int(ratio)] * len(exemplars)
+
+
+def test_off_is_off() -> None:
+    look = """
+import sys
+print([name for name in sys.modules if "metric" in name and "tango_telemetry" in name])
+from tango_telemetry.state import state
+print(state.metrics)
+"""
+    with System() as system:
+        server = system.start_server(SERVER.replace("MODE", "Synchronous"), "Motor/metrics", "test/motor/1")
+        output = system.run_client(CLIENT + look, server.proxy_name("test/motor/1"))
+        # The pipeline's own account, for a program's meter provider, is there as ever.
+        assert output.split("\n")[:2] in (["[]", "None"], ["['tango_telemetry.pipeline.metrics']", "None"])
+        server.flush()
+        assert system.receiver.metrics == []
+
+
+def test_what_nobody_wants_traced_is_not_counted() -> None:
+    with System(PYTANGO_TELEMETRY_METRICS="on", PYTANGO_TELEMETRY_EXCLUDE="attribute:speed") as system:
+        server = system.start_server(SERVER.replace("MODE", "Synchronous"), "Motor/metrics", "test/motor/1")
+        system.run_client(CLIENT, server.proxy_name("test/motor/1"))
+        server.flush()
+        for name, expected in ((SERVER_CALLS, ON_SERVER), (CLIENT_CALLS, ON_CLIENT)):
+            assert counts(system.receiver, name) == {
+                key: count for key, count in expected.items() if key[0] != "speed"
+            }
+
+
+def test_the_device_is_told_where_that_is_asked_for() -> None:
+    with System(PYTANGO_TELEMETRY_METRICS="on", PYTANGO_TELEMETRY_METRICS_BY_DEVICE="on") as system:
+        devices = ("test/motor/1", "test/motor/2")
+        server = system.start_server(SERVER.replace("MODE", "Synchronous"), "Motor/metrics", *devices)
+        for device in devices:
+            system.run_client(CLIENT, server.proxy_name(device))
+        server.flush()
+        of_each = Counter(
+            dict(attributes)["tango.device.name"]
+            for attributes, point in latest(system.receiver, SERVER_CALLS).items()
+            if dict(attributes)["rpc.method"] == "Move"
+            for _ in range(point.count)
+        )
+        assert of_each == dict.fromkeys(devices, 319)
+        of_all = {key: 2 * count for key, count in ON_SERVER.items()}
+        assert counts(system.receiver, SERVER_CALLS) == of_all
+        assert {dict(each).get("tango.device.name") for each in latest(system.receiver, CLIENT_CALLS)} == set(
+            devices
+        )
+
+
+CLIENT_THAT_GOES_ON = """
+import sys, tango, tango_telemetry_client
+proxy = tango.DeviceProxy(sys.argv[1])
+print("ready", flush=True)
+for line in sys.stdin:
+    for number in range(int(line)):
+        proxy.Move(number)
+    print("called", line.strip(), flush=True)
+"""
+MOVE = ("Move", "command_inout", "")
+
+
+def test_each_interval_says_all_since_the_start() -> None:
+    often = {"OTEL_METRIC_EXPORT_INTERVAL": "100", "OTEL_BSP_SCHEDULE_DELAY": "50"}
+    with System(PYTANGO_TELEMETRY_METRICS="on", **often) as system:
+        server = system.start_server(SERVER.replace("MODE", "Synchronous"), "Motor/metrics", "test/motor/1")
+        client = system.start_client(CLIENT_THAT_GOES_ON, server.proxy_name("test/motor/1"))
+        client.wait_for("ready")
+        starts = set()
+        for total, calls in ((10, 10), (25, 15)):
+            client.send(str(calls))
+            client.wait_for(f"called {calls}")
+            system.receiver.wait_for_metrics(
+                condition=lambda _, total=total: counts(system.receiver, CLIENT_CALLS).get(MOVE) == total
+            )
+            starts |= {point.start_time_unix_nano for point in latest(system.receiver, CLIENT_CALLS).values()}
+        assert len(starts) == 1
+
+
+@pytest.mark.parametrize(
+    "end", ["", "import os; os._exit(0)", "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"]
+)
+def test_the_last_is_said_at_the_end(end: str) -> None:
+    with System(PYTANGO_TELEMETRY_METRICS="on") as system:
+        server = system.start_server(SERVER.replace("MODE", "Synchronous"), "Motor/metrics", "test/motor/1")
+        client = system.start_client(CLIENT + end, server.proxy_name("test/motor/1"))
+        client.process.wait(30)
+        assert counts(system.receiver, CLIENT_CALLS) == ON_CLIENT
+        system.stop_server(server)
+        assert counts(system.receiver, SERVER_CALLS) == ON_SERVER
+
+
+def test_a_collector_that_is_away_costs_no_count_and_no_exit() -> None:
+    short = {"OTEL_METRIC_EXPORT_INTERVAL": "200", "PYTANGO_TELEMETRY_RETRY_MAX": "0.2"}
+    with System(PYTANGO_TELEMETRY_METRICS="on", **short) as system:
+        server = system.start_server(SERVER.replace("MODE", "Synchronous"), "Motor/metrics", "test/motor/1")
+        system.receiver.fault = status(503)
+        name = server.proxy_name("test/motor/1")
+        client = system.start_client(
+            CLIENT + "\nprint('done', flush=True)", name, PYTANGO_TELEMETRY_SHUTDOWN_TIMEOUT="1"
+        )
+        client.wait_for("done")
+        done = time.monotonic()
+        assert client.process.wait(30) == 0
+        assert time.monotonic() - done < 3.0
+        assert system.receiver.metrics == []
+        system.receiver.fault = None
+        server.flush()
+        assert counts(system.receiver, SERVER_CALLS) == ON_SERVER
+
+
+@pytest.mark.parametrize("exporter", ["grpc", "file", "console"])
+def test_they_go_wherever_spans_go(exporter: str) -> None:
+    with Receiver("grpc") as receiver, System(PYTANGO_TELEMETRY_METRICS="on") as system:
+        server = system.start_server(SERVER.replace("MODE", "Synchronous"), "Motor/metrics", "test/motor/1")
+        where = {"grpc": receiver.endpoint, "file": str(system.folder / "here"), "console": "cout"}
+        output = system.run_client(
+            CLIENT,
+            server.proxy_name("test/motor/1"),
+            TANGO_TELEMETRY_TRACES_EXPORTER=exporter,
+            TANGO_TELEMETRY_TRACES_ENDPOINT=where[exporter],
+        )
+        if exporter == "grpc":
+            assert counts(receiver, CLIENT_CALLS) == ON_CLIENT
+            return
+        if exporter == "file":
+            (path,) = Path(where["file"]).glob("*-metrics*.jsonl")
+            output = path.read_text()
+        lines = [json.loads(line) for line in output.splitlines() if line.startswith('{"resourceMetrics"')]
+        found: Counter[str] = Counter()
+        for line in lines:
+            (metric,) = line["resourceMetrics"][0]["scopeMetrics"][0]["metrics"]
+            if metric["name"] == CLIENT_CALLS:
+                for point in metric["exponentialHistogram"]["dataPoints"]:
+                    told = {each["key"]: each["value"]["stringValue"] for each in point["attributes"]}
+                    found[told["rpc.method"]] += int(point["count"])
+        assert found["Move"] == 319
+        assert found["position"] == 90
+
+
+USERS_PROVIDER = """
+import sys, tango
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from tango_telemetry_client import TangoClientInstrumentor
+
+reader = InMemoryMetricReader()
+provider = MeterProvider(metric_readers=[reader])
+HOW
+"""
+TELL = """
+for metric in reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics:
+    for point in metric.data.data_points:
+        told = point.attributes
+        error = told.get("error.type", "-")
+        print(metric.name, told["rpc.method"], told["tango.operation"], error, point.count)
+"""
+
+
+@pytest.mark.parametrize("how", ["given", "global"])
+@pytest.mark.parametrize("calls", ["", "off"])
+def test_a_meter_provider_of_the_users_counts_instead(how: str, calls: str) -> None:
+    start = {
+        "given": "TangoClientInstrumentor().uninstrument()\n"
+        "TangoClientInstrumentor().instrument(meter_provider=provider)",
+        "global": "metrics.set_meter_provider(provider)",
+    }[how]
+    with System(PYTANGO_TELEMETRY_NATIVE_CALLS=calls) as system:
+        server = system.start_server(SERVER.replace("MODE", "Synchronous"), "Motor/metrics", "test/motor/1")
+        output = system.run_client(
+            USERS_PROVIDER.replace("HOW", start) + CLIENT + TELL,
+            server.proxy_name("test/motor/1"),
+            PYTANGO_TELEMETRY_METRICS="on" if how == "global" else "",
+        )
+        found = {}
+        for line in output.splitlines():
+            name, method, operation, error, count = line.split()
+            if operation not in _BESIDE:
+                assert name == CLIENT_CALLS
+                found[method, operation, error.strip("-")] = int(count)
+        assert found == {
+            (method, operation, error.strip("-")): count
+            for (method, operation, error), count in ON_CLIENT.items()
+        }
+        assert latest(system.receiver, CLIENT_CALLS) == {}
