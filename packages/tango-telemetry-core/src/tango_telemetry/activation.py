@@ -43,10 +43,10 @@ from tango_telemetry.pytango.environment import (
 )
 from tango_telemetry.pytango.executors import patch_executors
 from tango_telemetry.pytango.patching import Patches
-from tango_telemetry.pytango.version import import_tango, tango_version
+from tango_telemetry.pytango.version import find_device_base, import_tango, tango_version
 from tango_telemetry.settings import variables as env
 from tango_telemetry.settings.config import TelemetryConfig
-from tango_telemetry.settings.programs import is_chosen
+from tango_telemetry.settings.programs import is_chosen, name_of_coming_server
 from tango_telemetry.settings.sources import read_environment
 from tango_telemetry.state import get_config, set_config, state, warn_once
 
@@ -74,6 +74,11 @@ def configure(config: TelemetryConfig | None = None, **changes: Any) -> Telemetr
         guarded(_switch_logs, state.config)
         guarded(_switch_metrics, state.config)
     return state.config
+
+
+def _name_coming_server() -> str:
+    base = find_device_base()
+    return name_of_coming_server(base) if base is not None else ""
 
 
 def activate(config: TelemetryConfig | None, tracer_provider: Any, meter_provider: Any = None) -> bool:
@@ -112,6 +117,7 @@ def activate(config: TelemetryConfig | None, tracer_provider: Any, meter_provide
     if tracer_provider is not None or not state.active:
         state.reset_tracers(retire=False)  # those asked for while nothing was traced may be no-ops
     if not state.active:
+        state.name_coming_server = _name_coming_server
         _prepare_context(settings, version)
         atexit.register(_switch_off_at_the_end)
         if version:

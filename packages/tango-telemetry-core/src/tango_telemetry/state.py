@@ -42,6 +42,8 @@ class State:
         self.tracer_provider: TracerProvider | None = None
         self.client_tracer: Tracer | None = None
         self.server_name = ""  # `Motor/test` in a device server, once Tango has made it
+        # The same before Tango knows; "" elsewhere.
+        self.name_coming_server: Callable[[], str] = str
         self.tracers: BoundedDict[tuple[str, str | None], Tracer] = BoundedDict(_MOST_TRACERS)
         self.owners: weakref.WeakSet[Owner] = weakref.WeakSet()  # devices, as long as they live
         self.generation = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import socket
-import sys
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -20,7 +19,6 @@ from tango_telemetry.otel.sdk import MissingPackageError
 from tango_telemetry.providers import factory as provider_factory
 from tango_telemetry.providers.resource import create_plain_resource, create_resource
 from tango_telemetry.settings.config import Endpoint
-from tango_telemetry.settings.programs import name_of_coming_server
 from tango_telemetry.state import get_config, state, switch_tracer, warn_once
 
 __all__ = [
@@ -246,13 +244,8 @@ def _client_service_name() -> str:
     for clients.
     """
     launchers = os.environ.get("OTEL_SERVICE_NAME") if otel.is_launched() else ""
-    return get_config().client_service_name or launchers or _server_name() or "pytango.client"
-
-
-def _server_name() -> str:
-    """Return ``Motor/test`` in a device server, also before Tango knows; ``""`` elsewhere."""
-    device_base = getattr(sys.modules.get("tango"), "DeviceImpl", None)
-    return state.server_name or (name_of_coming_server(device_base) if device_base else "")
+    server = state.server_name or state.name_coming_server()
+    return get_config().client_service_name or launchers or server or "pytango.client"
 
 
 def get_client_tracer() -> Tracer:

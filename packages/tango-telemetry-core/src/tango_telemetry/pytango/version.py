@@ -13,7 +13,7 @@ from typing import Any
 from tango_telemetry.base.guard import log_internal_error
 from tango_telemetry.pytango.builtin_tracing import import_pytango
 
-__all__ = ["import_tango", "tango_version"]
+__all__ = ["find_device_base", "import_tango", "tango_version"]
 
 
 def import_tango() -> Any:
@@ -22,6 +22,11 @@ def import_tango() -> Any:
     No module of core imports it while it is loaded itself.
     """
     return importlib.import_module("tango")
+
+
+def find_device_base() -> type | None:
+    """Return ``tango.DeviceImpl``; None where PyTango is not loaded."""
+    return getattr(sys.modules.get("tango"), "DeviceImpl", None)
 
 
 def tango_version() -> tuple[int, ...]:
