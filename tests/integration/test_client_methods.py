@@ -39,10 +39,10 @@ NOT_CALLED = {
 
 @pytest.fixture(scope="module")
 def report() -> dict[str, Any]:
-    if PYTANGO < (10,):
-        # It submits the making of its tables to the one thread that makes them, waits for ever, and answers
-        # OBJECT_NOT_EXIST to everybody, with or without tracing (9.5.1); with tables put there, a property
-        # hangs it.
+    if PYTANGO < (10, 0, 3):
+        # 10.0.2's waits for ever when it is asked for an alias, traced or not. 9.5.1's submits the making of
+        # its tables to the one thread that makes them, waits for ever, and answers OBJECT_NOT_EXIST to
+        # everybody, with or without tracing; with tables put there, a property hangs it.
         pytest.skip("the database server of this PyTango does not work here")
     with System() as system:
         system.start_database()

@@ -33,8 +33,8 @@ class Sender(Device):
     @attribute(dtype=(float,), max_dim_x=100000)
     def spectrum(self):
         return [0.0]
-    @command
-    def Send(self, number: int):
+    @command(dtype_in=int)
+    def Send(self, number):
         self.push_change_event("level", float(number))
         self.push_archive_event("level", float(number))
         self.push_event("level", [], [], float(number))

@@ -10,7 +10,9 @@ from receiver import ReceivedSpan
 from support import PYTANGO, Server, System
 
 pytest.importorskip("tango_telemetry_native")
-pytestmark = pytest.mark.skipif(PYTANGO < (9, 4), reason="PyTango 9.3 has other names for these arguments")
+pytestmark = pytest.mark.skipif(
+    PYTANGO < (10, 3), reason="these arguments have other names before PyTango 10.3"
+)
 
 SERVER = """
 import time

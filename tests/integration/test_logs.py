@@ -230,7 +230,7 @@ def test_tangos_own_variables_ask_for_logs_and_each_record_comes_once() -> None:
 def test_unsampled_records_name_their_span_with_flags_of_0() -> None:
     with System(PYTANGO_TELEMETRY_LOGS="streams", OTEL_TRACES_SAMPLER="always_off") as system:
         server = system.start_server(LEVELS, "Motor/logs", "test/motor/1")
-        system.run_client(TALK, server.proxy_name("test/motor/1"), "3")
+        system.run_client(TALK, server.proxy_name("test/motor/1"), "3", TANGO_TELEMETRY_ENABLE="off")
         server.flush()
         assert _bodies(system.receiver) == ["error one", "error two"]
         for log in system.receiver.logs:

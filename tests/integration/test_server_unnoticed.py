@@ -9,6 +9,10 @@ from integration.support import PYTANGO, System
 from receiver import ReceivedSpan
 
 needs_fisallowed = pytest.mark.skipif(PYTANGO < (9, 4), reason="command(fisallowed=…) is new in PyTango 9.4")
+# Of several DeviceTestContexts in one process the second hangs, now and then on 10.0 and 10.1 (untraced too).
+needs_contexts = pytest.mark.skipif(
+    PYTANGO < (10, 3), reason="a second DeviceTestContext in one process hangs"
+)
 
 # Prints what PyTango and the program find; run with tracing and without.
 REFLECTION = """
@@ -142,7 +146,7 @@ os._exit(0)
 """
 
 
-@pytest.mark.parametrize("program", [pytest.param("REFLECTION", marks=needs_fisallowed), "CHANGED_LATER"])
+@pytest.mark.parametrize("program", [pytest.param("REFLECTION", marks=needs_contexts), "CHANGED_LATER"])
 def test_reflection_finds_what_it_finds_without_tracing(program: str) -> None:
     """And what a base class is given later, by a test's ``mock.patch`` as a rule, is what is called."""
     outputs = []
