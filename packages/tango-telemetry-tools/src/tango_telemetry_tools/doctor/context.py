@@ -60,7 +60,7 @@ def look(diagnosis: Diagnosis, config: TelemetryConfig) -> None:
         _try_propagators(lines)
     for line in lines:
         diagnosis.warn(*name_variable(diagnosis, line))
-    name, reason = _provider(type(provider).__module__, config)
+    name, reason = _provider(type(provider), config)
     refused = name == "none" and bool(config.endpoints) and installed.configuration == "full"
     if refused:
         reason = "OpenTelemetry's SDK does not take its settings"
@@ -157,10 +157,12 @@ def _why_no_giop(config: TelemetryConfig) -> str:
     return reason or f"{env.PYTANGO_TELEMETRY_CONTEXT_BRIDGE}={config.context_bridge}"
 
 
-def _provider(module: str, config: TelemetryConfig) -> tuple[str, str]:
-    if module.startswith("tango_telemetry_native"):
+def _provider(kind: type, config: TelemetryConfig) -> tuple[str, str]:
+    # The SDK's has a class of ours over it.
+    modules = " ".join(base.__module__ for base in kind.__mro__)
+    if "tango_telemetry_native" in modules:
         return "native", "spans are made in C++ by tango-telemetry-native"
-    if module.startswith("opentelemetry.sdk"):
+    if "opentelemetry.sdk" in modules:
         return "sdk", f"OpenTelemetry's SDK makes the spans: {_why_not_native(config)}"
     if not config.endpoints:
         return "none", "there is no exporter"
