@@ -40,11 +40,11 @@ def main(directory: str) -> int:
     requirements = ["-r", "requirements-dev.txt", "-r", "requirements-full.txt"]
     # tango-telemetry-auto stays out: it would trace the tests' own programs, and has tests in environments of
     # its own. Type checkers do not look for stubs behind an editable installation.
+    print("  PyTango, OpenTelemetry, the tools and what of tango-telemetry is pure Python", flush=True)
     if status := pip(*requirements, *editable, "./packages/tango-telemetry-stubs"):
         return status
-    if (ROOT / "packages/tango-telemetry-native/pyproject.toml").exists() and pip(
-        "./packages/tango-telemetry-native"
-    ):
+    print("  tango-telemetry-native, which is compiled: about a minute", flush=True)
+    if pip("./packages/tango-telemetry-native"):
         print(
             "tango-telemetry-native could not be built (it needs a C++17 compiler and Python's headers). "
             "Everything else works without it; see docs/how-to/native.md for what that costs.",

@@ -117,3 +117,36 @@ def test_log_exporters_are_shown(tmp_path: Path) -> None:
     _, found = diagnose(tmp_path, TANGO_TELEMETRY_ENABLE="on", TANGO_TELEMETRY_LOGGING_EXPORTERS="grpc")
     shown = {setting["name"]: setting["value"] for setting in found["settings"]}
     assert shown["TANGO_TELEMETRY_LOGGING_EXPORTERS"] == "grpc"
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({}, "OpenTelemetry's SDK makes the spans: the console shows the SDK's own form of a span"),
+        (
+            {"TANGO_TELEMETRY_TRACING_EXPORTERS": "grpc,http"},
+            "OpenTelemetry's SDK makes the spans: there are several endpoints",
+        ),
+    ],
+)
+def test_the_provider_of_the_sdk_is_known(tmp_path: Path, settings: dict[str, str], reason: str) -> None:
+    pytest.importorskip("tango_telemetry_native")
+    _, found = diagnose(tmp_path, TANGO_TELEMETRY_ENABLE="on", **settings)
+    assert found["context"]["tracer_provider"] == "sdk"
+    assert found["context"]["tracer_provider_reason"] == reason
+
+
+def test_short_by_default(tmp_path: Path) -> None:
+    def lines(*options: str) -> list[str]:
+        command = [sys.executable, "-m", "tango_telemetry_tools", "doctor", *options]
+        kept = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name}
+        given = {**kept, "HOME": str(tmp_path), "COLUMNS": "80", "TANGO_TELEMETRY_ENABLE": "on"}
+        return subprocess.run(
+            command, env=given, capture_output=True, text=True, timeout=60, check=False
+        ).stdout.splitlines()
+
+    short, long = lines(), lines("--verbose")
+    assert len(short) < 30
+    assert len(long) > 50
+    assert not any("PYTANGO_TELEMETRY_RETRY_MAX" in line for line in short)
+    assert any("PYTANGO_TELEMETRY_RETRY_MAX" in line for line in long)

@@ -174,6 +174,9 @@ def test_a_slip_in_a_file_is_mended_in_the_file(tmp_path: Path) -> None:
         ("http", "http://host:4318", "HTTP status 404", "export V=http://host:4318/v1/traces"),
         ("http", "http://host:4317/v1/traces", "ConnectionError", "export V=http://host:4318/v1/traces"),
         ("grpc", "grpc://host:4318", "gRPC status UNAVAILABLE", "export V=grpc://host:4317"),
+        ("grpc", "grpc://localhost:4317", "gRPC status UNAVAILABLE", "tango-telemetry serve "),
+        ("http", "http://127.0.0.1:4318/v1/traces", "ConnectionError", "tango-telemetry serve "),
+        ("http", "http://127.0.0.1:4319/v1/traces", "ConnectionError", "nc -vz 127.0.0.1 4319 "),
         ("grpc", "grpc://host:4317", "gRPC status UNAVAILABLE", "nc -vz host 4317"),
         ("grpc", "grpcs://host", "not a URL of the form", "export V=grpcs://host:4317"),
         (

@@ -36,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--verbose",
         action="store_true",
-        help="also show the variables that are not set; with --all a row for each device",
+        help="also show each package and the variables that are not set; with --all a row for each device",
     )
     parser.add_argument("--device", metavar="NAME", help="also ask this device what it reports")
     parser.add_argument(

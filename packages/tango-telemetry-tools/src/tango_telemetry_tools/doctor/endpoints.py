@@ -141,6 +141,9 @@ def create_span() -> Any:
     return span
 
 
+_THIS_HOST = ("localhost", "127.0.0.1", "::1")
+
+
 def suggest(endpoint: Endpoint, reason: str, variable: str) -> str:
     """Return the one line to type for an endpoint that does not work."""
     if "pip install" in reason:
@@ -168,4 +171,6 @@ def suggest(endpoint: Endpoint, reason: str, variable: str) -> str:
     if "SSL" in reason:
         return "export OTEL_EXPORTER_OTLP_CERTIFICATE=/path/of/the/authority.pem"
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 4317)
+    if host in _THIS_HOST and port in (4317, 4318):
+        return f"tango-telemetry serve   # a collector at hand; or start yours there, or set {variable}"
     return f"nc -vz {host} {port}   # then start the collector there, or set {variable}"

@@ -4,6 +4,8 @@ the end.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -16,7 +18,7 @@ _COMPACT = ("default",)
 
 
 class Picture:
-    """Draws on `console` with `glyphs`; `verbose` shows the settings left at their default too."""
+    """Draws on `console` with `glyphs`; `verbose` shows each package and all settings."""
 
     def __init__(self, console: Console, glyphs: Glyphs, verbose: bool = False) -> None:
         self._verbose = verbose
@@ -54,7 +56,12 @@ class Picture:
             ("cppTango", f"{found.cpptango or 'unknown'}{telemetry}" if found.pytango else "not installed"),
             ("configuration", f"[{found.configuration}]"),
         ]
-        rows += [(name, version or "not installed") for name, version in found.packages.items()]
+        if self._verbose:
+            rows += [(name, version or "not installed") for name, version in found.packages.items()]
+        else:
+            rows += [
+                (group, _in_short(found.packages, group)) for group in ("tango-telemetry", "opentelemetry")
+            ]
         rows.append(("programs not edited", f"tango-telemetry-auto is {found.auto}"))
         self._section("installed", rows)
 
@@ -79,9 +86,10 @@ class Picture:
         for tried in diagnosis.endpoints:
             took = f" in {tried.seconds * 1000:.0f} ms" if tried.seconds is not None else ""
             result = {"delivered": f"ok{took}", "failed": "failed", "skipped": "not tried"}[tried.result]
-            rows.append(
-                (tried.exporter, f"{tried.target}: {result}{': ' + tried.reason if tried.reason else ''}")
-            )
+            # Said once: the problem below has the reason, and what to type.
+            told = any(tried.reason in problem.what for problem in diagnosis.problems)
+            reason = f": {tried.reason}" if tried.reason and not told else ""
+            rows.append((tried.exporter, f"{tried.target}: {result}{reason}"))
         self._section(
             "endpoints, one span or log record sent to each", rows or [("none", "spans go nowhere")]
         )
@@ -119,6 +127,16 @@ class Picture:
             self._console.print(Text(f"{self._glyphs.tick} traces would arrive", style="green"))
         else:
             self._console.print(Text(f"{self._glyphs.cross} traces would not arrive", style="red"))
+
+
+def _in_short(packages: Mapping[str, str | None], group: str) -> str:
+    """Return the packages of one project by version: ``0.1.0: core, client; not there: auto``."""
+    versions: dict[str, list[str]] = {}
+    for name, version in packages.items():
+        if name.startswith(f"{group}-"):
+            short = name.removeprefix(f"{group}-").removeprefix("exporter-otlp-")
+            versions.setdefault(version or "not there", []).append(short)
+    return "; ".join(f"{version}: {', '.join(names)}" for version, names in versions.items())
 
 
 def _report_rows(device: DeviceReport) -> list[tuple[str, str]]:

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser, filters: bool = True) -> None
         type=Path,
         metavar="DIR|FILE",
         help="folders with *.jsonl, or files (default: the folder that TANGO_TELEMETRY_TRACING_ENDPOINTS or "
-        "TANGO_TELEMETRY_TRACES_ENDPOINT names)",
+        "TANGO_TELEMETRY_TRACING_ENDPOINTS names)",
     )
     parser.set_defaults(parser=parser)
     if not filters:
@@ -86,7 +86,7 @@ def places(arguments: argparse.Namespace, environ: Mapping[str, str] = os.enviro
     found = arguments.places or folders_of(environ)
     if not found:
         arguments.parser.error(
-            "which folder? Name one, or set TANGO_TELEMETRY_TRACES_ENDPOINT to that of the exporter `file`"
+            "which folder? Name one, or set TANGO_TELEMETRY_TRACING_ENDPOINTS to that of the exporter `file`"
         )
     return list(found)
 

@@ -37,7 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "show",
         help="find and draw traces of OTLP JSON files",
-        description="Read OTLP JSON lines (what TANGO_TELEMETRY_TRACES_EXPORTER=file writes) of any "
+        description="Read OTLP JSON lines (what TANGO_TELEMETRY_TRACING_EXPORTERS=file writes) of any "
         "number of processes, "
         "and draw one trace in the terminal: the newest, or the first that the filters leave.",
         epilog="Exit status: 0 something was shown, 1 there was nothing to show, 2 wrong usage.",

@@ -137,7 +137,7 @@
           return bar;
         }));
         scale.replaceChildren(...(counts.length ? [element("span", "", duration(counts[0][0])), element("span", "", duration(2 * counts[counts.length - 1][0]))] : []));
-        state.textContent = found.traces.length + " of " + found.total + " traces" + (found.folded ? "; " + found.folded + " of connects, inits and polled reads are not shown" : "") + (found.total || found.folded ? "" : ". Set TANGO_TELEMETRY_ENABLE=on, TANGO_TELEMETRY_TRACES_EXPORTER=http and TANGO_TELEMETRY_TRACES_ENDPOINT=" + location.origin + "/v1/traces, and run a program.");
+        state.textContent = found.traces.length + " of " + found.total + " traces" + (found.folded ? "; " + found.folded + " of connects, inits and polled reads are not shown" : "") + (found.total || found.folded ? "" : ". Set TANGO_TELEMETRY_ENABLE=on, TANGO_TELEMETRY_TRACING_EXPORTERS=http and TANGO_TELEMETRY_TRACING_ENDPOINTS=" + location.origin + "/v1/traces, and run a program.");
         const [node, body] = table([["started"], ["device"], ["operation"], ["services"], ["spans", "number"], ["errors", "number"], ["duration", "number"]], { 0: "start", 4: "spans", 5: "errors", 6: "duration", first: "start" });
         for (const trace of found.traces) {
           cells(body, [
