@@ -4,9 +4,11 @@ or copied.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,11 +49,12 @@ class Feeder:
     def poll(self) -> int:
         """Read all that is new; give the number of new spans."""
         before = self._store.changes
-        for path in find_files(self._places, self._problems, self._live):
-            try:
-                self._read(path)
-            except DAMAGED as error:
-                self._problems.add(path, 0, describe_damage(error))
+        with _fewer_collections():
+            for path in find_files(self._places, self._problems, self._live):
+                try:
+                    self._read(path)
+                except DAMAGED as error:
+                    self._problems.add(path, 0, describe_damage(error))
         return self._store.changes - before
 
     def unread(self) -> int:
@@ -135,6 +138,21 @@ def _tail(stream: BinaryIO, position: int) -> bytes:
     tail = stream.read(position - start)
     stream.seek(back)
     return tail
+
+
+@contextmanager
+def _fewer_collections() -> Iterator[None]:
+    """Have Python's cyclic garbage collector look seldom: spans are many small objects without circles.
+
+    It took a fifth of the time of reading (CPython 3.11, its threshold of 700 objects). Few enough are let
+    pass that what another thread leaves in circles is still found.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(max(before[0], 100_000) if before[0] else 0, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class _Noted(Problems):
