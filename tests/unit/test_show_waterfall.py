@@ -25,11 +25,16 @@ def make(
 
 
 def draw(
-    spans: list[Span], width: int = 80, glyphs: Glyphs = UNICODE, skip: int = 5, **options: object
+    spans: list[Span],
+    width: int = 80,
+    glyphs: Glyphs = UNICODE,
+    skip: int = 5,
+    depth: int = 0,
+    **options: object,
 ) -> list[str]:
     out = io.StringIO()
     console = Console(file=out, width=width, highlight=False, **options)  # type: ignore[arg-type]
-    console.print(Waterfall(build_forest(spans), glyphs), soft_wrap=True)
+    console.print(Waterfall(build_forest(spans), glyphs, depth), soft_wrap=True)
     return out.getvalue().splitlines()[skip:]
 
 
@@ -214,3 +219,9 @@ def test_the_device_is_shown_at_80_columns_and_both_at_120() -> None:
 def test_clocks_that_differ_are_said() -> None:
     lines = draw([make("a", "", "a", "s", 5, 9), make("b", "a", "b", "s", 2, 4)], skip=8)
     assert " ".join(lines).startswith("! 1 span begins before its parent, by up to 3.00 ms: the clocks")
+
+
+def test_what_is_deeper_than_asked_for_is_counted() -> None:
+    names = [line[:26].rstrip() for line in draw(OPERATION, skip=6, depth=2)]
+    assert names == ["check", "├╴command_inout On +1", "╰╴✗ read_attribute x +1 ✗1"]
+    assert draw(OPERATION, skip=6, depth=3) == draw(OPERATION, skip=6)

@@ -79,8 +79,12 @@ def _compare(arguments: argparse.Namespace, store: Store) -> int:
         print("the same: no operation differs by more than a tenth")
         return 0
     console = Console(highlight=False)
-    titles = ("count A", "count B", "mean A ms", "mean B ms", "errors A", "errors B", "more ms")
-    columns = [Column("change", 1), Column("device", 2), Column("operation", 3), *map(Column, titles)]
+    columns = [
+        *(Column("change", 3), Column("device", 3, name=True), Column("operation", 4, name=True)),
+        *(Column("count A", optional=True), Column("count B", optional=True)),
+        *(Column("mean A ms"), Column("mean B ms")),
+        *(Column("errors A", optional=True), Column("errors B", optional=True), Column("more ms")),
+    ]
     rows = [
         [
             change.kind,

@@ -16,7 +16,8 @@ MIN_GROUP = 4
 class Line:
     """One line of the picture: `count` equal siblings, of which `row` is the first. Times are nanoseconds.
 
-    `members` are the ids of the spans that it stands for.
+    `members` are the ids of the spans that it stands for. `hidden` spans are below it and not drawn, of which
+    `failed` failed.
     """
 
     row: Row
@@ -25,6 +26,8 @@ class Line:
     longest: int = 0
     end: int = 0
     members: tuple[str, ...] = ()
+    hidden: int = 0
+    failed: int = 0
 
 
 def fold(forest: Forest, depth: int = 0, groups: bool = True, apart: Collection[str] = ()) -> list[Line]:
@@ -52,7 +55,10 @@ def fold(forest: Forest, depth: int = 0, groups: bool = True, apart: Collection[
                 run.append(following)
                 following += sizes[following]
         if len(run) < MIN_GROUP:
-            lines.append(Line(row, members=(row.span.span_id,) if row.span else ()))
+            members = (row.span.span_id,) if row.span else ()
+            hidden = rows[index + 1 : index + sizes[index]] if row.depth + 1 == depth else ()
+            failed = sum(below.span.is_error for below in hidden if below.span)
+            lines.append(Line(row, members=members, hidden=len(hidden), failed=failed))
             index += 1
             continue
         spans = [span for number in run if (span := rows[number].span)]

@@ -48,6 +48,24 @@ class Glyphs:
             return set_cell_size(text, width - 1) + self.ellipsis
         return text + " " * (width - length) if pad else text
 
+    def fit_name(self, text: str, width: int) -> str:
+        """Cut a name as `fit` does, but in its middle.
+
+        Devices of a family differ in their last letters, and so do operations of a class.
+        """
+        excess = cell_len(text) - width
+        if excess <= 0 or width < _LEAST_NAME:
+            return self.fit(text, width)
+        head = set_cell_size(text, width // 3)
+        tail = text[len(head) :]
+        while cell_len(tail) > width - width // 3 - 1:
+            tail = tail[1:]
+        return self.fit(head + self.ellipsis + tail, width)
+
+
+# Cut names shorter than this tell nothing at either end.
+_LEAST_NAME = 6
+
 
 def wrap(text: str, width: int) -> list[str]:
     """Break `text` into lines of at most `width` columns, at spaces where there are any; at least one

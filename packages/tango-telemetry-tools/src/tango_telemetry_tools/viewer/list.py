@@ -28,8 +28,8 @@ def print_list(console: Console, glyphs: Glyphs, found: Traces) -> None:
     columns = [
         Column("started", style="dim"),
         Column("trace"),
-        Column("device", 2),
-        Column("root", 3),
+        Column("device", 2, name=True),
+        Column("root", 3, name=True),
         *([Column("services", 2, "dim")] if wide else []),
         Column("spans"),
         Column("errors"),
@@ -76,7 +76,7 @@ def print_logs(console: Console, glyphs: Glyphs, records: Sequence[LogRecord]) -
         Column("time", style="dim"),
         Column("trace"),
         Column("level"),
-        Column("device", 2),
+        Column("device", 2, name=True),
         Column("text", 5),
     ]
     rows = [

@@ -83,7 +83,8 @@ def _map(arguments: argparse.Namespace, store: Store) -> int:
 
 def _print(found: DeviceMap) -> None:
     console = Console(highlight=False)
-    columns = [Column("caller", 2), Column("callee", 2), Column("what", 1, "dim"), Column("event", 1, "dim")]
+    columns = [Column("caller", 2, name=True), Column("callee", 2, name=True), Column("what", 1, "dim")]
+    columns += [Column("event", 1, "dim", name=True)]
     columns += [Column("count"), Column("errors"), Column("p95 ms")]
     rows = [
         [

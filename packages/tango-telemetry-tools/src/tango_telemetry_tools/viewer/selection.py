@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..store.database import Store
 
 # Bytes of files: from here on a reader wants to know what takes so long, and what is read in a second.
-_LONG, _PER_SECOND = 32 << 20, 4 << 20
+_LONG, _PER_SECOND = 32 << 20, 10 << 20
 # The cursor to the top left, and nothing on the screen.
 _CLEAR = "\x1b[H\x1b[2J"
 _NO_FOLDERS = ("cout", "cerr", "stdout", "stderr")
@@ -142,7 +142,7 @@ def run_on_store(
                     say(f"reading {unread >> 20} MB, about {unread // _PER_SECOND} s{kept}")
                 feeder.poll()
                 while again:
-                    sys.stdout.write(_CLEAR)
+                    sys.stdout.write(_CLEAR if sys.stdout.isatty() else "")
                     question(store, problems)
                     sys.stdout.flush()
                     time.sleep(again)

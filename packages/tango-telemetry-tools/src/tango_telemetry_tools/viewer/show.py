@@ -78,7 +78,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "-v", "--verbose", action="store_true", help="also attributes, events, links and whole error texts"
     )
     parser.add_argument(
-        "--depth", type=selection.count_argument, default=0, metavar="N", help="draw N levels only"
+        "--depth",
+        type=selection.count_argument,
+        default=0,
+        metavar="N",
+        help="draw N levels only, with the number of spans below",
     )
     parser.add_argument(
         "--html", type=Path, metavar="FILE", help="also write the trace as one self-contained HTML page"

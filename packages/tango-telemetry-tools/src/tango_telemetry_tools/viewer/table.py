@@ -19,11 +19,16 @@ from .glyphs import Glyphs
 class Column:
     """`share` is how much of the room that is left a text column gets; 0: as wide as it needs, for numbers at
     the right.
+
+    `optional` columns are left out where a terminal has no room for the texts, those with nothing but zeros
+    first. A `name` is cut in its middle, other text at its end.
     """
 
     title: str
     share: int = 0
     style: str = ""
+    optional: bool = False
+    name: bool = False
 
 
 def print_table(
@@ -31,21 +36,47 @@ def print_table(
 ) -> None:
     """Print it. In a terminal texts are cut to fit, elsewhere never."""
     cells = [[glyphs.text(cell) for cell in row] for row in rows]
-    needs = [
-        max([cell_len(column.title), *(cell_len(row[number]) for row in cells)])
-        for number, column in enumerate(columns)
-    ]
+    if console.is_terminal:
+        kept = _choose(columns, _needs(columns, cells), cells, console.width)
+        columns = [columns[number] for number in kept]
+        cells = [[row[number] for number in kept] for row in cells]
+    needs = _needs(columns, cells)
     widths = _fit(columns, needs, console.width) if console.is_terminal else needs
     for number, row in enumerate([[column.title for column in columns], *cells]):
         line = Text()
         for place, (column, width, cell) in enumerate(zip(columns, widths, row, strict=True)):
-            fitted = glyphs.fit(cell, width) if column.share else " " * (width - cell_len(cell)) + cell
+            if not column.share:
+                fitted = " " * (width - cell_len(cell)) + cell
+            else:
+                fitted = glyphs.fit_name(cell, width) if column.name else glyphs.fit(cell, width)
             style = "bold" if not number else column.style
             if number and column.title == "errors" and cell != "0":
                 style = f"bold {layout.ERROR_COLOUR}"
             line.append(("  " if place else "") + fitted, style)
         line.rstrip()
         console.print(line, soft_wrap=True)
+
+
+def _needs(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[int]:
+    return [
+        max([cell_len(column.title), *(cell_len(row[number]) for row in cells)])
+        for number, column in enumerate(columns)
+    ]
+
+
+def _choose(
+    columns: Sequence[Column], needs: Sequence[int], cells: Sequence[Sequence[str]], width: int
+) -> list[int]:
+    """Return which columns are shown: all, or without as many of the optional ones as it takes."""
+    kept = list(range(len(columns)))
+    spare = [number for number in kept if columns[number].optional]
+    # What says nothing goes first, then the first in the row.
+    spare.sort(key=lambda number: any(row[number] not in ("0", "-") for row in cells))
+    for number in spare:
+        if sum(needs[place] for place in kept) + 2 * (len(kept) - 1) <= width:
+            break
+        kept.remove(number)
+    return kept
 
 
 def _fit(columns: Sequence[Column], needs: Sequence[int], width: int) -> list[int]:

@@ -63,7 +63,10 @@ def _top(arguments: argparse.Namespace, store: Store) -> int:
 
     rows = top(store, selection.criteria(arguments), arguments.by)
     rows.sort(key=lambda row: getattr(row, arguments.sort), reverse=True)
-    rows = rows[: arguments.length or None]
+    console = Console(highlight=False)
+    # What scrolls away at the top is what matters most; below the rows stands the cursor.
+    screen = max(1, console.height - 2) if arguments.watch and console.is_terminal else None
+    rows = rows[: arguments.length or screen]
     names = GROUPS[arguments.by]
     if arguments.json:
         values = [
@@ -85,9 +88,11 @@ def _top(arguments: argparse.Namespace, store: Store) -> int:
     if not rows:
         print("tango-telemetry top: no span is left by these filters", file=sys.stderr)
         return 1
-    console = Console(highlight=False)
-    columns = [*(Column(name, 2) for name in names)]
-    columns += [Column(title) for title in ("count", "errors", "p50 ms", "p95 ms", "longest ms", "share %")]
+    columns = [
+        *(Column(name, 2, name=True) for name in names),
+        *(Column("count"), Column("errors"), Column("p50 ms", optional=True), Column("p95 ms")),
+        *(Column("longest ms"), Column("share %", optional=True)),
+    ]
     lines = [
         [
             *row.key,

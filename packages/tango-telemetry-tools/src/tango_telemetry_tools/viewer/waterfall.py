@@ -166,7 +166,7 @@ class Waterfall:
             yield Segment(_GAP + self._glyphs.fit(self._glyphs.text(span.service), columns.service), style)
         if columns.device:
             yield Segment(
-                _GAP + self._glyphs.fit(self._device(span), columns.device),
+                _GAP + self._glyphs.fit_name(self._device(span), columns.device),
                 _DIM if columns.service else style,
             )
         yield Segment(
@@ -221,7 +221,10 @@ class Waterfall:
         mark = f"{self._glyphs.cross} " if row.span.is_error else ""
         if line.count > 1:
             mark = f"{line.count} {self._glyphs.times} "
-        return mark + (self._glyphs.text(row.span.name) or "(no name)")
+        below = f" +{line.hidden}" if line.hidden else ""
+        if line.failed:
+            below += f" {self._glyphs.cross}{line.failed}"
+        return mark + (self._glyphs.text(row.span.name) or "(no name)") + below
 
     def _fitted(self, parts: list[tuple[str, Style | None]], width: int) -> RenderResult:
         for text, style in parts:
