@@ -340,6 +340,14 @@ def test_the_page(served: Served, tmp_path: Path) -> None:
         browser.wait("return document.querySelector('#picture')?.naturalWidth > 100")
         browser.resize(390, 844)
         assert browser.run("return document.documentElement.scrollWidth") <= 390
+        # What a phone has no room for goes; how long it took and what failed stay.
+        for name, heading in (("traces", "duration"), ("top", "longest")):
+            browser.click(f"#nav-{name}")
+            browser.wait(f"return document.querySelectorAll('#{name} tbody tr').length > 3")
+            shown = "[...document.querySelectorAll(arguments[0])].filter((cell) => cell.offsetWidth)"
+            last = f"const cell = {shown}.at(-1); return [cell.innerText, cell.getBoundingClientRect().right]"
+            text, right = browser.run(last, f"#{name} th")
+            assert (text, right <= 390) == (heading, True)
         assert browser.run("return document.querySelectorAll('img[src=x]').length") == 0
         assert browser.errors() == []
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from tango_telemetry_tools.__main__ import main
-from trace_files import MS, SECOND, append, call, line, span
+from trace_files import MS, SECOND, append, attributes, call, line, log, log_line, metric_line, span
 
 NOW = 1_760_000_000 * SECOND
 EVIL = "\x1b[2J\x1b]0;x\x07\u202e<b>"
@@ -105,12 +106,22 @@ def test_nothing_left_is_said(folder: Path) -> None:
         (["top"], ""),
         (["map"], ""),
         (["map", "--dot"], ""),
+        (["show", "--logs"], ""),
+        (["show", "--list", "--logs"], ""),
+        (["show", "--metrics"], ""),
+        (["show", "--json"], ""),
     ],
 )
 def test_nothing_in_a_name_steers_the_terminal(tmp_path: Path, command: list[str], where: str) -> None:
     evil = span(1, 1, EVIL, NOW, MS, 0, 3, f"a/{EVIL}/c", EVIL, evil=EVIL, tango__device__class=EVIL)
     evil["events"] = [{"name": EVIL, "timeUnixNano": str(NOW), "attributes": []}]
     append(tmp_path / "a.jsonl", line(EVIL, [evil]))
+    append(tmp_path / "a.jsonl", log_line(EVIL, [log(NOW, EVIL, 17, 1, 1, tango__device__name=EVIL)]))
+    point = {"timeUnixNano": "2", "asInt": "1", "attributes": attributes({EVIL: EVIL})}
+    append(
+        tmp_path / "a.jsonl",
+        metric_line(EVIL, [{"name": EVIL, "unit": EVIL, "gauge": {"dataPoints": [point]}}]),
+    )
     status, out, err = run(*command, str(tmp_path))
     assert status == 0
     assert not [sign for sign in out + err if not sign.isprintable() and sign != "\n"]
@@ -146,8 +157,12 @@ def test_map(folder: Path, tmp_path: Path) -> None:
     assert '"lab/leader/1" -> "lab/motor/1" [label="1, p95 1.00 ms"];' in run("map", "--dot")[1]
     assert run("map", "--svg", str(tmp_path / "m.svg"), "--html", str(tmp_path / "m.html"))[0] == 0
     picture = (tmp_path / "m.svg").read_text()
-    assert "1 events p reach nobody" in picture
+    assert "1 event p reaches nobody" in picture
     assert picture.count('<g class="node') == 6
+    # Labels come last, so that no line runs through them; and there is no room for a node that is nobody.
+    assert picture.rindex("<path") < picture.index("<rect") < picture.rindex("<rect") < picture.index("p95")
+    right = max(int(x) for x in re.findall(r'<rect x="(\d+)"', picture)) + 200
+    assert right < int(re.findall(r'<svg [^>]* width="(\d+)"', picture)[0]) <= right + 270
     assert "default-src 'none'" in (tmp_path / "m.html").read_text()
 
 

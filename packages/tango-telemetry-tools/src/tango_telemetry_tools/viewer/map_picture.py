@@ -14,7 +14,7 @@ from . import layout
 if TYPE_CHECKING:
     from ..store.queries import DeviceMap, Edge
 
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN, _LINE = 200, 34, 210, 24, 20, 15
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN, _LINE = 200, 34, 250, 24, 20, 15
 _MAX_NAME = 28
 
 STYLE = """
@@ -22,7 +22,7 @@ STYLE = """
 .node.program rect { fill: #eaf2fd; stroke: #3b82f6; rx: 17px; }
 .node text.lost { font-size: 10.5px; fill: #d92d3a; }
 text { font: 12px system-ui, sans-serif; fill: #1c2330; } .edge path { fill: none; stroke: #98a2b3; }
-.edge text { font-size: 10.5px; fill: #667085; paint-order: stroke; stroke: #fff; stroke-width: 3px; }
+.edge text { font-size: 10.5px; fill: #667085; paint-order: stroke; stroke: #fff; stroke-width: 6px; }
 .edge.bad path { stroke: #d92d3a; } .edge.bad text { fill: #d92d3a; }
 .edge.event path { stroke-dasharray: 5 4; }
 @media (prefers-color-scheme: dark) {
@@ -42,7 +42,7 @@ def place(found: DeviceMap) -> dict[str, tuple[int, int]]:
     graph.add_edges_from(
         (edge.caller, edge.callee)
         for edge in found.edges
-        if edge.event and not graph.has_edge(edge.callee, edge.caller)
+        if edge.event and edge.callee and not graph.has_edge(edge.callee, edge.caller)
     )
     # Devices that call each other in a ring share a layer.
     whole = networkx.condensation(graph)
@@ -78,7 +78,8 @@ class _Picture:
         self.lost: dict[str, list[str]] = {}
         for edge in found.edges:
             if not edge.callee:
-                self.lost.setdefault(edge.caller, []).append(f"{edge.calls} {_events(edge)} reach nobody")
+                reach = "reaches" if edge.calls == 1 else "reach"
+                self.lost.setdefault(edge.caller, []).append(f"{_events(edge)} {reach} nobody")
         places = place(found)
         self.x = {node: _MARGIN + column * (_WIDTH + _GAP_X) for node, (column, _) in places.items()}
         sides: dict[tuple[str, bool], list[tuple[int, int, bool]]] = {}
@@ -100,8 +101,14 @@ class _Picture:
         for (node, _), ends in sides.items():
             for index, (_, number, is_end) in enumerate(sorted(ends)):
                 self.port[number, is_end] = self.y[node] + (index + 1) * self.height[node] // (len(ends) + 1)
+        # Lines that lead around their node, and their labels, need room right of it.
+        around = (
+            self.x[edge.callee] + _GAP_X - _MARGIN
+            for number, edge in enumerate(self.edges)
+            if self.right(edge, True)
+        )
         self.size = (
-            max(self.x.values(), default=0) + _WIDTH + _GAP_X,
+            max([*self.x.values(), *around], default=0) + _WIDTH + _MARGIN,
             max(below.values(), default=0) + _MARGIN,
         )
 
@@ -122,8 +129,11 @@ def render_svg(found: DeviceMap) -> str:
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" '
         'orient="auto"><path d="M0 0 8 4 0 8z" fill="#98a2b3"/></marker></defs>',
     ]
-    parts += [_edge(picture, edge, number) for number, edge in enumerate(picture.edges)]
+    edges = [_edge(picture, edge, number) for number, edge in enumerate(picture.edges)]
+    # In this order no line runs through a label.
+    parts += [path for path, _ in edges]
     parts += [_node(picture, name, kind) for name, kind in found.nodes.items()]
+    parts += [label for _, label in edges]
     return "".join([*parts, "</svg>"])
 
 
@@ -143,27 +153,26 @@ def _node(picture: _Picture, name: str, kind: str) -> str:
     )
 
 
-def _edge(picture: _Picture, edge: Edge, number: int) -> str:
+def _edge(picture: _Picture, edge: Edge, number: int) -> tuple[str, str]:
+    """Return the line and its label."""
     right = [picture.right(edge, is_end) for is_end in (False, True)]
     start = (picture.x[edge.caller] + _WIDTH * right[0], picture.port[number, False])
     end = (picture.x[edge.callee] + _WIDTH * right[1], picture.port[number, True])
-    label = f"{edge.calls}" + (
-        f" {_events(edge)}" if edge.event else f" · p95 {layout.format_duration(edge.p95)}"
-    )
+    label = _events(edge) if edge.event else f"{edge.calls} · p95 {layout.format_duration(edge.p95)}"
     label += f" · {layout.count(edge.errors, 'error')}" if edge.errors else ""
     bend = max(70, abs(end[0] - start[0]) // 2)
     one, two = start[0] + (bend if right[0] else -bend), end[0] + (bend if right[1] else -bend)
     path = f"M{start[0]} {start[1]} C{one} {start[1]} {two} {end[1]} {end[0]} {end[1]}"
     at, anchor = (end[0] + 10, "start") if right[1] else (end[0] - 10, "end")
-    kinds = f"edge{' event' if edge.event else ''}{' bad' if edge.errors else ''}"
+    group = f'<g class="edge{" event" if edge.event else ""}{" bad" if edge.errors else ""}">'
     return (
-        f'<g class="{kinds}"><path d="{path}" marker-end="url(#tip)"/>'
-        f'<text x="{at}" y="{end[1] - 3}" text-anchor="{anchor}">{escape(label)}</text></g>'
+        f'{group}<path d="{path}" marker-end="url(#tip)"/></g>',
+        f'{group}<text x="{at}" y="{end[1] - 3}" text-anchor="{anchor}">{escape(label)}</text></g>',
     )
 
 
 def _events(edge: Edge) -> str:
-    return f"events {layout.clean(edge.what)}".rstrip()
+    return f"{layout.count(edge.calls, 'event')} {layout.clean(edge.what)}".rstrip()
 
 
 def render_page(found: DeviceMap) -> str:
@@ -171,7 +180,7 @@ def render_page(found: DeviceMap) -> str:
     rows = "".join(
         f"<tr><td>{escape(layout.clean(edge.caller))}</td>"
         f"<td>{escape(layout.clean(edge.callee or '(nobody)'))}</td>"
-        f"<td>{escape(_events(edge)) if edge.event else 'calls'}</td>"
+        f"<td>{escape(f'events {layout.clean(edge.what)}'.rstrip()) if edge.event else 'calls'}</td>"
         f"<td>{edge.calls}</td><td>{edge.errors}</td>"
         f"<td>{'' if edge.event else escape(layout.format_duration(edge.p95))}</td></tr>"
         for edge in found.edges

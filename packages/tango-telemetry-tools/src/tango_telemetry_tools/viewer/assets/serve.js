@@ -50,7 +50,12 @@
       const [content, className] = Array.isArray(value) ? value : [value];
       if (className) cell.className = className;
       if (content instanceof Node) cell.append(content);
-      else { cell.textContent = content; cell.title = content; }
+      else if (className) { cell.textContent = content; cell.title = content; }
+      else {
+        // Names are broken where their parts end, in a column that is too narrow for them.
+        for (const part of content.split(/(?<=[/._,])/)) cell.append(part, document.createElement("wbr"));
+        cell.title = content;
+      }
     }
     return line;
   }
@@ -81,7 +86,7 @@
         input.type = "checkbox";
         input.checked = filters[name];
         const box = element("label", "");
-        box.append(input, name === "errors" ? " errors only" : " connects and polled reads too");
+        box.append(input, name === "errors" ? "errors only" : "connects and polled reads too");
         input.addEventListener("change", () => { filters[name] = input.checked; changed(); });
         bar.append(box);
         continue;
@@ -136,14 +141,16 @@
           bar.addEventListener("click", () => { filters.min = from + "ns"; document.getElementById("filter-min").value = filters.min; noteAddress(); refresh(); });
           return bar;
         }));
-        scale.replaceChildren(...(counts.length ? [element("span", "", duration(counts[0][0])), element("span", "", duration(2 * counts[counts.length - 1][0]))] : []));
+        // Where a bar begins; what has no traces has no bar, so each is named as far as there is room.
+        const every = Math.ceil((counts.length * 58) / Math.max(1, histogram.clientWidth));
+        scale.replaceChildren(...counts.map(([from], number) => element("span", "", number % every ? "" : duration(from))));
         state.textContent = found.traces.length + " of " + found.total + " traces" + (found.folded ? "; " + found.folded + " of connects, inits and polled reads are not shown" : "") + (found.total || found.folded ? "" : ". Set TANGO_TELEMETRY_ENABLE=on, TANGO_TELEMETRY_TRACING_EXPORTERS=http and TANGO_TELEMETRY_TRACING_ENDPOINTS=" + location.origin + "/v1/traces, and run a program.");
-        const [node, body] = table([["started"], ["device"], ["operation"], ["services"], ["spans", "number"], ["errors", "number"], ["duration", "number"]], { 0: "start", 4: "spans", 5: "errors", 6: "duration", first: "start" });
+        const [node, body] = table([["started"], ["device"], ["operation"], ["services", "least"], ["spans", "number least"], ["errors", "number"], ["duration", "number"]], { 0: "start", 4: "spans", 5: "errors", 6: "duration", first: "start" });
         for (const trace of found.traces) {
           cells(body, [
             when(trace.start_ns / 1e6), trace.device,
-            element("a", "", trace.name || "(no name)", { href: "#" + trace.trace_id }), trace.services.join(", "),
-            [String(trace.spans), "number"], [String(trace.errors), trace.errors ? "number bad" : "number"], [duration(trace.duration_ns), "number"],
+            element("a", "", trace.name || "(no name)", { href: "#" + trace.trace_id }), [trace.services.join(", "), "least"],
+            [String(trace.spans), "number least"], [String(trace.errors), trace.errors ? "number bad" : "number"], [duration(trace.duration_ns), "number"],
           ]);
         }
         list.replaceChildren(node, moreButton(found.total, refresh));
@@ -179,10 +186,11 @@
         const numbers = ["count", "errors", "p50", "p95", "longest", "share"];
         const sorts = { first: "total" };
         ["count", "errors", "p50", "p95", "longest", "total"].forEach((key, number) => { sorts[names.length + number] = key; });
-        const [node, body] = table([...names.map((name) => [name]), ...numbers.map((name) => [name, "number"])], sorts);
+        const kind = (name) => (name === "p50" || name === "share" ? "number least" : "number");
+        const [node, body] = table([...names.map((name) => [name]), ...numbers.map((name) => [name, kind(name)])], sorts);
         for (const row of rows) {
           cells(body, [...row.key, [String(row.count), "number"], [String(row.errors), row.errors ? "number bad" : "number"],
-            ...[row.p50, row.p95, row.longest].map((time) => [duration(time), "number"]), [(100 * row.share).toFixed(1) + " %", "number"]]);
+            ...["p50", "p95", "longest"].map((name) => [duration(row[name]), kind(name)]), [(100 * row.share).toFixed(1) + " %", kind("share")]]);
         }
         list.replaceChildren(node);
       } catch (error) {
@@ -202,10 +210,10 @@
         const wanted = { text: filters.text, device: filters.device, service: filters.service, since: filters.since, until: filters.until, errors: filters.errors };
         const found = await ask("logs", { ...wanted, n: String(shown) });
         state.textContent = found.logs.length + " of " + found.total + " log records" + (found.total ? "" : ". Programs send them to " + location.origin + "/v1/logs.");
-        const [node, body] = table([["time"], ["level"], ["device"], ["service"], ["text"], ["trace"]]);
+        const [node, body] = table([["time"], ["level"], ["device"], ["service", "least"], ["text"], ["trace"]]);
         for (const log of found.logs) {
           const trace = log.trace ? element("a", "", log.trace.slice(0, 8), { href: "#" + log.trace + (log.span ? "/" + log.span : "") }) : "";
-          cells(body, [when(log.at), [log.level, log.bad ? "bad" : ""], log.device, log.service, [log.text, "wide"], trace]);
+          cells(body, [when(log.at), [log.level, log.bad ? "bad" : ""], log.device, [log.service, "least"], [log.text, "wide"], trace]);
         }
         list.replaceChildren(node, moreButton(found.total, refresh));
       } catch (error) {
@@ -271,6 +279,8 @@
     const picture = element("img", "", undefined, { alt: "who calls whom", id: "picture" });
     const frame = element("div", "picture");
     frame.append(picture);
+    // A picture that is a little too wide is made to fit; of a much wider one nothing could be read.
+    picture.addEventListener("load", () => { picture.classList.toggle("fit", picture.naturalWidth * 0.7 < frame.clientWidth); });
     const list = element("div", "list");
     const bar = filterBar(["device", "operation", "service", "since", "until", "all"], () => refresh());
     bar.prepend(choice([["device", "by device"], ["class", "by class"]], choices.by, (value) => { choices.by = value; noteAddress(); refresh(); }));

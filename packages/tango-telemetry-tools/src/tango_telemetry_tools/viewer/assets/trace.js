@@ -39,6 +39,9 @@ const TraceView = (() => {
   }
 
   function mount(root, data, options) {
+    // What listens to the window would keep this trace's data alive after another one has taken its place.
+    const mounted = new AbortController();
+    const listen = (name, act) => addEventListener(name, act, { signal: mounted.signal });
     // On a phone a row has two lines: the name, and the device with the reason of an error.
     const rowHeight = () => (innerWidth < 760 ? 42 : 28);
     let ROW = rowHeight();
@@ -387,7 +390,7 @@ const TraceView = (() => {
         if (event.button || event.pointerType === "touch" || event.clientX < bounds().left || event.clientX > bounds().right) return;
         begin = ends(event);
       });
-      addEventListener("pointermove", (event) => {
+      listen("pointermove", (event) => {
         if (begin === null) return;
         const end = ends(event);
         if (Math.abs(end - begin) < 4) return;
@@ -397,7 +400,7 @@ const TraceView = (() => {
         const box = area.getBoundingClientRect();
         Object.assign(shade.style, { left: Math.min(begin, end) + "px", width: Math.abs(end - begin) + "px", top: box.top + "px", height: box.height + "px" });
       });
-      addEventListener("pointerup", (event) => {
+      listen("pointerup", (event) => {
         if (begin === null) return;
         const end = ends(event);
         const start = begin;
@@ -617,14 +620,14 @@ const TraceView = (() => {
       event.preventDefault();
       action();
     };
-    addEventListener("keydown", keyboard);
+    listen("keydown", keyboard);
     const resize = () => {
       if (ROW !== rowHeight()) { ROW = rowHeight(); layout(); }
       drawAxis();
       drawMap();
       draw();
     };
-    addEventListener("resize", resize);
+    listen("resize", resize);
 
     function follow(hash) {
       const [, trace, span] = /^#([0-9a-f]{32})(?:\/([0-9a-f]{16}))?$/.exec(hash) || [];
@@ -652,7 +655,7 @@ const TraceView = (() => {
           folding, top: main.scrollTop, detail: !detail.hidden,
         };
       },
-      unmount() { root.classList.remove("with-detail"); removeEventListener("keydown", keyboard); removeEventListener("resize", resize); },
+      unmount() { root.classList.remove("with-detail"); mounted.abort(); },
     };
   }
   return { mount, element, duration, copyButton };
