@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.support import System
+from integration.support import PYTANGO, System
 from receiver import Receiver, status
 
 CLIENT_CALLS = "rpc.client.call.duration"
 SERVER_CALLS = "rpc.server.call.duration"
+SERVICE = "Motor_metrics/metrics"
+"""The device server, by the name of its program."""
 
 SERVER = """
 import asyncio
@@ -142,12 +144,13 @@ def test_every_call_is_counted_whatever_is_sampled(mode: str, ratio: str) -> Non
             if span.kind == "SERVER" and span.attributes["tango.operation"] not in _BESIDE
         ]
         assert len(spans) == {"0": 0, "1": sum(ON_SERVER.values())}.get(ratio, len(spans))
-        of_motor = latest(system.receiver, SERVER_CALLS, "Motor/metrics")
+        of_motor = latest(system.receiver, SERVER_CALLS, SERVICE)
+        assert len(of_motor) >= len(ON_SERVER)
         for attributes, point in of_motor.items():
             assert dict(attributes)["tango.device.class"] == "Motor"
             assert 0 < point.min <= point.sum / point.count <= point.max < 5
             assert point.start_time_unix_nano < begun < point.time_unix_nano
-            ids = {(span.trace_id, span.span_id) for span in spans}
+            ids = {(span.trace_id, span.span_id) for span in system.receiver.spans if span.kind == "SERVER"}
             told = {(each.trace_id.hex(), each.span_id.hex()) for each in point.exemplars}
             assert told <= ids
             assert len(told) <= 1
@@ -324,8 +327,14 @@ provider = MeterProvider(metric_readers=[reader])
 HOW
 """
 TELL = """
-for metric in reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics:
-    for point in metric.data.data_points:
+metrics = [
+    metric
+    for scope_metrics in reader.get_metrics_data().resource_metrics[0].scope_metrics
+    for metric in scope_metrics.metrics
+]
+assert "process.thread.count" in {metric.name for metric in metrics}
+for metric in metrics:
+    for point in metric.data.data_points if metric.name == "rpc.client.call.duration" else ():
         told = point.attributes
         error = told.get("error.type", "-")
         print(metric.name, told["rpc.method"], told["tango.operation"], error, point.count)
@@ -358,3 +367,140 @@ def test_a_meter_provider_of_the_users_counts_instead(how: str, calls: str) -> N
             for (method, operation, error), count in ON_CLIENT.items()
         }
         assert latest(system.receiver, CLIENT_CALLS) == {}
+
+
+EVENTS_SERVER = """
+import time
+import tango, tango_telemetry_server
+from tango.server import Device, attribute, command, run
+
+class Motor(Device):
+    def init_device(self):
+        super().init_device()
+        self.set_change_event("position", True, False)
+
+    @attribute(dtype=int)
+    def position(self):
+        return 1
+
+    @attribute(dtype=int, polling_period=100)
+    def polled(self):
+        return 1
+
+    @command(dtype_in=int)
+    def Push(self, count):
+        for number in range(count):
+            self.push_change_event("position", number)
+
+    @command(dtype_in=float)
+    def Hold(self, seconds):
+        time.sleep(seconds)
+
+run((Motor,))
+"""
+EVENTS_CLIENT = """
+import sys, threading, tango, tango_telemetry_client
+got = []
+arrived = threading.Condition()
+
+def come(event):
+    with arrived:
+        got.append(event)
+        arrived.notify_all()
+
+proxy = tango.DeviceProxy(sys.argv[1])
+proxy.subscribe_event("position", tango.EventType.CHANGE_EVENT, come)
+before = len(got)
+proxy.Push(20)
+with arrived:
+    assert arrived.wait_for(lambda: len(got) >= before + 20, 20)
+print(len(got))
+"""
+
+
+def values(receiver: Receiver, name: str, service: str) -> dict[Attributes, Any]:
+    """The newest value of each series of a sum."""
+    return {
+        attributes: point.as_int if point.WhichOneof("value") == "as_int" else point.as_double
+        for attributes, point in latest(receiver, name, service).items()
+    }
+
+
+def test_events_polling_and_the_process() -> None:
+    with System(PYTANGO_TELEMETRY_METRICS="on", PYTANGO_TELEMETRY_EVENT_CONTEXT="on") as system:
+        server = system.start_server(EVENTS_SERVER, "Motor/metrics", "test/motor/1")
+        name = server.proxy_name("test/motor/1")
+        came = int(system.run_client(EVENTS_CLIENT, name))
+        system.run_client(f"import tango; tango.DeviceProxy({name!r}).Hold(0.5)")
+        time.sleep(0.5)
+        server.flush()
+        receiver = system.receiver
+        of_server, of_client = SERVICE, "pytango.client"
+        event = {"messaging.system": "tango", "tango.event.type": "change"}
+        ((sent, count),) = values(receiver, "messaging.client.sent.messages", of_server).items()
+        assert count == 20
+        assert dict(sent) == {
+            **event,
+            "messaging.operation.name": "push_change_event",
+            "tango.device.class": "Motor",
+        }
+        ((received, count),) = values(receiver, "messaging.client.consumed.messages", of_client).items()
+        assert count == came >= 20
+        assert dict(received) == {**event, "messaging.operation.name": "push_event"}
+        on_the_wire = values(receiver, "tango.event.messages", of_server)
+        assert on_the_wire[(("network.io.direction", "transmit"),)] >= 20
+        for service in (of_server, of_client):
+            ((_, memory),) = values(receiver, "process.memory.usage", service).items()
+            assert 2**20 < memory < 2**34
+            ((_, threads),) = values(receiver, "process.thread.count", service).items()
+            assert 1 < threads < 200
+            told = values(receiver, "otel.sdk.exporter.span.exported", service)
+            assert [dict(each)["otel.component.type"] for each in told] == ["otlp_http_span_exporter"]
+        ((_, active),) = values(receiver, "tango.server.active_requests", of_server).items()
+        assert active == 0
+        if PYTANGO >= (10, 1):
+            ((polled, delay),) = latest(receiver, "tango.polling.delay", of_server).items()
+            assert dict(polled) == {
+                "rpc.system.name": "tango",
+                "rpc.method": "polled",
+                "tango.operation": "read_attribute",
+                "tango.device.class": "Motor",
+            }
+            assert delay.count >= 3
+            assert 0.2 < delay.max < 3
+            overruns = values(receiver, "tango.polling.overruns", of_server)
+            assert overruns[polled] >= 1
+
+
+def test_active_requests_are_those_whose_handler_runs() -> None:
+    with System(PYTANGO_TELEMETRY_METRICS="on") as system:
+        server = system.start_server(EVENTS_SERVER, "Motor/metrics", "test/motor/1")
+        name = server.proxy_name("test/motor/1")
+        call = "import sys, tango, tango_telemetry_client; tango.DeviceProxy(sys.argv[1]).Hold(2.0)"
+        client = system.start_client(call, name)
+        deadline = time.monotonic() + 20
+        active = 0
+        while active != 1 and time.monotonic() < deadline:
+            server.flush()
+            (active,) = values(system.receiver, "tango.server.active_requests", SERVICE).values() or (0,)
+        assert active == 1
+        client.wait_for_end()
+        server.flush()
+        (active,) = values(system.receiver, "tango.server.active_requests", SERVICE).values()
+        assert active == 0
+
+
+def test_a_server_with_many_devices_has_no_thread_more() -> None:
+    def count_threads(devices: int) -> int:
+        with System(PYTANGO_TELEMETRY_METRICS="on") as system:
+            names = [f"test/motor/{number}" for number in range(devices)]
+            source = SERVER.replace("MODE", "Synchronous")
+            server = system.start_server(source, "Motor/metrics", *names)
+            for name in names[:: max(1, devices // 5)]:
+                system.run_client(CLIENT, server.proxy_name(name))
+            server.flush()
+            ((_, threads),) = values(system.receiver, "process.thread.count", SERVICE).items()
+            return int(threads)
+
+    few = count_threads(1)
+    assert count_threads(50) <= few + 4, "omniORB has a thread for each client"

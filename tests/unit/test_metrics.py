@@ -8,8 +8,17 @@ from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from tango_telemetry.metrics.calls import MOST_ERRORS, MOST_SERIES, CallMetrics
-from tango_telemetry.metrics.source import CHUNK, COUNTER, HISTOGRAM, Collected, MetricSource
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Sum
+from tango_telemetry.base import system
+from tango_telemetry.metrics.calls import MOST_ERRORS, MOST_KINDS, MOST_SERIES, CallMetrics
+from tango_telemetry.metrics.source import (
+    CHUNK,
+    COUNTER,
+    HISTOGRAM,
+    Collected,
+    MetricSource,
+    encode_number,
+)
 from tango_telemetry.pipeline import METRICS, Endpoint
 from tango_telemetry.settings.config import TelemetryConfig
 
@@ -100,7 +109,7 @@ def test_where_nobody_can_count_there_is_no_series() -> None:
     metrics = CallMetrics(False)
     metrics.switch_on(lambda: None)
     assert metrics.find(METRIC, call("On")) is None
-    assert [len(series) for _, series in metrics] == [0, 0]
+    assert [len(series) for _, series in metrics] == [0, 0, 0]
 
 
 def create_source(points: int = 1, interval: float = 60.0) -> MetricSource:
@@ -245,3 +254,34 @@ def test_what_cannot_be_used_is_said(name: str) -> None:
     assert config.metrics_interval == 60.0
     (problem,) = config.problems
     assert problem.startswith(f"{name}='often'")
+
+
+def test_events_are_counted_within_bounds() -> None:
+    metrics = counting()
+    event = {"messaging.system": "tango", "tango.event.type": "change", "tango.device.name": "a/b/c"}
+    sent = "messaging.client.sent.messages"
+    for _ in range(3):
+        metrics.note(sent, event)
+    metrics.note(sent, {**event, "error.type": "API_MissedEvents"})
+    told = {"messaging.system": "tango", "tango.event.type": "change"}
+    assert metrics.count_of(sent) == [(3, told), (1, {**told, "error.type": "API_MissedEvents"})]
+    for number in range(MOST_KINDS + 10):
+        metrics.note(sent, {"error.type": str(number)})
+    counts = metrics.count_of(sent)
+    assert len(counts) == MOST_KINDS
+    assert counts[-1] == (13, {"otel.metric.overflow": True})
+
+
+def test_numbers_are_encoded_as_what_they_are() -> None:
+    for value, kind in ((-5, "as_int"), (2.5, "as_double")):
+        (point,) = Sum.FromString(encode_number(value, {"a": "b", "c": True}, 1, 2)).data_points
+        assert (point.WhichOneof("value"), getattr(point, kind)) == (kind, value)
+        assert (point.start_time_unix_nano, point.time_unix_nano) == (1, 2)
+        assert [each.key for each in point.attributes] == ["a", "c"]
+
+
+def test_the_process_tells_its_memory_and_threads() -> None:
+    memory, threads = system.memory_in_use(), system.count_threads()
+    assert memory is not None
+    assert 2**20 < memory < 2**34
+    assert threads == len(os.listdir("/proc/self/task"))

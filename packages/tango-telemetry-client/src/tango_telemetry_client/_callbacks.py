@@ -21,6 +21,7 @@ from tango_telemetry.instrumentation import (
     guarded,
     not_traced,
     pass_through_tracer,
+    state,
     thread_attributes,
     trace_coroutine_function,
     trace_function,
@@ -78,8 +79,7 @@ class Origin:
         if not getattr(event, "err", False):
             failures.clear()
             return False
-        errors = getattr(event, "errors", None)
-        reason = str(getattr(errors[0], "reason", "")) if errors else ""
+        reason = _reason(event)
         known = reason in failures or len(failures) >= _MOST_REASONS
         if not known:
             failures.add(reason)
@@ -97,7 +97,10 @@ class Origin:
         given = owner.get_tracer() if owner is not None else None
         tracer = given or get_client_tracer()
         attributes = {**self.attributes, **thread_attributes()}
-        if not_traced(self.context, attributes) or self._repeats(event):
+        untraced = not_traced(self.context, attributes)
+        if state.metrics is not None and self.kind is SpanKind.CONSUMER and not untraced:
+            guarded(_count, attributes, event)
+        if untraced or self._repeats(event):
             tracer = pass_through_tracer()
         # Client calls that the callback makes are the owner's too: the context names it.
         variables = (current_tracer, given)
@@ -113,6 +116,18 @@ class Origin:
         except BaseException:  # from outside: the callback is not called
             call.end()
             raise
+
+
+def _reason(event: Any) -> str:
+    """What an event says that has failed, "" if it says nothing."""
+    errors = getattr(event, "errors", None)
+    return str(getattr(errors[0], "reason", "")) if errors else ""
+
+
+def _count(attributes: Mapping[str, Any], event: Any) -> None:
+    failed = getattr(event, "err", False)
+    told = {**attributes, names.ERROR_TYPE: _reason(event)} if failed else attributes
+    state.metrics.note(names.MESSAGING_CONSUMED_MESSAGES, told)
 
 
 def _record_reply(call: TracedCall, event: Any) -> None:

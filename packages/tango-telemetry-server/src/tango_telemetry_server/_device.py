@@ -77,6 +77,8 @@ class DeviceTelemetry:
         self.tracer: Tracer = pass_through_tracer()
         self.context = with_owner(Context(), self)
         """What the calls of this device's handlers are made in, wherever it is carried."""
+        self.polled: Any = None
+        """When each of its attributes and commands was polled last, for metrics (``_polling``)."""
         self.waits = False
         """Whether the spans of its hooks wait until it is known what the request is for."""
         self.provider: TracerProvider | None = None

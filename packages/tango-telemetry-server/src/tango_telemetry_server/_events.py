@@ -110,6 +110,8 @@ def _begin(
         attributes.update(code_attributes(frame.f_code, frame.f_lineno))
     attributes.update(thread_attributes())
     tracer = pass_through_tracer() if not_traced(context, attributes) else telemetry.tracer
+    if state.metrics is not None and tracer is not pass_through_tracer():
+        guarded(state.metrics.note, names.MESSAGING_SENT_MESSAGES, attributes)
     title = f"{telemetry.class_name}.{method} {name}"
     call = PushCall(tracer, title, SpanKind.PRODUCER, attributes, context)
     if hooks.wanted:

@@ -45,6 +45,7 @@ from tango_telemetry_server._client_ident import (
 )
 from tango_telemetry_server._device import get_device_telemetry, switch
 from tango_telemetry_server._handler_call import HandlerCall
+from tango_telemetry_server._polling import note_polled
 from tango_telemetry_server._results import Check
 from tango_telemetry_server._waiting_hooks import UntracedHookCall, WaitingHookCall, get_waiting_hooks
 
@@ -230,8 +231,11 @@ class _Begin:
             root = not remote
             if root:  # a client that sends no context, or nobody: cppTango's polling
                 caller = client_ident_attributes(device, self.lifecycle)
-                if caller is POLLED and not state.config.polling:
-                    tracer = pass_through_tracer()
+                if caller is POLLED:
+                    if state.metrics is not None and handler.subject is not None:
+                        guarded(note_polled, device, telemetry, handler)
+                    if not state.config.polling:
+                        tracer = pass_through_tracer()
         known = telemetry.sites.get(self.key)
         if known is None:
             known = telemetry.sites[self.key] = self._create_attributes(telemetry, handler), self

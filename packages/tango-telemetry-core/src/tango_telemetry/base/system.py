@@ -15,7 +15,16 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FATAL_SIGNALS", "load", "lock_file", "open_flags", "register_at_fork", "user_id"]
+__all__ = [
+    "FATAL_SIGNALS",
+    "count_threads",
+    "load",
+    "lock_file",
+    "memory_in_use",
+    "open_flags",
+    "register_at_fork",
+    "user_id",
+]
 
 FATAL_SIGNALS: tuple[int, ...] = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)
@@ -30,6 +39,23 @@ def register_at_fork(**functions: Callable[[], object]) -> None:
     register = getattr(os, "register_at_fork", None)
     if register is not None:
         register(**functions)
+
+
+def memory_in_use() -> int | None:
+    """Return the bytes of physical memory that this process has; None where the system does not say."""
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError, IndexError):
+        return None
+
+
+def count_threads() -> int | None:
+    """Return how many threads this process has, C++'s too; None where the system does not say."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return None
 
 
 def load() -> float:

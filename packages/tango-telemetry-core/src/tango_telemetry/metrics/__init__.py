@@ -2,6 +2,7 @@
 
     switch   what is on, following the settings
     calls    which series a call belongs to
+    gauges   what else is told: events, requests, the process, the account of the pipelines
     source   what is exported, once in each interval: our pipeline's end
     meters   the same for a meter provider of the user's
 

@@ -1,4 +1,4 @@
-"""Which series a call belongs to: by what is called, and by how it failed."""
+"""Which series a call belongs to: by what is called, and by how it failed. And how many events there were."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from tango_telemetry import semantic_conventions as names
+from tango_telemetry.base.originals import RLock
 from tango_telemetry.calls.failures import error_type
 
 __all__ = ["MOST_SERIES", "CallMetrics", "CreateSeries", "Series"]
@@ -15,7 +16,16 @@ MOST_SERIES = 1000
 """Series of one metric; what finds none has one in common."""
 MOST_ERRORS = 16
 """Values of ``error.type`` beside one series."""
+MOST_KINDS = 256
+"""Series of a counter of events."""
 _TOLD = (names.RPC_SYSTEM_NAME, names.RPC_METHOD, names.TANGO_OPERATION, names.TANGO_DEVICE_CLASS)
+
+_OF_EVENT = (
+    names.MESSAGING_SYSTEM,
+    names.MESSAGING_OPERATION_NAME,
+    names.TANGO_EVENT_TYPE,
+    names.TANGO_DEVICE_CLASS,
+)
 
 Attributes: TypeAlias = tuple[tuple[str, Any], ...]
 
@@ -58,6 +68,13 @@ class CallMetrics:
         self._series: dict[str, dict[Attributes, Series]] = {
             names.RPC_CLIENT_CALL_DURATION: {},
             names.RPC_SERVER_CALL_DURATION: {},
+            names.TANGO_POLLING_DELAY: {},
+        }
+        self._lock = RLock()
+        self._counts: dict[str, dict[Attributes, int]] = {
+            names.MESSAGING_SENT_MESSAGES: {},
+            names.MESSAGING_CONSUMED_MESSAGES: {},
+            names.TANGO_POLLING_OVERRUNS: {},
         }
         self._tables: dict[tuple[str, Attributes], dict[str | None, Series]] = {}
 
@@ -91,6 +108,38 @@ class CallMetrics:
             # What has overflowed is found under no name, so that the table does not grow.
             table[None if found is self._series[metric].get(_OVERFLOW) else name] = found
         return found
+
+    def note(self, metric: str, attributes: Mapping[str, Any], told: tuple[str, ...] = _OF_EVENT) -> None:
+        """Count one event: sent, come, or a polling that came too late.
+
+        :param attributes: those of its span
+        :param told: which of them are told
+        """
+        self.start()
+        key = tuple((name, attributes[name]) for name in (*told, names.ERROR_TYPE) if name in attributes)
+        with self._lock:
+            counts = self._counts[metric]
+            if key not in counts and len(counts) >= MOST_KINDS - 1:
+                key = _OVERFLOW
+            counts[key] = counts.get(key, 0) + 1
+
+    def note_polled(self, attributes: Mapping[str, Any], late_ns: int, overrun: bool) -> None:
+        """Count a polled read or command.
+
+        :param late_ns: nanoseconds behind its period
+        :param overrun: whether another should have come before
+        """
+        series = self.find(names.TANGO_POLLING_DELAY, attributes)
+        if series is not None:
+            series.begin()
+            series.record(late_ns, None)
+        if overrun:
+            self.note(names.TANGO_POLLING_OVERRUNS, attributes, self._told)
+
+    def count_of(self, metric: str) -> list[tuple[int, dict[str, Any]]]:
+        """Return what :meth:`note` has counted."""
+        with self._lock:
+            return [(count, dict(key)) for key, count in self._counts[metric].items()]
 
     def table(self, metric: str, attributes: Mapping[str, Any]) -> dict[str | None, Series]:
         """Return the series of all calls that differ in ``rpc.method`` alone from one with these attributes,

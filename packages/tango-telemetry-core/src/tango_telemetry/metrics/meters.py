@@ -8,15 +8,17 @@ from typing import Any
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry._version import VERSION
 from tango_telemetry.metrics.calls import Attributes, CreateSeries
+from tango_telemetry.metrics.gauges import GAUGES
 from tango_telemetry.metrics.source import SCOPE
 from tango_telemetry.otel import sdk as otel_sdk
 from tango_telemetry.otel.api import set_span_in_context
 
-__all__ = ["DESCRIPTIONS", "create_meter_series"]
+__all__ = ["DESCRIPTIONS", "create_meter_series", "observe_gauges"]
 
 DESCRIPTIONS = {
     names.RPC_CLIENT_CALL_DURATION: "Measures the duration of outbound remote procedure calls (RPC).",
     names.RPC_SERVER_CALL_DURATION: "Measures the duration of inbound remote procedure calls (RPC).",
+    names.TANGO_POLLING_DELAY: "How much later than its period something was polled.",
 }
 # The conventions advise boundaries from 5 ms on, below which most Tango calls are (1.45).
 _BOUNDARIES = (
@@ -46,7 +48,13 @@ class MeterSeries:
 
     def record(self, took: int, span: Any) -> None:
         """It has taken so many nanoseconds."""
-        self._record(took / 1e9, self._attributes, set_span_in_context(span))
+        context = None if span is None else set_span_in_context(span)
+        self._record(took / 1e9, self._attributes, context)
+
+
+def observe_gauges(provider: Any) -> None:
+    """Have a provider observe what is not a call; the account of the pipelines does so by itself."""
+    otel_sdk.observe_metrics(provider.get_meter(SCOPE, VERSION), GAUGES)
 
 
 def create_meter_series(provider: Any) -> CreateSeries:

@@ -10,6 +10,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from struct import Struct
 from typing import Any, NamedTuple
 
 from tango_telemetry._version import VERSION
@@ -18,9 +19,12 @@ from tango_telemetry.base.originals import RLock
 from tango_telemetry.pipeline.exporters.attributes import encode_attributes, encode_text
 from tango_telemetry.pipeline.exporters.plain_span import field
 
-__all__ = ["Collected", "MetricSource"]
+__all__ = ["Collected", "MetricSource", "encode_number"]
 
 SCOPE = "tango_telemetry"
+_TIMES = Struct("<BQBQ").pack
+_INTEGER = Struct("<Bq").pack
+_DOUBLE = Struct("<Bd").pack
 CHUNK = 256
 """Data points in one part of an export; the pipeline joins parts up to its bound in bytes."""
 
@@ -45,6 +49,12 @@ COUNTER = (b"\x3a", b"\x10\x02\x18\x01")
 LEVEL = (b"\x3a", b"\x10\x02")
 """A sum that goes up and down, cumulative."""
 GAUGE = (b"\x2a", b"")
+
+
+def encode_number(value: float, attributes: Mapping[str, Any], start: int, now: int) -> bytes:
+    """The bytes of a ``NumberDataPoint`` as ``data_points`` (field 1, tag included)."""
+    number = _INTEGER(0x31, value) if isinstance(value, int) else _DOUBLE(0x21, value)
+    return field(b"\x0a", encode_attributes(attributes, b"\x3a") + _TIMES(0x11, start, 0x19, now) + number)
 
 
 class MetricSource:

@@ -10,10 +10,18 @@ from tango_telemetry._native import load_native_metrics, what_brings_native
 from tango_telemetry.base import system
 from tango_telemetry.base.guard import guarded
 from tango_telemetry.metrics.calls import Attributes, CallMetrics, CreateSeries
-from tango_telemetry.metrics.meters import DESCRIPTIONS, create_meter_series
-from tango_telemetry.metrics.source import HISTOGRAM, Collected, MetricSource
+from tango_telemetry.metrics.gauges import GAUGES
+from tango_telemetry.metrics.meters import DESCRIPTIONS, create_meter_series, observe_gauges
+from tango_telemetry.metrics.source import (
+    COUNTER,
+    HISTOGRAM,
+    LEVEL,
+    Collected,
+    MetricSource,
+    encode_number,
+)
 from tango_telemetry.otel import sdk as otel_sdk
-from tango_telemetry.pipeline import Endpoint, configure_pipelines, get_pipeline
+from tango_telemetry.pipeline import Endpoint, account, configure_pipelines, get_pipeline
 from tango_telemetry.pipeline.exporters.attributes import encode_attributes
 from tango_telemetry.providers.tracers import describe_process
 from tango_telemetry.settings.config import TelemetryConfig
@@ -24,6 +32,10 @@ __all__ = ["switch_metrics"]
 _known: dict[Any, CallMetrics] = {}
 """What has counted so far goes on where it was, when it is switched on again: by who is told, and by what."""
 _sources: dict[Endpoint, MetricSource] = {}
+
+
+_observed: dict[int, Any] = {}
+"""The meter providers that have our gauges."""
 
 
 def switch_metrics(config: TelemetryConfig | None) -> None:
@@ -53,6 +65,10 @@ def _begin(provider: Any, config: TelemetryConfig) -> CreateSeries | None:
     if provider is None:
         provider = otel_sdk.configured_meter_provider()
     if provider is not None:
+        if id(provider) not in _observed:
+            # For its life: instruments cannot be taken back. Where metrics are off they observe nothing.
+            _observed[id(provider)] = provider
+            observe_gauges(provider)
         return create_meter_series(provider)
     native = load_native_metrics()
     if native is None:
@@ -86,6 +102,10 @@ def _collect(start: int, now: int) -> Iterable[Collected]:
         for metric, series in state.metrics:
             points = [each.encode(start, now) for each in series if each.count]
             yield Collected(metric, "s", DESCRIPTIONS[metric], HISTOGRAM, points)
+        for each in (*GAUGES, *account()):
+            points = [encode_number(value, attributes, start, now) for value, attributes in each.observe()]
+            kind = COUNTER if each.create == "counter" else LEVEL
+            yield Collected(each.name, each.unit, each.description, kind, points)
 
 
 def _after_fork() -> None:

@@ -12,7 +12,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -281,6 +281,20 @@ def create_histogram(
         )
     except TypeError:
         return meter.create_histogram(name, unit, description)
+
+
+def observe_metrics(meter: Any, instruments: Iterable[Any]) -> None:
+    """Create observable instruments: of each ``create`` is the kind, and ``observe`` is called when the meter
+    collects.
+    """
+    api = load_metrics_api()
+
+    def callback(observe: Callable[[], Iterable[tuple[Any, Any]]]) -> Callable[[object], list[Any]]:
+        return lambda options: [api.Observation(value, attributes) for value, attributes in observe()]
+
+    for each in instruments:
+        make = getattr(meter, f"create_observable_{each.create}")
+        make(each.name, callbacks=[callback(each.observe)], unit=each.unit, description=each.description)
 
 
 def suppress_instrumentation() -> None:

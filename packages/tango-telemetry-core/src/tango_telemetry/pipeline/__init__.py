@@ -21,6 +21,7 @@ Importing this package imports nothing of OpenTelemetry, starts no thread and re
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from tango_telemetry.pipeline.account import PipelineStats, sum_stats
@@ -43,6 +44,7 @@ __all__ = [
     "PipelineStats",
     "Signal",
     "WireSettings",
+    "account",
     "configure_pipelines",
     "flush",
     "get_pipeline",
@@ -116,6 +118,13 @@ def pipeline_stats(signal: str = "traces") -> PipelineStats:
         if signal == known.name:
             return _loaded.stats(known) if _loaded is not None else sum_stats(())
     raise ValueError(f"signal={signal!r} is not one of {', '.join(known.name for known in SIGNALS)}")
+
+
+def account() -> Iterable[Any]:
+    """Yield the account of all pipelines as instruments of metrics (``pipeline.metrics.Instrument``)."""
+    from tango_telemetry.pipeline.metrics import instruments
+
+    return instruments(_get_registry().all)
 
 
 def flush(timeout: float) -> bool:

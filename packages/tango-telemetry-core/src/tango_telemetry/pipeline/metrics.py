@@ -7,7 +7,8 @@ then they are read when that provider collects.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tango_telemetry.otel import sdk as otel_sdk
 from tango_telemetry.pipeline.signals import METRICS, SIGNALS, Signal
@@ -21,41 +22,53 @@ _PROCESSOR_REASONS = {"queue_full": "queue_full", "encoding": "encoding", "no_ex
 _OTLP = {"grpc": "otlp_grpc", "http": "otlp_http"}
 
 
+class Instrument(NamedTuple):
+    """One instrument of the account. ``create`` is ``counter`` or ``up_down_counter``."""
+
+    name: str
+    create: str
+    unit: str
+    description: str
+    observe: Callable[[], list[tuple[int, dict[str, str]]]]
+
+
+def instruments(pipelines: Callable[[], list[Pipeline]]) -> Iterable[Instrument]:
+    """Yield the account of every signal."""
+    for signal in SIGNALS:
+        unit = "{data_point}" if signal == METRICS else f"{{{signal.item}}}"
+        for name, create, values, component, text in _INSTRUMENTS:
+            if component is _processor and signal == METRICS:
+                continue  # the specification has none
+            yield Instrument(
+                name.format(signal.item),
+                create,
+                unit,
+                text.format(signal.items),
+                partial(_observe, pipelines, signal, values, component),
+            )
+
+
+def _observe(
+    pipelines: Callable[[], list[Pipeline]],
+    signal: Signal,
+    values: Callable[[Pipeline], Iterable[tuple[int, str]]],
+    component: Callable[[Pipeline], str],
+) -> list[tuple[int, dict[str, str]]]:
+    observed = []
+    for number, pipeline in enumerate(p for p in pipelines() if p.endpoint.signal == signal):
+        kind = component(pipeline)
+        names = {"otel.component.type": kind, "otel.component.name": f"{kind}/{number}"}
+        for value, error in values(pipeline):
+            observed.append((value, {**names, "error.type": error} if error else names))
+    return observed
+
+
 def register(pipelines: Callable[[], list[Pipeline]]) -> bool:
     """Create the instruments; False without OpenTelemetry's API."""
     api = otel_sdk.load_metrics_api()
     if api is None:
         return False
-
-    def observe(
-        signal: Signal,
-        values: Callable[[Pipeline], Iterable[tuple[int, str]]],
-        component: Callable[[Pipeline], str],
-    ) -> Any:
-        def callback(options: object) -> list[Any]:
-            observations = []
-            for number, pipeline in enumerate(p for p in pipelines() if p.endpoint.signal == signal):
-                kind = component(pipeline)
-                names = {"otel.component.type": kind, "otel.component.name": f"{kind}/{number}"}
-                for value, error in values(pipeline):
-                    attributes = {**names, "error.type": error} if error else names
-                    observations.append(api.Observation(value, attributes))
-            return observations
-
-        return [callback]
-
-    meter = api.get_meter("tango_telemetry.pipeline")
-    for signal in SIGNALS:
-        for name, create, values, component, text in _INSTRUMENTS:
-            if component is _processor and signal == METRICS:
-                continue  # the specification has none
-            make = getattr(meter, f"create_observable_{create}")
-            make(
-                name.format(signal.item),
-                callbacks=observe(signal, values, component),
-                unit="{data_point}" if signal == METRICS else f"{{{signal.item}}}",
-                description=text.format(signal.items),
-            )
+    otel_sdk.observe_metrics(api.get_meter("tango_telemetry.pipeline"), instruments(pipelines))
     return True
 
 
