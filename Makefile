@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := core client server native tools auto
 STAMP := $(VENV)/.installed
 
-.PHONY: bench bench-bytes bench-faults bench-store clean demo dist docs fuzz help layers lint sanitized setup soak soak-calls soak-spans test test-debian test-faults test-matrix \
+.PHONY: bench bench-bytes bench-faults bench-store clean demo dist docs fuzz help layers lint sanitized setup soak soak-calls soak-spans test test-collector test-debian test-faults test-matrix \
 	test-native-matrix test-pairs test-pytango test-sdk-spans test-sdk-suite test-software types
 
 help:
@@ -57,6 +57,9 @@ test-pytango: $(STAMP) ## PyTango's own test-suite, without us and with us; half
 
 test-software: $(STAMP) ## other people's software without us, with us off and on, and a table (ARGS="--only itango --mode on")
 	$(BIN)/python tests/software/run.py $(ARGS)
+
+test-collector: $(STAMP) ## an OpenTelemetry Collector and Jaeger built from Go modules, protocols and faults, and a table (ARGS=--sizing)
+	$(BIN)/python tests/collector/run.py $(ARGS)
 
 test-debian: ## Debian 12, 13 and sid with their own PyTango, in roots by debootstrap (ARGS="--suite trixie")
 	$(PYTHON) tests/debian.py $(ARGS)
