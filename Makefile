@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := core client server native tools auto
 STAMP := $(VENV)/.installed
 
-.PHONY: bench bench-bytes bench-faults bench-store clean demo dist docs fuzz help layers lint sanitized setup soak soak-calls soak-spans test test-debian test-faults test-matrix \
+.PHONY: bench bench-bytes bench-faults bench-store clean demo dist docs fuzz help layers lint sanitized setup soak soak-calls soak-spans test test-collector test-debian test-faults test-matrix \
 	test-java test-native-matrix test-pairs test-pytango test-sdk-spans test-sdk-suite test-software types
 
 help:
@@ -60,6 +60,9 @@ test-software: $(STAMP) ## other people's software without us, with us off and o
 
 test-java: $(STAMP) ## a subscriber and a server in Java (JTango) beside ours; needs a JDK and Maven
 	$(BIN)/python -m pytest -rs tests/java $(PYTEST_ARGS)
+
+test-collector: $(STAMP) ## an OpenTelemetry Collector and Jaeger built from Go modules, protocols and faults, and a table (ARGS=--sizing)
+	$(BIN)/python tests/collector/run.py $(ARGS)
 
 test-debian: ## Debian 12, 13 and sid with their own PyTango, in roots by debootstrap (ARGS="--suite trixie")
 	$(PYTHON) tests/debian.py $(ARGS)

@@ -28,6 +28,9 @@ class Refusing:
     def transcode(self, resource_spans: bytes) -> bytes:
         return resource_spans
 
+    def halve(self, payload: bytes, items: int) -> tuple[()]:
+        return ()
+
     def send(self, payload: bytes, timeout: float) -> Outcome:
         self.attempts.append(payload)
         return Outcome(Result.RETRY, "refused")

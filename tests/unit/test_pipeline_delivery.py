@@ -47,6 +47,11 @@ class FakeExporter:
     def transcode(self, resource_spans: bytes) -> bytes:
         return resource_spans
 
+    def halve(self, payload: bytes, items: int) -> Sequence[tuple[bytes, int]]:
+        lines = payload.splitlines(keepends=True)
+        parts = lines[: items // 2], lines[items // 2 :]
+        return [(b"".join(part), len(part)) for part in parts if len(lines) > 1]
+
     def send(self, payload: bytes, timeout: float) -> Outcome:
         outcome = self.on_send(payload)
         if outcome.result is Result.DELIVERED:
@@ -327,7 +332,7 @@ def test_two_defects_in_one_place_are_two_log_lines(caplog: pytest.LogCaptureFix
 
 
 @pytest.mark.parametrize("reason", ["HTTP status 413", "gRPC status INVALID_ARGUMENT"])
-def test_what_a_collector_refuses_takes_few_others_with_it(reason: str) -> None:
+def test_what_a_collector_refuses_takes_no_other_with_it(reason: str) -> None:
     pipeline, exporter, tracer = build()
 
     def refuse(payload: bytes) -> Outcome:
@@ -337,8 +342,44 @@ def test_what_a_collector_refuses_takes_few_others_with_it(reason: str) -> None:
     exporter.on_send = refuse
     end_spans(tracer, 40)
     assert pipeline.flush(10)
-    assert dict(pipeline.stats().dropped_by_reason) == {"rejected": exporter.chunk_spans}
-    assert len(exporter.sent) == 40 - exporter.chunk_spans
+    assert dict(pipeline.stats().dropped_by_reason) == {"rejected": 1}
+    assert exporter.sent == [str(number) for number in range(40) if number != 7]
+
+
+def test_a_collector_that_refuses_everything_is_not_asked_about_each_span() -> None:
+    pipeline, exporter, tracer = build()
+    requests = 0
+
+    def refuse(payload: bytes) -> Outcome:
+        nonlocal requests
+        requests += 1
+        return Outcome(Result.REJECTED, "HTTP status 400")
+
+    exporter.on_send = refuse
+    for _ in range(10):
+        end_spans(tracer, 200)
+        assert pipeline.flush(10)
+    assert dict(pipeline.stats().dropped_by_reason) == {"rejected": 2000}
+    assert requests < 200
+    exporter.on_send = lambda payload: DELIVERED
+    end_spans(tracer, 10)
+    assert pipeline.flush(10)
+    assert len(exporter.sent) == 10
+
+
+def test_an_outage_between_two_halves_costs_nothing() -> None:
+    pipeline, exporter, tracer = build()
+    answers = [
+        Outcome(Result.REJECTED, "HTTP status 413"),
+        DELIVERED,
+        Outcome(Result.RETRY, "ConnectionError"),
+    ]
+    exporter.on_send = lambda payload: answers.pop(0) if answers else DELIVERED
+    names = end_spans(tracer, 8)
+    assert not pipeline.flush(10)  # because of the outage
+    assert pipeline.flush(10)
+    assert pipeline.stats().dropped == 0
+    assert set(exporter.sent) == set(names)
 
 
 def test_the_account_as_metrics() -> None:

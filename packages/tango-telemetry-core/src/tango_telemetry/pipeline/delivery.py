@@ -116,6 +116,12 @@ class Exporter(Protocol):
         """
         ...
 
+    def halve(self, payload: bytes, items: int) -> Sequence[tuple[bytes, int]]:
+        """Two payloads in place of one that was refused, each with how many items it has; none if it cannot
+        be.
+        """
+        ...
+
     def reset_after_fork(self) -> None:
         """In a forked child: forget the parent's connection or file without a word to the other side."""
         ...

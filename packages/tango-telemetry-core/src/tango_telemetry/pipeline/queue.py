@@ -311,11 +311,6 @@ class SpanQueue:
         """How many spans are checked out."""
         return sum(batch.spans for batch in list(self._in_flight))
 
-    @property
-    def batches_in_flight(self) -> int:
-        """How many batches are checked out."""
-        return len(self._in_flight)
-
     # --- the account
 
     def drop(self, reason: str, spans: int) -> None:

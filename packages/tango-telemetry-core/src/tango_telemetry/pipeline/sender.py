@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import random
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tango_telemetry.base.guard import log_internal_error
 from tango_telemetry.base.originals import Empty, Lock, SimpleQueue
 from tango_telemetry.otel import sdk as otel_sdk
-from tango_telemetry.pipeline.delivery import Exporter, Outcome, Result
+from tango_telemetry.pipeline.delivery import DELIVERED, Exporter, Outcome, Result
 from tango_telemetry.pipeline.queue import SpanQueue
 from tango_telemetry.pipeline.settings import PipelineSettings
 
@@ -22,6 +23,10 @@ _MOST_SAID = 16
 """How many different reasons are told apart."""
 _PATIENCE = 4
 """How many errors of the server's own in a row end the belief that it is not about the payload."""
+_MOST_REFUSED = 64
+"""How many requests in a row may be refused before what is refused is no longer sent in halves: there is
+nothing that this collector takes. Nine lead from 512 spans to the one that is at fault.
+"""
 _REPEAT_AFTER = 60.0
 """Seconds after which the same refusal is said again, with how many spans it has cost meanwhile."""
 
@@ -53,7 +58,7 @@ class Sender:
         self._announced: set[str] = set()
         self._refusals: dict[str, tuple[float, int]] = {}
         self.last_failure = ""
-        self._doubts = 0
+        self._doubts = self._refused_in_a_row = 0
         self.wake: SimpleQueue[None] = SimpleQueue()
         self.closing_deadline = 0.0
         self.gave_up = False
@@ -100,7 +105,7 @@ class Sender:
             self._spool.remove(file)
             self._spans.settle_spooled(file.spans, file.own, "spool_damaged")
             return Outcome(Result.REJECTED, "damaged file")
-        outcome = self._attempt(payload)
+        outcome = self._deliver(payload, file.spans)
         if outcome.result is Result.RETRY:
             if self._has_doubts(outcome):
                 self._spool.put_last(file)
@@ -121,16 +126,40 @@ class Sender:
         if not payload:
             self._spans.settle()  # batches without a byte, if any
             return None
-        outcome = self._attempt(payload)
+        outcome = self._deliver(payload, self._spans.in_flight)
         if outcome.result is Result.RETRY:
             self._spans.put_back(apart=self._has_doubts(outcome))
-        elif outcome.result is Result.REJECTED and self._spans.batches_in_flight > 1:
-            self._spans.put_back(apart=True)  # one bad or long span must not take the others with it
         else:
             self._tell_refused(outcome, self._spans.in_flight)
             reason = "rejected" if outcome.result is Result.REJECTED else ""
             self._spans.settle(reason, outcome.rejected_spans)
         return outcome
+
+    def _deliver(self, payload: bytes, items: int) -> Outcome:
+        """One attempt. What is refused as a whole is sent in halves, down to the items that are at fault: one
+        bad or long span must not take the others with it.
+
+        A half that meets an outage ends it. All of the payload is sent again then, so that what was taken
+        comes twice.
+        """
+        outcome = self._attempt(payload)
+        if outcome.result is not Result.REJECTED:
+            return outcome
+        self._refused_in_a_row += 1
+        if self._refused_in_a_row > _MOST_REFUSED:
+            return outcome
+        refused = items
+        for half, number in self._exporter.halve(payload, items):
+            part = self._deliver(half, number)
+            if part.result is Result.RETRY:
+                return part
+            if part.result is Result.DELIVERED:
+                refused -= number - min(part.rejected_spans, number)
+            if part.reason:
+                outcome = part
+        if refused == items:
+            return replace(outcome, result=Result.REJECTED)
+        return replace(outcome, result=Result.DELIVERED, rejected_spans=refused) if refused else DELIVERED
 
     def _attempt(self, payload: bytes) -> Outcome:
         timeout = self._settings.export_timeout
@@ -164,7 +193,7 @@ class Sender:
     def _worked(self) -> None:
         if self._announced:
             _logger.warning("tango-telemetry: delivery to %s works again", self._name)
-        self._failures = self._doubts = 0
+        self._failures = self._doubts = self._refused_in_a_row = 0
         self.last_failure = ""
         self._announced.clear()
 

@@ -55,6 +55,9 @@ class ConsoleExporter:
     def transcode(self, resource_spans: bytes) -> bytes:
         return to_json_lines(resource_spans, self.chunk_spans, self._signal)
 
+    def halve(self, payload: bytes, items: int) -> Sequence[tuple[bytes, int]]:
+        return ()  # what is refused here is refused whatever it is
+
     def send(self, payload: bytes, timeout: float) -> Outcome:
         # Looked up at each use: pytest, IPython and servers replace sys.stdout after import.
         stream = getattr(sys, self._stream)

@@ -203,6 +203,9 @@ class FileExporter:
     def transcode(self, resource_spans: bytes) -> bytes:
         return to_json_lines(resource_spans, self.chunk_spans, self._signal)
 
+    def halve(self, payload: bytes, items: int) -> Sequence[tuple[bytes, int]]:
+        return ()  # what is refused here is refused whatever it is
+
     def send(self, payload: bytes, timeout: float) -> Outcome:
         # Lines that were written before an attempt failed come again at the beginning of the next one.
         start = len(self._unfinished) if payload.startswith(self._unfinished) else 0

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from tango_telemetry.otel import sdk as otel_sdk
 from tango_telemetry.pipeline.delivery import Outcome, Result
+from tango_telemetry.pipeline.exporters.halves import halve
 from tango_telemetry.pipeline.exporters.otlp import ProtobufEncoder, read_answer
 from tango_telemetry.pipeline.redact import clean_text, redact_url, secrets_of
 from tango_telemetry.pipeline.settings import WireSettings
@@ -101,6 +102,9 @@ class GrpcExporter:
 
     def transcode(self, resource_spans: bytes) -> bytes:
         return resource_spans
+
+    def halve(self, payload: bytes, items: int) -> Sequence[tuple[bytes, int]]:
+        return halve(payload, items)
 
     def _connect(self) -> None:
         grpc, wire = self._grpc(), self._wire

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from tango_telemetry.otel import sdk as otel_sdk
 from tango_telemetry.pipeline.delivery import Outcome, Result
+from tango_telemetry.pipeline.exporters.halves import halve
 from tango_telemetry.pipeline.exporters.otlp import ProtobufEncoder, read_answer
 from tango_telemetry.pipeline.redact import clean_text, redact_url, secrets_of
 from tango_telemetry.pipeline.settings import WireSettings
@@ -125,6 +126,9 @@ class HttpExporter:
 
     def transcode(self, resource_spans: bytes) -> bytes:
         return resource_spans
+
+    def halve(self, payload: bytes, items: int) -> Sequence[tuple[bytes, int]]:
+        return halve(payload, items)
 
     def _compress(self, payload: bytes) -> bytes:
         bits = _WINDOW_BITS.get(self._compression)
