@@ -326,11 +326,13 @@ class System:
     def start_client(self, script: str | Path, *arguments: str, **environment: str) -> Program:
         """Start a client program; it is killed with the system if it has not ended by then."""
         path = script if isinstance(script, Path) else self.write(script)
-        client = Program(
-            [sys.executable, str(path), *arguments], self.environment(**environment), self.folder
-        )
-        self._clients.append(client)
-        return client
+        return self.start_program([sys.executable, str(path), *arguments], **environment)
+
+    def start_program(self, command: Sequence[str], **environment: str) -> Program:
+        """Start any program; it is killed with the system if it has not ended by then."""
+        program = Program(command, self.environment(**environment), self.folder)
+        self._clients.append(program)
+        return program
 
     def collect(self) -> list[ReceivedSpan]:
         """Return every span that has ended so far since the last :meth:`clear`."""

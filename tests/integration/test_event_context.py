@@ -24,11 +24,11 @@ class Sender(Device):
             self.set_change_event(name, True, False)
             self.set_archive_event(name, True, False)
             self.set_data_ready_event(name, True)
-    @attribute
-    def level(self) -> float:
+    @attribute(dtype=float)
+    def level(self):
         return -1.0
-    @attribute
-    def text(self) -> str:
+    @attribute(dtype=str)
+    def text(self):
         return "read"
     @attribute(dtype=(float,), max_dim_x=100000)
     def spectrum(self):
@@ -95,9 +95,10 @@ def _agrees(consumer: ReceivedSpan, producer: ReceivedSpan) -> bool:
     return all(consumer.attributes[key] == producer.attributes[key] for key in keys)
 
 
-def test_each_consumer_is_linked_to_its_own_producer() -> None:
-    producers, consumers = _split(_run("link"))
-    assert len(producers) == 3 * 6 + 1
+def assert_linked(spans: list[ReceivedSpan], count: int) -> None:
+    """Each of the events of so many ``Send`` and one ``Fail`` names its own producer, in both senses."""
+    producers, consumers = _split(spans)
+    assert len(producers) == count * 6 + 1
     linked = []
     for consumer in consumers:
         assert not consumer.parent_span_id
@@ -108,6 +109,10 @@ def test_each_consumer_is_linked_to_its_own_producer() -> None:
         assert len(consumer.links) == len(found) + 1
     assert Counter(linked) == Counter(list(producers))  # each once: none dangles, none is swapped
     assert len(consumers) == len(producers) + 5  # the values at the subscriptions have no producer
+
+
+def test_each_consumer_is_linked_to_its_own_producer() -> None:
+    assert_linked(_run("link"), 3)
 
 
 def test_a_consumer_can_be_a_child_of_its_producer() -> None:

@@ -107,10 +107,9 @@ class JavaSystem(System):
         self.run_client(REGISTER, server, server.partition("/")[0], device, TANGO_TELEMETRY_ENABLE="off")
 
     def start_java(self, program: str, *arguments: str) -> Program:
-        command = ["java", "-cp", self.classpath, "-DOAPort=0", f"peers.{program}", *arguments]
-        started = Program(command, self.environment(), self.folder)
-        self._clients.append(started)
-        return started
+        return self.start_program(
+            ["java", "-cp", self.classpath, "-DOAPort=0", f"peers.{program}", *arguments]
+        )
 
 
 def _listen(system: JavaSystem, count: int) -> list[str]:
