@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := core client server native tools auto
 STAMP := $(VENV)/.installed
 
-.PHONY: bench bench-bytes bench-faults bench-store clean demo dist docs fuzz help layers lint sanitized setup soak soak-calls soak-spans test \
+.PHONY: bench bench-bytes bench-faults bench-metrics bench-store clean demo dist docs fuzz help layers lint sanitized setup soak soak-calls soak-spans test \
 	test-collector test-debian test-faults test-java test-matrix test-native-matrix test-pairs test-prometheus test-pytango test-sdk-spans test-sdk-suite test-software types
 
 help:
@@ -76,6 +76,9 @@ lint: $(STAMP)
 
 bench: $(STAMP) ## what tracing costs, beside PyTango untouched and its built-in tracing (ARGS=--quick for a short run)
 	$(BIN)/python benchmarks/calls.py $(ARGS)
+
+bench-metrics: $(STAMP) ## what metrics add to a call on each side, on and off in turns in the same processes
+	$(BIN)/python benchmarks/metrics.py $(ARGS)
 
 bench-faults: $(STAMP) ## what a collector in trouble does to programs: untouched, with the built-in tracing, with ours
 	$(BIN)/python benchmarks/faults.py $(ARGS)
