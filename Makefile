@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 PACKAGES := core client server native tools auto
 STAMP := $(VENV)/.installed
 
-.PHONY: bench bench-bytes bench-faults bench-store clean demo dist docs fuzz help layers lint sanitized setup soak soak-calls soak-spans test test-collector test-debian test-faults test-matrix \
-	test-java test-native-matrix test-pairs test-pytango test-sdk-spans test-sdk-suite test-software types
+.PHONY: bench bench-bytes bench-faults bench-metrics bench-store clean demo dist docs fuzz help layers lint sanitized setup soak soak-calls soak-spans test \
+	test-collector test-debian test-faults test-java test-matrix test-native-matrix test-pairs test-prometheus test-pytango test-sdk-spans test-sdk-suite test-software types
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -23,6 +23,9 @@ demo: $(STAMP) ## one traced operation through a Leader to its Followers, drawn 
 test: $(STAMP) lint types layers docs ## everything CI runs
 	$(BIN)/python -m pytest -n 3 --dist loadfile --ignore tests/faults --ignore tests/java $(PYTEST_ARGS)
 	$(BIN)/python -m pytest -n 2 tests/faults $(PYTEST_ARGS)
+
+test-prometheus: $(STAMP) ## a real Prometheus scrapes a real collector that real servers send metrics to
+	$(BIN)/python -m pytest -s -rs tests/prometheus $(PYTEST_ARGS)
 
 test-faults: $(STAMP) ## every fault with every way to end, over every exporter and provider; half an hour
 	TANGO_TELEMETRY_TEST_FULL=on $(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
@@ -73,6 +76,9 @@ lint: $(STAMP)
 
 bench: $(STAMP) ## what tracing costs, beside PyTango untouched and its built-in tracing (ARGS=--quick for a short run)
 	$(BIN)/python benchmarks/calls.py $(ARGS)
+
+bench-metrics: $(STAMP) ## what metrics add to a call on each side, on and off in turns in the same processes
+	$(BIN)/python benchmarks/metrics.py $(ARGS)
 
 bench-faults: $(STAMP) ## what a collector in trouble does to programs: untouched, with the built-in tracing, with ours
 	$(BIN)/python benchmarks/faults.py $(ARGS)

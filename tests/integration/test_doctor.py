@@ -124,6 +124,17 @@ def test_a_log_record_is_sent_where_logs_are_asked_for(doctor: Doctor, receiver:
     assert len(receiver.spans) == 1
 
 
+def test_a_data_point_is_sent_where_metrics_are_asked_for(doctor: Doctor, receiver: Receiver) -> None:
+    found = doctor.json(**sent_to(receiver), PYTANGO_TELEMETRY_METRICS="on")
+    assert [e["result"] for e in found["endpoints"]] == ["delivered", "delivered"]
+    assert found["endpoints"][1]["target"] == f"{receiver.endpoint_of('metrics')} (metrics)"
+    (resource_metrics,) = receiver.metrics
+    (metric,) = resource_metrics.scope_metrics[0].metrics
+    assert (metric.name, metric.gauge.data_points[0].as_int) == ("tango_telemetry.doctor", 1)
+    assert resource_metrics.resource.attributes[0].value.string_value == "tango-telemetry doctor"
+    assert len(receiver.spans) == 1
+
+
 def test_full_without_a_collector(doctor: Doctor) -> None:
     with socket.socket() as taken:  # bound and not listening: refused
         taken.bind(("127.0.0.1", 0))

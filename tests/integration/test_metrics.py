@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -303,6 +305,17 @@ def test_they_go_wherever_spans_go(exporter: str) -> None:
         if exporter == "file":
             (path,) = Path(where["file"]).glob("*-metrics*.jsonl")
             output = path.read_text()
+            show = [
+                Path(sys.executable).with_name("tango-telemetry"),
+                "show",
+                where["file"],
+                "--metrics",
+                "--json",
+            ]
+            shown = json.loads(subprocess.run(show, capture_output=True, check=True, timeout=60).stdout)
+            (move,) = (each for each in shown if each["member"] == "Move")
+            assert (move["name"], move["count"], move["errors"]) == (CLIENT_CALLS, 319, 19)
+            assert 0 < move["p50"] <= move["p95"] <= move["longest"] < 5
         lines = [json.loads(line) for line in output.splitlines() if line.startswith('{"resourceMetrics"')]
         found: Counter[str] = Counter()
         for line in lines:
@@ -504,3 +517,74 @@ def test_a_server_with_many_devices_has_no_thread_more() -> None:
 
     few = count_threads(1)
     assert count_threads(50) <= few + 4, "omniORB has a thread for each client"
+
+
+WITHOUT_NATIVE = """
+import sys
+sys.modules["tango_telemetry_native"] = None
+"""
+
+
+def test_without_the_native_package_it_is_said_once() -> None:
+    with System(PYTANGO_TELEMETRY_METRICS="on", PYTANGO_TELEMETRY_NATIVE_SPANS="off") as system:
+        source = WITHOUT_NATIVE + SERVER.replace("MODE", "Synchronous")
+        server = system.start_server(source, "Motor/metrics", "test/motor/1")
+        name = server.proxy_name("test/motor/1")
+        client = system.start_client(WITHOUT_NATIVE + CLIENT, name)
+        client.wait_for_end()
+        server.flush()
+        for output in (client.output, server.output):
+            assert output.count("Metrics were asked for") == 1
+            assert "none are exported. Type: pip install tango-telemetry-native" in output
+        assert system.receiver.metrics == []
+        assert {span.kind for span in system.receiver.spans} == {"CLIENT", "SERVER"}
+        given = "TangoClientInstrumentor().uninstrument()\nTangoClientInstrumentor().instrument("
+        script = USERS_PROVIDER.replace("HOW", f"{given}meter_provider=provider)")
+        output = system.run_client(
+            WITHOUT_NATIVE + script + CLIENT + TELL, name, PYTANGO_TELEMETRY_METRICS=""
+        )
+        assert f"{CLIENT_CALLS} Move command_inout - 300\n" in output
+        assert f"{CLIENT_CALLS} Move command_inout Limit-1 11\n" in output
+
+
+FORK = """
+import os, sys, tango, tango_telemetry_client
+from tango_telemetry.state import state
+
+def count(number):
+    series = state.metrics.find("rpc.client.call.duration", {
+        "rpc.system.name": "tango", "rpc.method": "Made", "tango.operation": "up"})
+    for _ in range(number):
+        series.begin()
+        series.record(1000)
+
+count(3)
+child = os.fork()
+proxy = tango.DeviceProxy(sys.argv[1])
+if child == 0:
+    for number in range(5):
+        proxy.Move(number)
+    count(2)
+    sys.exit()
+os.waitpid(child, 0)
+for number in range(10):
+    proxy.Move(number)
+count(4)
+print(os.getpid(), child)
+"""
+
+
+def test_a_forked_child_counts_its_own_calls() -> None:
+    with System(PYTANGO_TELEMETRY_METRICS="on") as system:
+        server = system.start_server(SERVER.replace("MODE", "Synchronous"), "Motor/metrics", "test/motor/1")
+        parent, child = map(int, system.run_client(FORK, server.proxy_name("test/motor/1")).split())
+        found: dict[int, dict[str, int]] = {}
+        for resource_metrics in system.receiver.metrics:
+            resource = {item.key: item.value for item in resource_metrics.resource.attributes}
+            of_process = found.setdefault(resource["process.pid"].int_value, {})
+            for metric in resource_metrics.scope_metrics[0].metrics:
+                for point in metric.exponential_histogram.data_points:
+                    told = {item.key: item.value.string_value for item in point.attributes}
+                    of_process[told["rpc.method"]] = point.count
+        calls = {pid: (counted["Move"], counted["Made"]) for pid, counted in found.items()}
+        assert calls == {parent: (10, 7), child: (5, 2)}

@@ -166,6 +166,31 @@ def test_the_console_gets_the_sdks_format(stream: str, capsys: pytest.CaptureFix
     assert text.startswith(spans[0].to_json())
 
 
+def test_signals_do_not_write_into_each_others_lines() -> None:
+    write = """if True:
+        import threading
+        from tango_telemetry.pipeline import METRICS, TRACES
+        from tango_telemetry.pipeline.exporters.console import ConsoleExporter
+
+        def write(exporter, letter):
+            for _ in range(50):
+                exporter.send((letter * 9999 + "\\n").encode(), 10)
+
+        started = [
+            threading.Thread(target=write, args=(ConsoleExporter("cout", signal), letter))
+            for signal, letter in ((TRACES, "a"), (METRICS, "b"))
+        ]
+        for thread in started:
+            thread.start()
+        for thread in started:
+            thread.join()
+    """
+    done = subprocess.run([sys.executable, "-c", write], capture_output=True, text=True, timeout=60)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 100, done.stderr
+    assert {len(set(line)) for line in lines} == {1}
+
+
 def test_a_closed_console_is_no_reason_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
     import io
 

@@ -235,7 +235,10 @@ def explicit(count: int, **point: Any) -> dict[str, Any]:
     return histogram(count=count, sum=count * 0.001, max=0.002, bucketCounts=counts, explicitBounds=[0.001, 0.01], **point)  # fmt: skip  # noqa: E501
 
 
-def test_metrics_that_the_sdk_writes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "labels", [{"rpc.method": "Motor/Move"}, {"rpc.method": "Move", "tango.device.class": "Motor"}]
+)
+def test_metrics_that_the_sdk_writes(tmp_path: Path, labels: dict[str, str]) -> None:
     module = pytest.importorskip("opentelemetry.exporter.otlp.json.file.metric_exporter")
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
@@ -255,8 +258,8 @@ def test_metrics_that_the_sdk_writes(tmp_path: Path) -> None:
             name, unit="s", explicit_bucket_boundaries_advisory=[0.001, 0.01, 0.1]
         )
         for number in range(100):
-            durations.record(0.003 if number < 96 else 0.5, {"rpc.method": "Motor/Move"})
-        durations.record(0.003, {"rpc.method": "Motor/Move", "error.type": "DevFailed"})
+            durations.record(0.003 if number < 96 else 0.5, labels)
+        durations.record(0.003, {**labels, "error.type": "DevFailed"})
     meter.create_counter("events").add(3)
     meter.create_up_down_counter("threads").add(4)
     meter.create_gauge("waiting").set(2.5)

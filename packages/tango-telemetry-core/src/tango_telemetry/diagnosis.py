@@ -25,6 +25,12 @@ from tango_telemetry.context.bridges import (
 from tango_telemetry.logs.records import (
     Encoder as LogEncoder,
 )
+from tango_telemetry.metrics.source import (
+    GAUGE,
+    Collected,
+    MetricSource,
+    encode_number,
+)
 from tango_telemetry.otel import (
     sdk,
 )
@@ -33,6 +39,7 @@ from tango_telemetry.otel.sdk import (
 )
 from tango_telemetry.pipeline import (
     LOGS,
+    METRICS,
 )
 from tango_telemetry.pipeline.delivery import (
     Exporter,
@@ -80,13 +87,17 @@ from tango_telemetry.settings.variables import (
 
 __all__ = [
     "BEGINNING",
+    "GAUGE",
     "LOGS",
+    "METRICS",
     "NOT_FOR_USERS",
     "QUESTION",
     "TRACES",
     "VARIABLES",
+    "Collected",
     "Exporter",
     "LogEncoder",
+    "MetricSource",
     "MissingPackageError",
     "NoOpBridge",
     "Outcome",
@@ -100,6 +111,7 @@ __all__ = [
     "create_context_bridge",
     "create_exporter",
     "deactivate",
+    "encode_number",
     "get_field",
     "guarded",
     "import_native",

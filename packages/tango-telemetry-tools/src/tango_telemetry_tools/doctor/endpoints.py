@@ -1,5 +1,5 @@
-"""One span really sent to each endpoint, and one log record where logs are asked for, by the exporter that a
-traced process would use, within a few seconds.
+"""One span really sent to each endpoint, one log record where logs are asked for, one data point where
+metrics are, by the exporter that a traced process would use, within a few seconds.
 """
 
 from __future__ import annotations
@@ -15,13 +15,18 @@ from urllib.parse import urlsplit
 
 from tango_telemetry import Endpoint, TelemetryConfig
 from tango_telemetry.diagnosis import (
+    GAUGE,
     LOGS,
+    METRICS,
+    Collected,
     Exporter,
     LogEncoder,
+    MetricSource,
     MissingPackageError,
     Outcome,
     Result,
     create_exporter,
+    encode_number,
     guarded,
     redact_url,
     variables,
@@ -37,27 +42,31 @@ TIMEOUT = 3.0
 """Seconds for one attempt."""
 _GRACE = 2.0
 _PROBE_BYTES = 4096
+_MOST_BYTES = 65536
 SERVICE_NAME = "tango-telemetry doctor"
-_OF_LOGS = variables.TANGO_TELEMETRY_LOGGING_ENDPOINTS
+_VARIABLES = {
+    LOGS: variables.TANGO_TELEMETRY_LOGGING_ENDPOINTS,
+    METRICS: "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+}
 _RESOURCE = {"service.name": SERVICE_NAME, "service.namespace": "tango"}
 
 
 def look(diagnosis: Diagnosis, config: TelemetryConfig, variable: str) -> None:
     """Fill in `diagnosis.endpoints`. `variable` is the one that says where spans go."""
-    for endpoint in (*config.endpoints, *config.logs_endpoints):
+    for endpoint in (*config.endpoints, *config.logs_endpoints, *config.metrics_endpoints):
         result = try_endpoint(endpoint, config)
         diagnosis.endpoints.append(result)
         if result.result == "failed":
             diagnosis.error(
                 f"the {endpoint.exporter} endpoint {result.target} does not work: {result.reason}",
-                suggest(endpoint, result.reason, _OF_LOGS if endpoint.signal == LOGS else variable),
+                suggest(endpoint, result.reason, _VARIABLES.get(endpoint.signal, variable)),
             )
 
 
 def try_endpoint(endpoint: Endpoint, config: TelemetryConfig) -> EndpointResult:
     """Send one span, or for files and the console see that one could be written."""
     target = redact_url(endpoint.target)
-    if endpoint.signal == LOGS:
+    if endpoint.signal in _VARIABLES:
         target = f"{target} ({endpoint.signal})"
     try:
         otel_sdk.load_sdk()
@@ -123,6 +132,13 @@ def _send(endpoint: Endpoint, config: TelemetryConfig) -> Outcome:
 
 
 def _payload(endpoint: Endpoint, exporter: Exporter) -> bytes:
+    if endpoint.signal == METRICS:
+        now = time.time_ns()
+        point = encode_number(1, {}, now, now)
+        sent = Collected("tango_telemetry.doctor", "1", "tango-telemetry doctor", GAUGE, [point])
+        source = MetricSource(lambda start, now: [sent], lambda: _RESOURCE, 0.0)
+        source.start()
+        return source.drain(_MOST_BYTES)[0]
     if endpoint.signal != LOGS:
         return exporter.encode([create_span()])
     now, text = time.time_ns(), "tango-telemetry doctor"

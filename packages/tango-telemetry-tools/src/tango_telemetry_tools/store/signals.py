@@ -139,10 +139,13 @@ def metrics(store: Store, criteria: Criteria = Criteria()) -> list[Metric]:
         resource = resources[number]
         device = resource.instance if resource.instance.count("/") == 2 else ""
         source = (device or resource.service) if kind == "gauge" else resource.service
+        member = str(attributes.get("rpc.method", ""))
+        if member and "tango.device.class" in attributes and "/" not in member:
+            member = f"{attributes.pop('tango.device.class')}/{member}"
         labels = ", ".join(
             f"{key}={value}" for key, value in sorted(attributes.items()) if key not in _NOT_TOLD
         )
-        key = (name, unit, kind, source, str(attributes.get("rpc.method", "")), labels)
+        key = (name, unit, kind, source, member, labels)
         if not _fits(criteria, key, device or source):
             continue
         line = sums[key]

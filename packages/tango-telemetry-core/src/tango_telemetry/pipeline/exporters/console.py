@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 _PIPE_BUF: int = getattr(select, "PIPE_BUF", 512)  # Windows has none, and needs none
 
 
+# Spans, log records and metrics come from threads of their own: a payload is written whole before another one
+# begins.
+_turns = {"stdout": originals.Lock(), "stderr": originals.Lock()}
+
+
 class ConsoleExporter:
     """The SDK's console format on standard output or standard error."""
 
@@ -63,6 +68,9 @@ class ConsoleExporter:
         stream = getattr(sys, self._stream)
         if stream is None:  # a program without a console, as pythonw or a daemon that has closed it
             return Outcome(Result.REJECTED, f"there is no sys.{self._stream}")
+        turn = _turns[self._stream]
+        if not turn.acquire(timeout=timeout):
+            return Outcome(Result.RETRY, "nobody reads the console")
         try:
             descriptor = _descriptor(stream)
             wait = originals.poll_for_writing(descriptor) if descriptor >= 0 else None
@@ -73,6 +81,8 @@ class ConsoleExporter:
         except (OSError, ValueError) as error:  # a closed or broken pipe
             self._written = 0
             return Outcome(Result.REJECTED, type(error).__name__)
+        finally:
+            turn.release()
         return DELIVERED
 
     def _write_descriptor(
@@ -98,6 +108,7 @@ class ConsoleExporter:
 
     def reset_after_fork(self) -> None:
         self._written = 0
+        _turns[self._stream] = originals.Lock()
 
     def close(self) -> None:
         pass
