@@ -7,6 +7,8 @@ program that made it.
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 import shutil
 import signal
 import subprocess
@@ -19,13 +21,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from processes import Collector, Load, count_records, find_free_port, read_spans, sum_metric, wait_until
+from processes import (
+    Collector,
+    Load,
+    count_records,
+    find_free_port,
+    read_lines,
+    read_spans,
+    sum_metric,
+    wait_until,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 HOW_TO = ROOT / "docs" / "how-to"
 SETTLE = 30.0
 """Seconds that a program may take to deliver what it has."""
 CALLS = 2_000
+SERVER, CLIENT = 2, 3
 TOKEN = "c2VjcmV0IQ=="
 
 
@@ -260,6 +272,44 @@ def signals(place: Place) -> Iterator[Row]:
             spans = settle_up("", account, read_spans(out))
             holds = logs["made"] == CALLS == found + logs["dropped"] and spans.holds
             yield Row(name, logs["made"], found, logs["dropped"], holds, "log records, each with its span")
+
+
+@row
+def metrics(place: Place) -> Iterator[Row]:
+    """Return rows of metrics: the calls that the demo's programs count, as many as they have spans."""
+    from jaeger_answers import run_demo
+    from tango_telemetry.settings import variables
+
+    if not hasattr(variables, "PYTANGO_TELEMETRY_METRICS"):
+        return
+    for protocol in ("http", "grpc"):
+        name = f"{protocol}, metrics"
+        folder, ports = new_folder(place, name), Ports()
+        out = folder / "out.jsonl"
+        collector = Collector(place.engine, [to_file(ports.receivers(), out)], folder)
+        with ended(collector):
+            on = {"TANGO_TELEMETRY_ENABLE": "on", "PYTANGO_TELEMETRY_METRICS": "on"}
+            run_demo(folder, ports.variables(protocol, **on))
+            collector.end()
+        calls = sum(span["kind"] in (CLIENT, SERVER) for span in read_spans(out))
+        counted = count_calls(read_lines(out))
+        note = "calls by their spans, and by the histograms of rpc.*.call.duration"
+        yield Row(name, calls, counted, 0, 0 < calls == counted, note)
+
+
+def count_calls(requests: list[dict[str, Any]]) -> int:
+    """Return how many calls the histograms of durations have: the last export of each series says all."""
+    series: dict[str, int] = {}
+    for request in requests:
+        for resource in request.get("resourceMetrics", []):
+            for scope in resource["scopeMetrics"]:
+                for metric in scope["metrics"]:
+                    if not re.fullmatch(r"rpc\.(client|server)\.call\.duration", metric["name"]):
+                        continue
+                    for point in metric["exponentialHistogram"]["dataPoints"]:
+                        told = [resource["resource"]["attributes"], metric["name"], point["attributes"]]
+                        series[json.dumps(told)] = int(point["count"])
+    return sum(series.values())
 
 
 @row
