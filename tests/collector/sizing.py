@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from processes import Collector, Load, find_free_port
-from rows import HOW_TO, SETTLE, Ports, ended
+from rows import SETTLE, Place, Ports, documented, ended
 
 RATES = (1_000, 5_000, 10_000, 20_000)
 FEW = 20
@@ -65,16 +65,11 @@ def measure_row(engine: Path, folder: Path, tier: str, rate: int, per_request: i
         "exporters": {"debug": {}},
         "service": {"pipelines": {"traces": pipeline}},
     }
-    other = {
-        "receivers": ports.receivers(),
-        "extensions": {
-            "health_check": {"endpoint": f"127.0.0.1:{find_free_port()}"},
-            "file_storage": {"directory": str(folder / "queue")},
-        },
-    }
-    variables = {"TRACES_BACKEND": f"127.0.0.1:{port}", "TRACES_COLLECTORS": f"[127.0.0.1:{port}]"}
+    hosts = {"TRACES_BACKEND": f"127.0.0.1:{port}"}
+    if tier == "collector-two-tiers.yaml":
+        hosts = {"TRACES_COLLECTORS": f"[127.0.0.1:{port}]"}
     behind = Collector(engine, [counts], folder, name="behind")
-    collector = Collector(engine, [HOW_TO / tier, other], folder, variables)
+    collector = documented(Place(engine, None, folder, False), folder, ports, "collector", **hosts)
     more = {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": str(per_request), "OTEL_BSP_SCHEDULE_DELAY": "1000"}
     load = Load(folder, ports.variables(protocol, **more))
     with ended(load, collector, behind):
