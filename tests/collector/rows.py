@@ -7,6 +7,8 @@ program that made it.
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 import shutil
 import signal
 import subprocess
@@ -19,13 +21,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from processes import Collector, Load, count_records, find_free_port, read_spans, sum_metric, wait_until
+from processes import (
+    Collector,
+    Load,
+    count_records,
+    find_free_port,
+    read_lines,
+    read_spans,
+    sum_metric,
+    wait_until,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 HOW_TO = ROOT / "docs" / "how-to"
 SETTLE = 30.0
 """Seconds that a program may take to deliver what it has."""
 CALLS = 2_000
+WAIT = 14.0
+"""Seconds that a sampler needs: what it waits for the rest of a trace, and a batch."""
+SERVER, CLIENT = 2, 3
 TOKEN = "c2VjcmV0IQ=="
 
 
@@ -263,6 +277,44 @@ def signals(place: Place) -> Iterator[Row]:
 
 
 @row
+def metrics(place: Place) -> Iterator[Row]:
+    """Return rows of metrics: the calls that the demo's programs count, as many as they have spans."""
+    from jaeger_answers import run_demo
+    from tango_telemetry.settings import variables
+
+    if not hasattr(variables, "PYTANGO_TELEMETRY_METRICS"):
+        return
+    for protocol in ("http", "grpc"):
+        name = f"{protocol}, metrics"
+        folder, ports = new_folder(place, name), Ports()
+        out = folder / "out.jsonl"
+        collector = Collector(place.engine, [to_file(ports.receivers(), out)], folder)
+        with ended(collector):
+            on = {"TANGO_TELEMETRY_ENABLE": "on", "PYTANGO_TELEMETRY_METRICS": "on"}
+            run_demo(folder, ports.variables(protocol, **on))
+            collector.end()
+        calls = sum(span["kind"] in (CLIENT, SERVER) for span in read_spans(out))
+        counted = count_calls(read_lines(out))
+        note = "calls by their spans, and by the histograms of rpc.*.call.duration"
+        yield Row(name, calls, counted, 0, 0 < calls == counted, note)
+
+
+def count_calls(requests: list[dict[str, Any]]) -> int:
+    """Return how many calls the histograms of durations have: the last export of each series says all."""
+    series: dict[str, int] = {}
+    for request in requests:
+        for resource in request.get("resourceMetrics", []):
+            for scope in resource["scopeMetrics"]:
+                for metric in scope["metrics"]:
+                    if not re.fullmatch(r"rpc\.(client|server)\.call\.duration", metric["name"]):
+                        continue
+                    for point in metric["exponentialHistogram"]["dataPoints"]:
+                        told = [resource["resource"]["attributes"], metric["name"], point["attributes"]]
+                        series[json.dumps(told)] = int(point["count"])
+    return sum(series.values())
+
+
+@row
 def files(place: Place) -> Iterator[Row]:
     """Return the row of programs without a network: a collector reads the files of the exporter ``file``."""
     name = "files, read by otlp_json_file"
@@ -295,20 +347,22 @@ def files(place: Place) -> Iterator[Row]:
 @row
 def large(place: Place) -> Iterator[Row]:
     """Return rows of requests too large for the collector: each span that fits is delivered nevertheless."""
-    bounds: dict[str, dict[str, Any]] = {
-        "http": {"max_request_body_size": 65_536},
-        "grpc": {"max_recv_msg_size_mib": 1},
-    }
-    for protocol, bound in bounds.items():
-        name = f"{protocol}, {next(iter(bound))} {next(iter(bound.values())):,}"
+    bounds: list[tuple[str, dict[str, Any], bool]] = [
+        ("http", {"max_request_body_size": 65_536}, False),
+        ("http", {"max_request_body_size": 65_536}, True),
+        ("grpc", {"max_recv_msg_size_mib": 1}, False),
+    ]
+    for protocol, bound, spool in bounds:
+        ((setting, value),) = bound.items()
+        name = f"{protocol}, {setting} {value:,}{', with the spool' * spool}"
         folder, ports = new_folder(place, name), Ports()
         out = folder / "out.jsonl"
-        too_large = 100_000 if protocol == "http" else 1_200_000
         collector = Collector(place.engine, [to_file(ports.receivers(**{protocol: bound}), out)], folder)
-        load = Load(folder, ports.variables(protocol))
+        more = {"PYTANGO_TELEMETRY_SPOOL_DIR": str(folder / "spool")} if spool else {}
+        load = Load(folder, ports.variables(protocol, **more))
         with ended(load, collector):
             load.order("make", calls=200)
-            load.order("make", calls=5, size=too_large)
+            load.order("make", calls=5, size=100_000 if protocol == "http" else 1_200_000)
             load.order("make", calls=200)
             load.order("settle", seconds=SETTLE)
             account = load.leave()
@@ -492,7 +546,7 @@ def as_documented(place: Place) -> Iterator[Row]:
                     sender.order("settle", seconds=SETTLE)
                     account = sender.leave()["traces"]
                     total.update({key: account[key] for key in ("made", "delivered", "dropped")})
-            time.sleep(13)  # the time that it waits for the rest of a trace, and a batch
+            time.sleep(WAIT)
             warned = [line for line in collector.log.read_text().splitlines() if "deprecat" in line.lower()]
             collector.end()
         time.sleep(0.5)
@@ -502,6 +556,50 @@ def as_documented(place: Place) -> Iterator[Row]:
     yield replace(found, holds=found.holds and not warned, note="; ".join([found.note, *warned]))
 
 
+def documented(place: Place, folder: Path, ports: Ports, name: str, **hosts: str) -> Collector:
+    """Start a collector of docs/how-to; hosts: its variables.
+
+    Of the files nothing is changed but ports and folders, for there are several on this machine. The queue
+    belongs to the port, so that the next collector there goes on with it.
+    """
+    other = {
+        "receivers": ports.receivers(),
+        "extensions": {
+            "health_check": {"endpoint": f"127.0.0.1:{find_free_port()}"},
+            "file_storage": {"directory": str(folder / f"queue-of-{ports.grpc}"), "create_directory": True},
+        },
+    }
+    file = "collector-two-tiers.yaml" if "TRACES_COLLECTORS" in hosts else "collector.yaml"
+    return Collector(place.engine, [HOW_TO / file, other], folder, hosts, name)
+
+
+@row
+def sampler_ends(place: Place) -> Iterator[Row]:
+    """Return rows of a sampler that ends while it waits: asked to, it decides first; killed, it forgets."""
+    for number, how in ((signal.SIGTERM, "ended by SIGTERM"), (signal.SIGKILL, "killed")):
+        name = f"docs: collector.yaml {how} at once"
+        folder, port, ports = new_folder(place, name), find_free_port(), Ports()
+        behind, out = backend(place, folder, port)
+        sampler = documented(place, folder, ports, "sampler", TRACES_BACKEND=f"127.0.0.1:{port}")
+        load = Load(folder, ports.variables("grpc"))
+        with ended(behind, sampler, load):
+            load.order("make", calls=CALLS, fail_every=20)
+            load.order("settle", seconds=SETTLE)
+            account = load.leave()
+            sampler.end(number)
+            # What it had decided on and not yet sent is on its disk.
+            again = documented(place, folder, ports, "again", TRACES_BACKEND=f"127.0.0.1:{port}")
+            with ended(again):
+                time.sleep(2)
+                again.end()
+            behind.end()
+        found = judge_sampling(name, account, read_spans(out), 20)
+        if number == signal.SIGKILL:
+            note = "what it held for ten seconds is lost, as the page says"
+            found = replace(found, holds=found.out == 0, note=note)
+        yield found
+
+
 @row
 def two_tiers(place: Place) -> Iterator[Row]:
     """Return rows of two samplers: without the first tier, and with it, killed in the middle."""
@@ -509,74 +607,40 @@ def two_tiers(place: Place) -> Iterator[Row]:
         name = f"docs: two samplers, {tier} load balancing in front"
         folder, port = new_folder(place, name), find_free_port()
         behind, out = backend(place, folder, port)
-        samplers, second = [], [Ports(), Ports()]
-        with ended(behind), contextlib.ExitStack() as stack:
+        second = [Ports(), Ports()]
+        addresses = [f"127.0.0.1:{ports.grpc}" for ports in second]
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(ended(behind))
+            running = []
             for number, ports in enumerate(second):
-                # The file of the page, but for ports, of which two collectors on one machine need two.
-                other = {
-                    "receivers": ports.receivers(),
-                    "extensions": {
-                        "health_check": {"endpoint": f"127.0.0.1:{find_free_port()}"},
-                        "file_storage": {
-                            "directory": str(folder / f"queue-{number}"),
-                            "create_directory": True,
-                        },
-                    },
-                    "processors": {"tail_sampling": {"decision_wait": "5s"}},
-                }
-                settings = [HOW_TO / "collector.yaml", other]
-                sampler = Collector(
-                    place.engine,
-                    settings,
-                    folder,
-                    {"TRACES_BACKEND": f"127.0.0.1:{port}"},
-                    f"sampler-{number}",
-                )
-                samplers.append(sampler)
-                stack.enter_context(ended(sampler))
+                backends = {"TRACES_BACKEND": f"127.0.0.1:{port}"}
+                running.append(documented(place, folder, ports, f"sampler-{number}", **backends))
+                stack.enter_context(ended(running[-1]))
             if tier == "without":
                 # Client and server of one call send to different collectors, as those of two hosts would.
-                load = Load(
-                    folder, second[0].variables("grpc"), server_endpoint=f"127.0.0.1:{second[1].grpc}"
-                )
-                with ended(load):
-                    load.order("make", calls=4_000, rate=8_000, fail_every=20)
-                    load.order("settle", seconds=SETTLE)
-                    account = load.leave()
-                time.sleep(8)
-                for one in (*samplers, behind):
-                    one.end()
-                    time.sleep(0.5)
-                found = judge_sampling(name, account, read_spans(out), 20)
-                yield replace(found, holds=not found.holds, note=found.note + ": torn, as the page says")
-                continue
-            ports = Ports()
-            other = {
-                "receivers": ports.receivers(),
-                "extensions": {
-                    "health_check": {"endpoint": f"127.0.0.1:{find_free_port()}"},
-                    "file_storage": {"directory": str(folder / "queue"), "create_directory": True},
-                },
-            }
-            addresses = ", ".join(f"127.0.0.1:{ports.grpc}" for ports in second)
-            hosts = {"TRACES_COLLECTORS": f"[{addresses}]"}
-            settings = [HOW_TO / "collector-two-tiers.yaml", other]
-            first = Collector(place.engine, settings, folder, hosts, "first")
-            load = Load(folder, ports.variables("grpc"))
-            with ended(load):
+                load = Load(folder, second[0].variables("grpc"), server_endpoint=addresses[1])
+                stack.enter_context(ended(load))
+                load.order("make", calls=4_000, rate=8_000, fail_every=20)
+            else:
+                ports, hosts = Ports(), {"TRACES_COLLECTORS": f"[{', '.join(addresses)}]"}
+                first = documented(place, folder, ports, "first", **hosts)
+                load = Load(folder, ports.variables("grpc"))
+                stack.enter_context(ended(first, load))
                 load.order("make", calls=2_000, rate=4_000, fail_every=20)
                 first.end(signal.SIGKILL)
                 load.order("make", calls=2_000, rate=4_000, fail_every=20)
-                first = Collector(place.engine, settings, folder, hosts, "first-again")
-                stack.enter_context(ended(first))
-                load.order("settle", seconds=SETTLE)
-                account = load.leave()
-            time.sleep(8)
-            for one in (first, *samplers):
+                running.insert(0, documented(place, folder, ports, "first-again", **hosts))
+                stack.enter_context(ended(running[0]))
+            load.order("settle", seconds=SETTLE)
+            account = load.leave()
+            time.sleep(WAIT)
+            for one in (*running, behind):
                 one.end()
-            time.sleep(0.5)
-            behind.end()
-            found = judge_sampling(name, account, read_spans(out), 20)
+                time.sleep(0.5)
+        found = judge_sampling(name, account, read_spans(out), 20)
+        if tier == "without":
+            yield replace(found, holds=not found.holds, note=found.note + ": torn, as the page says")
+        else:
             yield replace(found, note=found.note + "; the first tier was killed and started in between")
 
 
