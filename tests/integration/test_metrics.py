@@ -306,7 +306,7 @@ def test_they_go_wherever_spans_go(exporter: str) -> None:
             (path,) = Path(where["file"]).glob("*-metrics*.jsonl")
             output = path.read_text()
             show = [
-                Path(sys.executable).with_name("tango-telemetry"),
+                *(sys.executable, "-m", "tango_telemetry_tools"),
                 "show",
                 where["file"],
                 "--metrics",
@@ -537,7 +537,7 @@ def test_without_the_native_package_it_is_said_once() -> None:
             assert output.count("Metrics were asked for") == 1
             assert "none are exported. Type: pip install tango-telemetry-native" in output
         assert system.receiver.metrics == []
-        assert {span.kind for span in system.receiver.spans} == {"CLIENT", "SERVER"}
+        assert {span.kind for span in system.receiver.spans} >= {"CLIENT", "SERVER"}
         given = "TangoClientInstrumentor().uninstrument()\nTangoClientInstrumentor().instrument("
         script = USERS_PROVIDER.replace("HOW", f"{given}meter_provider=provider)")
         output = system.run_client(
