@@ -211,6 +211,7 @@ HTTP = {**ON, "TANGO_TELEMETRY_TRACES_EXPORTER": "http"}
         ({**HTTP, "TANGO_TELEMETRY_ENABLE": "off"}, []),
         ({**HTTP, "PYTANGO_TELEMETRY_METRICS": "off"}, []),
         ({"TANGO_TELEMETRY_ENABLE": "on"}, []),
+        ({**HTTP, "OTEL_SDK_DISABLED": "True"}, []),
         ({**ON, "TANGO_TELEMETRY_TRACES_EXPORTER": "none"}, []),
         # Traces are left out, metrics are not.
         (

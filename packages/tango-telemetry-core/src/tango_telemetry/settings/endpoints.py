@@ -109,7 +109,11 @@ def read_log_endpoints(reader: Reader, traces: tuple[Endpoint, ...]) -> tuple[En
 
 
 def read_metric_endpoints(reader: Reader, traces: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
-    """Return where metrics go: beside the traces, for Tango has no variables for them."""
+    """Return where metrics go: beside the traces, for Tango has no variables for them; nowhere where
+    OpenTelemetry's SDK is to do nothing.
+    """
+    if (reader.text(env.OTEL_SDK_DISABLED) or "").lower() == "true":
+        return ()
     return _read_beside(reader, signals.METRICS, traces, _otlp_endpoint(signals.METRICS))
 
 

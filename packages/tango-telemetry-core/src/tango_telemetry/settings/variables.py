@@ -390,7 +390,7 @@ OTEL_METRIC_EXPORT_INTERVAL: Final = _declare(
     "Milliseconds between two exports of metrics.",
     unit="ms",
 )
-OTEL_SDK_DISABLED: Final = _declare("OTEL_SDK_DISABLED", "``true``: no span is recorded.")
+OTEL_SDK_DISABLED: Final = _declare("OTEL_SDK_DISABLED", "``true``: no span is recorded, and no metric.")
 
 _BY_VARIABLES: Final = "Set the variables of tango-telemetry and OTEL_* instead, or unset it"
 NOT_FOLLOWED: Final[dict[str, tuple[str | None, str]]] = {
