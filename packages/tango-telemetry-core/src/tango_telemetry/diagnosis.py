@@ -54,6 +54,7 @@ from tango_telemetry.pipeline.redact import (
 )
 from tango_telemetry.pytango.builtin_tracing import (
     complete_pytango,
+    import_pytango,
     leave_builtin_tracing_out,
 )
 from tango_telemetry.pytango.version import (
@@ -115,6 +116,7 @@ __all__ = [
     "get_field",
     "guarded",
     "import_native",
+    "import_pytango",
     "leave_builtin_tracing_out",
     "load_native_spans",
     "read_tangorc",
