@@ -258,8 +258,38 @@ def test_a_port_that_is_taken_is_named(served: Served) -> None:
             [*command, option, str(taken)], capture_output=True, text=True, timeout=_TIMEOUT
         )
         assert result.returncode == 1
-        assert f"port {taken} of 127.0.0.1 is taken" in result.stderr
-        assert f"{option} N" in result.stderr
+        (said,) = result.stderr.splitlines()
+        assert f"port {taken} of 127.0.0.1 is taken" in said
+        assert f"{option} N" in said
+
+
+@pytest.mark.parametrize(
+    "pending", [b"", b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"]
+)
+def test_it_stops_soon_and_without_a_word(pending: bytes) -> None:
+    served = Served()
+    with socket.create_connection(("127.0.0.1", served.port)) as connection:
+        connection.sendall(pending)
+        if pending:
+            # Until it is being read: another one has been answered meanwhile.
+            assert served.status("/api/state") == 200
+        begin = time.monotonic()
+        assert served.stop(signal.SIGINT) == (0, "")
+    # Half a second on an idle machine, and one more for a request that does not end.
+    assert time.monotonic() - begin < 6
+
+
+def test_a_long_file_does_not_hold_it_up(tmp_path: Path) -> None:
+    now = time.time_ns()
+    lines = [
+        line("s", [span(n, n, "work", now, MS) for n in range(i, i + 100)]) for i in range(1, 60_000, 100)
+    ]
+    append(tmp_path / "a.jsonl", *lines)
+    served = Served(str(tmp_path))
+    assert served.wait_for("/api/state", lambda found: found["changes"] > 0)["changes"] < 60_000
+    begin = time.monotonic()
+    assert served.stop(signal.SIGINT) == (0, "")
+    assert time.monotonic() - begin < 6
 
 
 def test_the_store_is_kept_where_it_is_told_to(tmp_path: Path) -> None:

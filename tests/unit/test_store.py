@@ -140,6 +140,17 @@ def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -
     assert count(store) == 2
 
 
+def test_reading_ends_when_it_is_told_to_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    append(tmp_path / "a.jsonl", *(call(n, 10 * n, "Move", "a/b/c", NOW, MS) for n in range(1, 6)))
+    append(tmp_path / "b.jsonl", call(9, 90, "Move", "a/b/c", NOW, MS))
+    told = iter([False, False, False, True, True])
+    with Store(tmp_path / "s.duckdb") as store:
+        assert Feeder(store, [tmp_path], Problems(), stopped=lambda: next(told)).poll() == 3
+    with Store(tmp_path / "s.duckdb") as store:
+        assert Feeder(store, [tmp_path], Problems()).poll() == 9
+        assert count(store) == 12
+
+
 @pytest.mark.parametrize("cut", [-1, -9, 40])
 def test_a_compressed_file_that_is_cut_off_is_named_and_the_rest_read(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "a.jsonl.gz"

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import secrets
 import signal
 import socket
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..viewer import selection
-from ..viewer.reader import Problems
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.types import ASGIApp
 
-_FLUSH_SECONDS = 0.2
-_POLL_SECONDS = 0.5
-_TRIM_SECONDS = 60.0
+    from ..store.database import Store
+
 _DAY = 86400.0
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -71,16 +75,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C; give the exit status."""
     try:
-        import uvicorn
+        import uvicorn  # noqa: F401  asked for here, so that what is missing is said before anything starts
 
         from ..store.database import Store, StoreError
-        from .app import make_app
-        from .receiver import start_grpc
     except ImportError as error:
-        print(f"tango-telemetry serve: {error.name} is missing: pip install {error.name}", file=sys.stderr)
+        _say(f"{error.name} is missing: pip install {error.name}")
         return 1
-    loopback = arguments.host in _LOOPBACK
-    token = arguments.token or ("" if loopback else secrets.token_urlsafe(24))
     with tempfile.TemporaryDirectory(prefix="tango-telemetry-serve-") as folder:
         path = arguments.store or Path(folder) / "spans.duckdb"
         try:
@@ -89,88 +89,81 @@ def run(arguments: argparse.Namespace) -> int:
             _say(str(error))
             return 1
         with store:
-            listener = _listen(arguments.host, arguments.port)
-            if listener is None:
-                _say(
-                    f"port {arguments.port} of {arguments.host} is taken (by a collector?): --port N takes "
-                    "another"
-                )
-                return 1
-            try:
-                grpc_server = start_grpc(_address(arguments.host, arguments.grpc_port), store.add, token)
-            except RuntimeError:
-                listener.close()
-                _say(
-                    f"port {arguments.grpc_port} of {arguments.host} is taken (by a collector?): --grpc-port "
-                    "N takes another"
-                )
-                return 1
-            url = (
-                f"http://{_address('localhost' if loopback else arguments.host, listener.getsockname()[1])}/"
-            )
-            print(f"page:       {url}{f'?token={token}' if token else ''}")
-            print(f"OTLP http:  {url}v1/traces")
-            if grpc_server is not None:
-                print(
-                    "OTLP grpc:  "
-                    f"grpc://{_address('localhost' if loopback else arguments.host, arguments.grpc_port)}"
-                )
-            else:
-                print("OTLP grpc:  not without grpcio: pip install grpcio")
-            for place in arguments.places:
-                print(f"folder:     {place}")
-            if token:
-                print(f"token:      OTEL_EXPORTER_OTLP_HEADERS='authorization=Bearer {token}'")
-            print("Ctrl-C stops it.", flush=True)
-            stop = threading.Event()
-            worker = threading.Thread(
-                target=_work, args=(store, arguments.places, stop), name="store", daemon=True
-            )
-            worker.start()
-            config = uvicorn.Config(
-                make_app(store, token, loopback),
-                log_level="error",
-                access_log=False,
-                timeout_graceful_shutdown=2,
-                lifespan="off",
-            )
-            # SIGTERM ends it as Ctrl-C does: the store is closed, the other threads stop.
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
-            try:
-                uvicorn.Server(config).run(sockets=[listener])
-            except KeyboardInterrupt:
-                # uvicorn raises the signal once more when it has shut down in order.
-                pass
-            finally:
-                if grpc_server is not None:
-                    grpc_server.stop(1).wait()
-                stop.set()
-                worker.join(10)
+            return _serve(arguments, store)
+
+
+def _serve(arguments: argparse.Namespace, store: Store) -> int:
+    # All imports come before the first thread: one that Ctrl-C interrupts would have the thread wait for it.
+    from .app import make_app
+    from .keeper import keep
+    from .receiver import start_grpc
+
+    loopback = arguments.host in _LOOPBACK
+    token = arguments.token or ("" if loopback else secrets.token_urlsafe(24))
+    listener = _listen(arguments.host, arguments.port)
+    if listener is None:
+        return _taken(arguments.host, arguments.port, "--port")
+    try:
+        grpc_server = start_grpc(_address(arguments.host, arguments.grpc_port), store.add, token)
+    except RuntimeError:
+        listener.close()
+        return _taken(arguments.host, arguments.grpc_port, "--grpc-port")
+    announce = partial(_announce, arguments, listener.getsockname()[1], token, grpc_server is not None)
+    server = _make_server(make_app(store, token, loopback), announce)
+    stop = threading.Event()
+    worker = threading.Thread(target=keep, args=(store, arguments.places, stop), name="store", daemon=True)
+    worker.start()
+    # SIGTERM ends it as Ctrl-C does: the store is closed, the other threads stop.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        # uvicorn raises the signal once more when it has shut down in order.
+        pass
+    finally:
+        stop.set()
+        if grpc_server is not None:
+            grpc_server.stop(0.5).wait()
+        worker.join(10)
     return 0
 
 
-def _work(store: object, places: list[Path], stop: threading.Event) -> None:
-    """Write what came in, read what is new in the folders, keep the store within its bounds."""
-    from ..store.database import Store, StoreDamagedError
-    from ..store.feed import Feeder
+def _announce(arguments: argparse.Namespace, port: int, token: str, has_grpc: bool) -> None:
+    # What a browser on another machine can be told; an address that means all of them is none.
+    name = "localhost" if arguments.host in _LOOPBACK else arguments.host
+    if name in ("0.0.0.0", "::"):
+        name = socket.gethostname()
+    url = f"http://{_address(name, port)}/"
+    print(f"page:       {url}{f'?token={token}' if token else ''}")
+    print(f"OTLP http:  {url}v1/traces")
+    if has_grpc:
+        print(f"OTLP grpc:  grpc://{_address(name, arguments.grpc_port)}")
+    else:
+        print("OTLP grpc:  not without grpcio: pip install grpcio")
+    for place in arguments.places:
+        print(f"folder:     {place}")
+    if token:
+        print(f"token:      OTEL_EXPORTER_OTLP_HEADERS='authorization=Bearer {token}'")
+    print("Ctrl-C stops it.", flush=True)
 
-    assert isinstance(store, Store)
-    feeder = Feeder(store, places, Problems(report=selection.reporter("serve")), live=True)
-    waited = trimmed = 0.0
-    while not stop.wait(_FLUSH_SECONDS):
-        waited += _FLUSH_SECONDS
-        trimmed += _FLUSH_SECONDS
-        try:
-            store.flush()
-            if places and waited >= _POLL_SECONDS:
-                waited = 0.0
-                feeder.poll()
-            if trimmed >= _TRIM_SECONDS:
-                trimmed = 0.0
-                store.trim()
-        except StoreDamagedError:
-            # Said, set aside, and a new one is there; the folders are read from their beginning.
-            feeder = Feeder(store, places, Problems(report=selection.reporter("serve")), live=True)
+
+def _make_server(app: ASGIApp, announce: Callable[[], None]) -> uvicorn.Server:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            # From here on Ctrl-C ends it in order.
+            announce()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # A request that never ends is cut off then, which uvicorn tells in 40 lines.
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+            await super().shutdown(sockets)
+
+    return Server(
+        uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=1, lifespan="off")
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket | None:
@@ -185,6 +178,11 @@ def _listen(host: str, port: int) -> socket.socket | None:
         listener.close()
         return None
     return listener
+
+
+def _taken(host: str, port: int, option: str) -> int:
+    _say(f"port {port} of {host} is taken (by a collector?): {option} N takes another")
+    return 1
 
 
 def _address(host: str, port: int) -> str:

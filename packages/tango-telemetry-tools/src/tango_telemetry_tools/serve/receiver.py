@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -118,6 +119,8 @@ def start_grpc(address: str, take: Callable[[list[Item]], None], token: str) -> 
 
     Raises RuntimeError where the port is taken.
     """
+    # Its library in C++ writes a line of its own where a port is taken.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         import grpc
     except ImportError:

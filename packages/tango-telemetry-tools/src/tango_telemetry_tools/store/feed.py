@@ -7,7 +7,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -34,16 +34,23 @@ _NOT_ALL = -1
 class Feeder:
     """Reads what is new in files and folders.
 
-    `live`: a last line that is not finished yet is no problem to tell of.
+    `live`: a last line that is not finished yet is no problem to tell of. `stopped` is asked after each line
+    and ends the reading; what was read by then is in the store.
     """
 
     def __init__(
-        self, store: Store, places: Collection[Path], problems: Problems, live: bool = False
+        self,
+        store: Store,
+        places: Collection[Path],
+        problems: Problems,
+        live: bool = False,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._places = list(places)
         self._problems = problems
         self._live = live
+        self._stopped = stopped
         self._unchanged: dict[Path, tuple[int, int]] = {}
 
     def poll(self) -> int:
@@ -51,6 +58,8 @@ class Feeder:
         before = self._store.changes
         with _fewer_collections():
             for path in find_files(self._places, self._problems, self._live):
+                if self._stopped():
+                    break
                 try:
                     self._read(path)
                 except DAMAGED as error:
@@ -112,6 +121,9 @@ class Feeder:
                     break
                 position += request.size
                 line += 1
+                if self._stopped():
+                    unfinished = True
+                    break
                 waiting += len(request.items)
                 if waiting >= BATCH_SPANS:
                     waiting = 0
