@@ -324,7 +324,15 @@ def test_the_page(served: Served, tmp_path: Path) -> None:
         )
         append(
             tmp_path / "b.jsonl",
-            call(50, 500, "<img src=x onerror=alert(1)>", "lab/motor/9", now, 90 * MS, error="Refused: no"),
+            call(
+                50,
+                500,
+                "<img src=x onerror=alert(1)>\u202e\x1b",
+                "lab/motor/9",
+                now,
+                90 * MS,
+                error="Refused: no",
+            ),
         )
         linked = span(51, 510, "reply", now, MS)
         producer = attributes({"tango.link": "producer"})
@@ -334,6 +342,7 @@ def test_the_page(served: Served, tmp_path: Path) -> None:
         browser.wait("return document.querySelectorAll('#traces tbody tr').length === 42")
         browser.type("/", "refused")
         browser.wait("return document.querySelectorAll('#traces tbody tr').length === 1")
+        assert "onerror=alert(1)>\ufffd\ufffd" in browser.text("#traces")
         browser.click("#traces tbody a")
         browser.wait("return document.querySelectorAll('.row').length === 2")
         assert browser.run("return location.hash") == f"#{50:032x}"
