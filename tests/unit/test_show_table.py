@@ -6,7 +6,7 @@ import io
 
 import pytest
 from rich.console import Console
-from tango_telemetry_tools.viewer.glyphs import ASCII, UNICODE, Glyphs
+from tango_telemetry_tools.viewer.glyphs import ASCII, UNICODE, Glyphs, wrap
 from tango_telemetry_tools.viewer.table import Column, print_table
 
 COLUMNS = [
@@ -55,3 +55,12 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
 
 def test_piped_nothing_is_cut() -> None:
     assert draw(20, terminal=False)[1].split("  ", 4) == [*ROWS[0][:4], "     0"]
+
+
+def test_texts_without_a_space_are_broken_at_once_however_long() -> None:
+    # Where each line cost as much as all of the text, this took minutes.
+    text = "ab名" * 500_000
+    lines = wrap(text, 80)
+    assert "".join(lines) == text
+    assert {Console().measure(line).maximum for line in lines[:-1]} <= {79, 80}
+    assert UNICODE.fit_name(text, 21) == "ab名ab …ab名ab名ab名 "

@@ -219,13 +219,17 @@ async def _body(request: Request) -> bytes:
             raise _TooLargeError
         parts.append(part)
     body = b"".join(parts)
-    if request.headers.get("content-encoding", "").lower() == "gzip":
-        decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    encoding = request.headers.get("content-encoding", "").lower()
+    if encoding in ("gzip", "deflate"):
+        # With 32 it takes both, by their first bytes: HTTP's deflate is zlib's format (RFC 9110, 8.4.1.2).
+        decompressor = zlib.decompressobj(32 + zlib.MAX_WBITS)
         body = decompressor.decompress(body, MAX_MESSAGE_BYTES + 1)
         if len(body) > MAX_MESSAGE_BYTES:
             raise _TooLargeError
         if not decompressor.eof:
             raise gzip.BadGzipFile("cut off")
+    elif encoding not in ("", "identity"):
+        raise ValueError(f"compressed with {encoding}, and gzip and deflate are what is read here")
     return body
 
 

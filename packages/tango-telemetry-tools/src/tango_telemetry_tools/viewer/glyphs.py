@@ -57,7 +57,7 @@ class Glyphs:
         if excess <= 0 or width < _LEAST_NAME:
             return self.fit(text, width)
         head = set_cell_size(text, width // 3)
-        tail = text[len(head) :]
+        tail = text[len(head) :][-width:]
         while cell_len(tail) > width - width // 3 - 1:
             tail = tail[1:]
         return self.fit(head + self.ellipsis + tail, width)
@@ -75,19 +75,25 @@ def wrap(text: str, width: int) -> list[str]:
     current = ""
     for word in text.split(" "):
         joined = f"{current} {word}" if current else word
-        if cell_len(joined) <= width:
+        if _fits(joined, width):
             current = joined
             continue
         if current:
             lines.append(current)
-        while cell_len(word) > width:
-            head = set_cell_size(word, width).rstrip()
+        # By its place in the word: an attribute may have megabytes without a space.
+        begin = 0
+        while not _fits(word[begin : begin + width + 1], width):
+            head = set_cell_size(word[begin : begin + width], width).rstrip()
             # A wide character does not fit half.
-            head = head or word[0]
+            head = head or word[begin]
             lines.append(head)
-            word = word[len(head) :]
-        current = word
+            begin += len(head)
+        current = word[begin:]
     return [*lines, current] if current or not lines else lines
+
+
+def _fits(text: str, width: int) -> bool:
+    return len(text) <= width and cell_len(text) <= width
 
 
 UNICODE = Glyphs("utf-8", "│ ", "╰╴", "├╴", "✗", "✓", "■", "·", "…", "█", "▐", "▌", "·", "×", "→", "←")  # noqa: RUF001  the sign for "times"

@@ -1,7 +1,7 @@
 "use strict";
 // The page of many traces. Everything that came out of a span is set with textContent, so that it stays text.
 (() => {
-  const { element, duration, mount } = TraceView;
+  const { element, duration, mount, visible } = TraceView;
   const app = document.getElementById("app");
   const live = document.getElementById("live");
   const filters = { text: "", device: "", operation: "", class: "", service: "", min: "", since: "", until: "", errors: false, all: false };
@@ -49,13 +49,15 @@
       const cell = line.insertCell();
       const [content, className] = Array.isArray(value) ? value : [value];
       if (className) cell.className = className;
-      if (content instanceof Node) cell.append(content);
-      else if (className) { cell.textContent = content; cell.title = content; }
-      else {
-        // Names are broken where their parts end, in a column that is too narrow for them.
-        for (const part of content.split(/(?<=[/._,])/)) cell.append(part, document.createElement("wbr"));
-        cell.title = content;
+      if (content instanceof Node) {
+        cell.append(content);
+        continue;
       }
+      const text = visible(content);
+      cell.title = text;
+      // Names are broken where their parts end, in a column that is too narrow for them.
+      const parts = className ? [text] : text.split(/(?<=[/._,])/);
+      parts.forEach((part, number) => cell.append(...(number ? [document.createElement("wbr"), part] : [part])));
     }
     return line;
   }

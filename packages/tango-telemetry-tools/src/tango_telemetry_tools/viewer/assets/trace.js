@@ -4,10 +4,14 @@ const TraceView = (() => {
   const FOLD = 4;
   const UNITS = [[3600e9, "h"], [60e9, "min"], [1e9, "s"], [1e6, "ms"], [1e3, "µs"], [1, "ns"]];
 
+  // As in the terminal: what cannot be printed or turns the writing direction becomes a replacement character.
+  const HARMFUL = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;
+  const visible = (text) => String(text).replace(HARMFUL, "\ufffd");
+
   function element(tag, className, text, attributes) {
     const node = document.createElement(tag);
     if (className) node.className = className;
-    if (text !== undefined) node.textContent = text;
+    if (text !== undefined) node.textContent = visible(text);
     for (const [name, value] of Object.entries(attributes || {})) node.setAttribute(name, value);
     return node;
   }
@@ -424,10 +428,10 @@ const TraceView = (() => {
       const body = element("table");
       for (const [key, value] of pairs) {
         const line = body.insertRow();
-        line.insertCell().textContent = key;
+        line.insertCell().textContent = visible(key);
         const cell = line.insertCell();
         if (value instanceof Node) cell.append(value);
-        else cell.textContent = typeof value === "string" ? value : JSON.stringify(value);
+        else cell.textContent = visible(typeof value === "string" ? value : JSON.stringify(value));
       }
       block.append(body);
       return block;
@@ -464,7 +468,7 @@ const TraceView = (() => {
         if (log.bad) line.className = "bad";
         line.insertCell().textContent = (log.at < 0 ? "-" : "+") + duration(Math.abs(log.at)) + " " + log.level;
         const cell = line.insertCell();
-        cell.textContent = log.text;
+        cell.textContent = visible(log.text);
         if (log.attrs.length) {
           const more = element("details");
           more.append(element("summary", "", log.scope || "attributes"), table("", log.attrs));
@@ -658,5 +662,5 @@ const TraceView = (() => {
       unmount() { root.classList.remove("with-detail"); mounted.abort(); },
     };
   }
-  return { mount, element, duration, copyButton };
+  return { mount, element, duration, copyButton, visible };
 })();
