@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import urllib.parse
 import urllib.request
@@ -24,6 +25,7 @@ from typing import Any
 from processes import (
     Collector,
     Load,
+    clean_environment,
     count_records,
     find_free_port,
     read_lines,
@@ -309,6 +311,30 @@ def count_calls(requests: list[dict[str, Any]]) -> int:
                         told = [resource["resource"]["attributes"], metric["name"], point["attributes"]]
                         series[json.dumps(told)] = int(point["count"])
     return sum(series.values())
+
+
+@row
+def doctor(place: Place) -> Iterator[Row]:
+    """Return rows of `tango-telemetry doctor`, which sends a span and a log record and says what came of it."""
+    for protocol in ("http", "grpc"):
+        name = f"{protocol}, tango-telemetry doctor"
+        folder, ports = new_folder(place, name), Ports()
+        out = folder / "out.jsonl"
+        collector = Collector(place.engine, [to_file(ports.receivers(), out)], folder)
+        with ended(collector):
+            on = {"TANGO_TELEMETRY_ENABLE": "on", "PYTANGO_TELEMETRY_LOGS": "all", "HOME": str(folder)}
+            asked = subprocess.run(
+                [sys.executable, "-m", "tango_telemetry_tools", "doctor"],
+                env=clean_environment(ports.variables(protocol, **on)),
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            (folder / "doctor").write_text(asked.stdout + asked.stderr)
+            collector.end()
+        spans, logs = len(read_spans(out)), count_records(out, "logs")
+        holds = asked.returncode == 0 and spans == logs == 1 and "traces would arrive" in asked.stdout
+        yield Row(name, 1, spans, 0, holds, f"and {logs} log record; it says: traces would arrive")
 
 
 @row
