@@ -315,7 +315,7 @@ def count_calls(requests: list[dict[str, Any]]) -> int:
 
 @row
 def doctor(place: Place) -> Iterator[Row]:
-    """Return rows of `tango-telemetry doctor`, which sends a span and a log record and says what came of it."""
+    """Return rows of `tango-telemetry doctor`, which sends a span and a log record and says how it went."""
     for protocol in ("http", "grpc"):
         name = f"{protocol}, tango-telemetry doctor"
         folder, ports = new_folder(place, name), Ports()
