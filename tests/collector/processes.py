@@ -54,16 +54,21 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def clean_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with these variables, and none of Tango's and OpenTelemetry's beside them."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_HIDDEN)}
+    return {**kept, **variables}
+
+
 class Running:
     """A process whose output is in a file."""
 
     def __init__(self, command: list[str], log: Path, variables: Mapping[str, str] | None = None) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(_HIDDEN)}
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 command,
-                env={**kept, **(variables or {})},
+                env=clean_environment(variables or {}),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE if self._answers else output,
                 stderr=output,

@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import urllib.parse
 import urllib.request
@@ -24,6 +25,7 @@ from typing import Any
 from processes import (
     Collector,
     Load,
+    clean_environment,
     count_records,
     find_free_port,
     read_lines,
@@ -280,10 +282,7 @@ def signals(place: Place) -> Iterator[Row]:
 def metrics(place: Place) -> Iterator[Row]:
     """Return rows of metrics: the calls that the demo's programs count, as many as they have spans."""
     from jaeger_answers import run_demo
-    from tango_telemetry.settings import variables
 
-    if not hasattr(variables, "PYTANGO_TELEMETRY_METRICS"):
-        return
     for protocol in ("http", "grpc"):
         name = f"{protocol}, metrics"
         folder, ports = new_folder(place, name), Ports()
@@ -312,6 +311,30 @@ def count_calls(requests: list[dict[str, Any]]) -> int:
                         told = [resource["resource"]["attributes"], metric["name"], point["attributes"]]
                         series[json.dumps(told)] = int(point["count"])
     return sum(series.values())
+
+
+@row
+def doctor(place: Place) -> Iterator[Row]:
+    """Return rows of `tango-telemetry doctor`, which sends a span and a log record and says how it went."""
+    for protocol in ("http", "grpc"):
+        name = f"{protocol}, tango-telemetry doctor"
+        folder, ports = new_folder(place, name), Ports()
+        out = folder / "out.jsonl"
+        collector = Collector(place.engine, [to_file(ports.receivers(), out)], folder)
+        with ended(collector):
+            on = {"TANGO_TELEMETRY_ENABLE": "on", "PYTANGO_TELEMETRY_LOGS": "all", "HOME": str(folder)}
+            asked = subprocess.run(
+                [sys.executable, "-m", "tango_telemetry_tools", "doctor"],
+                env=clean_environment(ports.variables(protocol, **on)),
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            (folder / "doctor").write_text(asked.stdout + asked.stderr)
+            collector.end()
+        spans, logs = len(read_spans(out)), count_records(out, "logs")
+        holds = asked.returncode == 0 and spans == logs == 1 and "traces would arrive" in asked.stdout
+        yield Row(name, 1, spans, 0, holds, f"and {logs} log record; it says: traces would arrive")
 
 
 @row
@@ -554,6 +577,48 @@ def as_documented(place: Place) -> Iterator[Row]:
     shutil.rmtree(traces)
     found = judge_sampling(name, {"traces": total}, read_spans(out), 20)
     yield replace(found, holds=found.holds and not warned, note="; ".join([found.note, *warned]))
+
+
+@row
+def all_signals(place: Place) -> Iterator[Row]:
+    """Return rows of collector.yaml with collector-logs-and-metrics.yaml: logs, and metrics for Prometheus."""
+    from jaeger_answers import run_demo
+
+    if not place.private:
+        return
+    name = "docs: with collector-logs-and-metrics.yaml"
+    folder, ports = new_folder(place, name), Ports()
+    out, files = folder / "backend.jsonl", folder / "files"
+    behind = Collector(place.engine, [to_file(ports.receivers(), out)], folder, name="backend")
+    settings: list[Path | dict[str, Any]] = [HOW_TO / "collector.yaml", HOW_TO / "collector-logs-and-metrics.yaml"]
+    hosts = {"TRACES_BACKEND": f"127.0.0.1:{ports.grpc}", "LOGS_BACKEND": f"http://127.0.0.1:{ports.http}"}
+    collector = Collector(place.engine, settings, folder, hosts)
+    load = Load(folder, {"TANGO_TELEMETRY_TRACING_EXPORTERS": "grpc", "PYTANGO_TELEMETRY_LOGS": "logging"})
+    with ended(behind, collector, load):
+        load.order("log", count=100)
+        load.order("settle", seconds=SETTLE)
+        account = load.leave()["logs"]
+        telemetry = {
+            "TANGO_TELEMETRY_ENABLE": "on",
+            "PYTANGO_TELEMETRY_METRICS": "on",
+            "TANGO_TELEMETRY_TRACING_EXPORTERS": "grpc,file",
+            "TANGO_TELEMETRY_TRACING_ENDPOINTS": f"grpc://localhost:4317,{files}",
+        }
+        run_demo(folder, telemetry)
+        time.sleep(2)  # a batch
+        with urllib.request.urlopen("http://127.0.0.1:8889/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        (folder / "metrics").write_text(text)
+        names = [f"rpc_{kind}_call_duration_seconds_count" for kind in ("client", "server")]
+        counted = sum(int(sum_metric(text, metric)) for metric in names)
+        collector.end()
+        time.sleep(1)
+        behind.end()
+    logs = count_records(out, "logs")
+    yield Row(f"{name}: logs", account["made"], logs, account["dropped"], 0 < logs == account["made"])
+    calls = sum(span["kind"] in (CLIENT, SERVER) for span in read_spans(files))
+    note = "calls by their spans, and as Prometheus sees them"
+    yield Row(f"{name}: metrics", calls, counted, 0, 0 < calls == counted, note)
 
 
 def documented(place: Place, folder: Path, ports: Ports, name: str, **hosts: str) -> Collector:

@@ -57,14 +57,19 @@ def test_what_failed_is_kept(configuration: dict[str, Any]) -> None:
     assert 0 < policies["a-tenth-of-the-rest"]["probabilistic"]["sampling_percentage"] < 100
 
 
-@pytest.mark.parametrize("name", ["collector.yaml", "collector-two-tiers.yaml"])
-def test_a_collector_takes_it(name: str) -> None:
+@pytest.mark.parametrize(
+    "names",
+    [["collector.yaml"], ["collector.yaml", "collector-logs-and-metrics.yaml"], ["collector-two-tiers.yaml"]],
+    ids=" with ".join,
+)
+def test_a_collector_takes_it(names: list[str]) -> None:
     built = [str(path) for path in (ROOT / "build" / "collector").glob("engine-*") if not path.suffix]
     collector = shutil.which("otelcol-contrib") or next(iter(built), None)
     if collector is None:
         pytest.skip("no otelcol-contrib on this machine, and make test-collector has not built one")
     variables = {"TRACES_BACKEND": "localhost:4317", "TRACES_COLLECTORS": "[localhost:4317]"}
-    environment = {**os.environ, **variables}
-    command = [collector, "validate", "--config", str(FILE.parent / name)]
+    environment = {**os.environ, **variables, "LOGS_BACKEND": "http://localhost:4318"}
+    files = [argument for name in names for argument in ("--config", str(FILE.parent / name))]
+    command = [collector, "validate", *files]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

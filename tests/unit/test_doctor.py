@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tango_telemetry import Endpoint
+from tango_telemetry.diagnosis import LOGS
 from tango_telemetry.settings import variables as env
 from tango_telemetry_tools.doctor import device, endpoints, settings
 from tango_telemetry_tools.doctor.model import DeviceReport, Diagnosis
@@ -207,6 +208,19 @@ def test_a_slip_in_a_file_is_mended_in_the_file(tmp_path: Path) -> None:
 )
 def test_suggestions(exporter: str, target: str, reason: str, fix: str) -> None:
     assert endpoints.suggest(Endpoint(exporter, target), reason, "V").startswith(fix)
+
+
+@pytest.mark.parametrize(
+    ("exporter", "target", "reason"),
+    [
+        ("http", "http://collector:9999/v1/logs", "HTTP status 404 from collector:9999: 404 page not found"),
+        ("grpc", "grpc://collector:4317", "gRPC status UNIMPLEMENTED from collector:4317: unknown service"),
+    ],
+)
+def test_a_collector_without_a_pipeline_for_logs(exporter: str, target: str, reason: str) -> None:
+    said = endpoints.suggest(Endpoint(exporter, target, LOGS), reason, "V")
+    assert said.startswith("export PYTANGO_TELEMETRY_LOGS=off ")
+    assert "collector-signals.yaml" in said
 
 
 def test_a_database_that_tangorc_names_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

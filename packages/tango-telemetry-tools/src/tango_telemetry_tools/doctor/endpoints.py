@@ -184,6 +184,10 @@ def suggest(endpoint: Endpoint, reason: str, variable: str) -> str:
         return f"export {variable}={parts.scheme}://{host}:{port}{path}"
     if endpoint.exporter == "grpc" and parts.hostname and parts.port in (None, 4318):
         return f"export {variable}={parts.scheme}://{host}:4317"
+    signal = endpoint.signal.name
+    if signal != "traces" and re.match(r"HTTP status 404|gRPC status UNIMPLEMENTED", reason):
+        off = f"export PYTANGO_TELEMETRY_{signal.upper()}=off"
+        return f"{off}   # or give the collector a pipeline for {signal}, as collector-signals.yaml does"
     if "SSL" in reason:
         return "export OTEL_EXPORTER_OTLP_CERTIFICATE=/path/of/the/authority.pem"
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 4317)
