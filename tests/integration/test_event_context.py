@@ -1,5 +1,5 @@
-"""Events carry the span that sent them to whoever receives them, where `PYTANGO_TELEMETRY_EVENT_CONTEXT` is
-on.
+"""Events carry the span that sent them to whoever receives them, unless `PYTANGO_TELEMETRY_EVENT_CONTEXT` is
+off.
 """
 
 from __future__ import annotations
@@ -75,7 +75,6 @@ assert errors == 1, errors
 
 def _run(parent: str, count: int = 3) -> list[ReceivedSpan]:
     with System(
-        PYTANGO_TELEMETRY_EVENT_CONTEXT="on",
         PYTANGO_TELEMETRY_EVENT_PARENT=parent,
         OTEL_BSP_SCHEDULE_DELAY="100",
     ) as system:
@@ -148,7 +147,7 @@ asyncio.run(main())
 
 
 def test_in_asyncio_the_callback_finds_its_producer() -> None:
-    with System(PYTANGO_TELEMETRY_EVENT_CONTEXT="on") as system:
+    with System() as system:
         server = system.start_server(SERVER, "Sender/test", "test/sender/1")
         system.clear()
         system.run_client(GREEN, server.proxy_name("test/sender/1"))
@@ -173,10 +172,12 @@ def test_a_subscriber_without_us_sees_the_same_events(setting: str) -> None:
         system.run_client(UNTRACED, server.proxy_name("test/sender/1"), "20", TANGO_TELEMETRY_ENABLE="off")
 
 
-def test_off_is_off() -> None:
+@pytest.mark.parametrize("setting", ["PYTANGO_TELEMETRY_EVENT_CONTEXT", "TANGO_TELEMETRY_ENABLE"])
+def test_off_is_off(setting: str) -> None:
     with System() as system:
         told = system.run_client(
             "import tango_telemetry_client, tango_telemetry_native\n"
-            "print(tango_telemetry_native.events.status()['installed'])"
+            "print(tango_telemetry_native.events.status()['installed'])",
+            **{setting: "off"},
         )
     assert told == "False\n"

@@ -440,7 +440,7 @@ def values(receiver: Receiver, name: str, service: str) -> dict[Attributes, Any]
 
 
 def test_events_polling_and_the_process() -> None:
-    with System(PYTANGO_TELEMETRY_METRICS="on", PYTANGO_TELEMETRY_EVENT_CONTEXT="on") as system:
+    with System(PYTANGO_TELEMETRY_METRICS="on") as system:
         server = system.start_server(EVENTS_SERVER, "Motor/metrics", "test/motor/1")
         name = server.proxy_name("test/motor/1")
         came = int(system.run_client(EVENTS_CLIENT, name))

@@ -177,8 +177,6 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
     native = load_native_calls(settings)
     state.make_current = make_current if native is None else native.make_current
     _set_native(native)
-    if carries and version:
-        guarded(_switch_events_on, settings)
     user = read_environment()
     tell = functools.partial(cpptango_environment, settings, user, tango_version=version, kernel=kernel)
     _of_server.clear()
@@ -188,6 +186,8 @@ def _prepare_context(settings: TelemetryConfig, version: tuple[int, ...]) -> Non
         _of_server.update(tell(idl=idl))
         idl = False
     apply_cpptango_environment(tell(idl=idl))
+    if carries and version:
+        guarded(_switch_events_on, settings)  # imports PyTango, which reads the environment
 
 
 _of_server: dict[str, str | None] = {}

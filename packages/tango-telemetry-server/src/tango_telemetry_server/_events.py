@@ -1,8 +1,8 @@
 """Events that a device sends: a PRODUCER span for each, child of the handler that sends it, a root anywhere
 else.
 
-Where it was asked for (``PYTANGO_TELEMETRY_EVENT_CONTEXT``) the event carries this span to whoever receives
-it; else nothing connects the two: see docs/decisions/0012-events.md.
+The event carries this span to whoever receives it, unless ``PYTANGO_TELEMETRY_EVENT_CONTEXT`` is off or the
+native package is missing: then nothing connects the two (docs/decisions/0012-events.md).
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class TelemetryConfig:
     context_bridge: str = "auto"
     native_spans: bool = True
     native_calls: bool = True
-    event_context: bool = False
+    event_context: bool = True
     event_parent: str = "link"
     capture_arguments: bool = False
     exclude: tuple[str, ...] = ()

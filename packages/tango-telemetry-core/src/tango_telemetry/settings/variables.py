@@ -158,8 +158,8 @@ PYTANGO_TELEMETRY_NATIVE_CALLS: Final = _declare(
 )
 PYTANGO_TELEMETRY_EVENT_CONTEXT: Final = _declare(
     "PYTANGO_TELEMETRY_EVENT_CONTEXT",
-    "``on``: events carry the span that sent them, in 30 bytes that other subscribers do not look at "
-    "(native package).",
+    "``off``: events do not carry the span that sent them; else they do, in 30 bytes that other subscribers "
+    "do not look at (native package).",
     "event_context",
     Reader.switch,
 )
