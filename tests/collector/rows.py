@@ -606,7 +606,7 @@ def all_signals(place: Place) -> Iterator[Row]:
         }
         run_demo(folder, telemetry)
         time.sleep(2)  # a batch
-        with urllib.request.urlopen("http://127.0.0.1:8889/metrics", timeout=10) as answer:
+        with urllib.request.urlopen("http://127.0.0.1:9464/metrics", timeout=10) as answer:
             text = answer.read().decode()
         (folder / "metrics").write_text(text)
         names = [f"rpc_{kind}_call_duration_seconds_count" for kind in ("client", "server")]
