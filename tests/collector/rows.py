@@ -581,7 +581,7 @@ def as_documented(place: Place) -> Iterator[Row]:
 
 @row
 def all_signals(place: Place) -> Iterator[Row]:
-    """Return rows of collector.yaml with collector-logs-and-metrics.yaml: logs, and metrics for Prometheus."""
+    """Return rows of collector.yaml with logs, and with metrics for Prometheus."""
     from jaeger_answers import run_demo
 
     if not place.private:
@@ -590,7 +590,10 @@ def all_signals(place: Place) -> Iterator[Row]:
     folder, ports = new_folder(place, name), Ports()
     out, files = folder / "backend.jsonl", folder / "files"
     behind = Collector(place.engine, [to_file(ports.receivers(), out)], folder, name="backend")
-    settings: list[Path | dict[str, Any]] = [HOW_TO / "collector.yaml", HOW_TO / "collector-logs-and-metrics.yaml"]
+    settings: list[Path | dict[str, Any]] = [
+        HOW_TO / "collector.yaml",
+        HOW_TO / "collector-logs-and-metrics.yaml",
+    ]
     hosts = {"TRACES_BACKEND": f"127.0.0.1:{ports.grpc}", "LOGS_BACKEND": f"http://127.0.0.1:{ports.http}"}
     collector = Collector(place.engine, settings, folder, hosts)
     load = Load(folder, {"TANGO_TELEMETRY_TRACING_EXPORTERS": "grpc", "PYTANGO_TELEMETRY_LOGS": "logging"})
