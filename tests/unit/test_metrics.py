@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -110,6 +112,30 @@ def test_where_nobody_can_count_there_is_no_series() -> None:
     metrics.switch_on(lambda: None)
     assert metrics.find(METRIC, call("On")) is None
     assert [len(series) for _, series in metrics] == [0, 0, 0]
+
+
+def test_calls_of_several_threads_wait_for_the_beginning() -> None:
+    metrics = CallMetrics(False)
+    begun: list[int] = []
+
+    def begin() -> Any:
+        begun.append(1)
+        assert metrics.find(METRIC, call("Inner")) is None  # what begins makes no call that is counted
+        time.sleep(0.2)
+        return lambda metric, told, failed: Count(told, failed)
+
+    metrics.switch_on(begin)
+    found: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(metrics.find(METRIC, call("On")))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert begun == [1]
+    assert len(set(found)) == 1
+    assert found[0] is not None
 
 
 def create_source(points: int = 1, interval: float = 60.0) -> MetricSource:

@@ -7,8 +7,10 @@ from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from tango_telemetry import semantic_conventions as names
+from tango_telemetry.base.guard import guarded
 from tango_telemetry.base.originals import RLock
 from tango_telemetry.calls.failures import error_type
+from tango_telemetry.state import state
 
 __all__ = ["MOST_SERIES", "CallMetrics", "CreateSeries", "Series"]
 
@@ -16,6 +18,8 @@ MOST_SERIES = 1000
 """Series of one metric; what finds none has one in common."""
 MOST_ERRORS = 16
 """Values of ``error.type`` beside one series."""
+PATIENCE = 1.0
+"""Seconds that a call may wait for another thread that begins."""
 MOST_KINDS = 256
 """Series of a counter of events."""
 _TOLD = (names.RPC_SYSTEM_NAME, names.RPC_METHOD, names.TANGO_OPERATION, names.TANGO_DEVICE_CLASS)
@@ -63,7 +67,7 @@ class CallMetrics:
 
     def reset(self) -> None:
         """Begin anew, as a forked child does."""
-        self._started = False
+        self._started = self._starting = False
         self._create: CreateSeries | None = None
         self._series: dict[str, dict[Attributes, Series]] = {
             names.RPC_CLIENT_CALL_DURATION: {},
@@ -90,9 +94,18 @@ class CallMetrics:
 
     def start(self) -> None:
         """Begin now: a server may serve nobody for long."""
-        if not self._started:
-            self._started = True
-            self._create = self._begin()
+        # What begins imports. Whoever holds up an import that it waits for must not wait here for ever.
+        if self._started or not self._lock.acquire(timeout=PATIENCE):
+            return
+        try:
+            if not self._started and not self._starting:
+                self._starting = True
+                self._create = guarded(self._begin)
+                self._started = True
+                # Calls that did not wait have been decided about.
+                state.changed()
+        finally:
+            self._lock.release()
 
     def find(self, metric: str, attributes: Mapping[str, Any]) -> Series | None:
         """Return the series of the calls with these span attributes; None if nobody can count."""
