@@ -326,7 +326,7 @@ EXIT = """
 
 
 def test_an_exit_with_a_collector_that_is_away() -> None:
-    row("exit waits up to 48 s for a collector that is away")
+    row("exit waits 8 to 14 s for a collector that is away")
     with system_of() as system:
         given = {
             "TANGO_TELEMETRY_TRACING_EXPORTERS": "grpc",

@@ -150,3 +150,19 @@ def test_short_by_default(tmp_path: Path) -> None:
     assert len(long) > 50
     assert not any("PYTANGO_TELEMETRY_RETRY_MAX" in line for line in short)
     assert any("PYTANGO_TELEMETRY_RETRY_MAX" in line for line in long)
+
+
+def test_of_a_whole_host_pytango_does_not_complain(tmp_path: Path) -> None:
+    """Of the exporter `file`, which it does not know. There is no database."""
+    kept = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name}
+    given = {**kept, "HOME": str(tmp_path), "TANGO_HOST": "127.0.0.1:1", "TANGO_TELEMETRY_ENABLE": "on"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tango_telemetry_tools", "doctor", "--all"],
+        env={**given, "TANGO_TELEMETRY_TRACING_EXPORTERS": "file"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Warning" not in done.stderr, done.stderr

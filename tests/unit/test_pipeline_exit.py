@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from tango_telemetry.otel import sdk as otel_sdk
+from tango_telemetry.pipeline import metrics
 from tango_telemetry.pipeline import registry as pipeline_registry
 from tango_telemetry.pipeline.process.exit import time_to_deliver
 from tango_telemetry.pipeline.process.watchdog import Watchdog
@@ -66,3 +67,19 @@ def test_a_thread_that_waits_in_vain_to_fork_takes_nothing_from_the_one_that_for
     acquired: list[bool] = []
     in_another_thread(lambda: acquired.append(otel_sdk.loading.acquire(blocking=False)))
     assert acquired == [True]
+
+
+def test_no_instruments_are_asked_for_once_the_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sent first is sent at the exit of a short script, when the SDK's provider has been shut
+    down.
+    """
+    asked: list[object] = []
+    monkeypatch.setattr(metrics, "register", lambda pipelines: asked.append(pipelines) or True)
+    registry = pipeline_registry.Registry()
+    registry.shutdown(0.0)
+    registry._register_metrics()
+    assert asked == []
+    still_running = pipeline_registry.Registry()
+    still_running._register_metrics()
+    still_running._register_metrics()
+    assert len(asked) == 1

@@ -47,6 +47,7 @@ from tango_telemetry.pipeline.redact import (
 )
 from tango_telemetry.pytango.builtin_tracing import (
     complete_pytango,
+    import_pytango,
     leave_builtin_tracing_out,
 )
 from tango_telemetry.pytango.version import (
@@ -103,6 +104,7 @@ __all__ = [
     "get_field",
     "guarded",
     "import_native",
+    "import_pytango",
     "leave_builtin_tracing_out",
     "load_native_spans",
     "read_tangorc",

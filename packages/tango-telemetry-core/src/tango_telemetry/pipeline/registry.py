@@ -134,6 +134,9 @@ class Registry:
 
     def shutdown(self, timeout: float) -> bool:
         """All pipelines together: send what waits, count what is left as dropped. Idempotent."""
+        # The SDK's provider may have been shut down already, and would say on standard error that it gives no
+        # meter.
+        self._has_metrics = True
         deadline = time.monotonic() + timeout
         pipelines = self.all()
         for pipeline in pipelines:

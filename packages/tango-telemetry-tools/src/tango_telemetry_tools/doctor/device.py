@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shlex
 import time
 from typing import Any
 
 from tango_telemetry.diagnosis import (
+    import_pytango,
     leave_builtin_tracing_out,
     redact_url,
 )
@@ -43,9 +43,8 @@ def look(diagnosis: Diagnosis, name: str) -> None:
 
 def prepare() -> Any:
     """Return `tango` with its own telemetry off in this process; None where it cannot be imported."""
-    try:
-        tango: Any = importlib.import_module("tango")
-    except ImportError:
+    tango: Any = import_pytango()
+    if tango is None:
         return None
     for variable in [name for name in os.environ if name.startswith("TANGO_TELEMETRY_")]:
         del os.environ[variable]  # a value that cppTango cannot parse would end this process here
