@@ -8,7 +8,8 @@ after the other:
 1. without a compiler, in an environment with ``--system-site-packages``, for else it does not see Debian's
    PyTango: ``tango-telemetry[full,tools]`` is installed, and ``tango-telemetry doctor`` says what it thinks;
 2. the same after ``apt install g++ python3-dev``, as doctor has said;
-3. tests of this repository, with Debian's PyTango.
+3. ``tango-telemetry-auto``, and a program that nobody edited;
+4. tests of this repository, with Debian's PyTango.
 
 Roots are kept in DIR (default build/debian) and used again. It needs debootstrap, root and a Debian mirror;
 where one of them is missing it says so and ends with 77. Nothing of the machine itself is changed: /proc and
@@ -135,6 +136,7 @@ def try_suite(root: DebianRoot, tests: Sequence[str]) -> list[tuple[str, str]]:
     again = "/env/bin/pip install -q --force-reinstall --no-cache-dir --no-deps"
     root.run(f"{again} ./packages/tango-telemetry-native", timeout=900)
     rows.append(("after apt install g++ python3-dev", _ask_doctor(root)))
+    rows.append(("a program that nobody edited", _try_unedited(root)))
     if tests:
         root.run(f"/env/bin/pip install -q {' '.join(TOOLS)} -c /held.txt", timeout=900)
         pytest = f"/env/bin/python -m pytest -q -n 2 --dist loadfile -p no:cacheprovider {' '.join(tests)}"
@@ -143,6 +145,18 @@ def try_suite(root: DebianRoot, tests: Sequence[str]) -> list[tuple[str, str]]:
         log = (root.path / "tests.log").read_text(errors="replace").splitlines()
         rows += [("", line[:160]) for line in log if line.startswith(("FAILED", "ERROR"))][:20]
     return rows
+
+
+def _try_unedited(root: DebianRoot) -> str:
+    """Whether a program that only imports Debian's ``tango`` is traced, and then take it out again: the tests
+    run programs that must not be.
+    """
+    root.run("/env/bin/pip install -q --no-deps ./packages/tango-telemetry-auto")
+    ask = "import tango, sys; print('traced' if 'tango_telemetry_server' in sys.modules else 'failed')"
+    settings = "TANGO_TELEMETRY_ENABLE=on TANGO_TELEMETRY_TRACES_EXPORTER=none"
+    said = root.run(f'{settings} /env/bin/python -c "{ask}"').strip().splitlines()[-1]
+    root.run("/env/bin/pip uninstall -q -y tango-telemetry-auto")
+    return said
 
 
 def _ask_doctor(root: DebianRoot) -> str:
