@@ -5,8 +5,8 @@ from __future__ import annotations
 from .layout import count, format_duration
 from .tree import Forest
 
-# Seconds. Programs hand spans over a second after their end, and the client's is there before the server's.
-_FRESH = 5.0
+# Seconds. Programs hand spans over a second after their end, so the client's may be there before the server's.
+_FRESH = 2.0
 
 
 def find_notes(forest: Forest, now: float = 0.0) -> list[str]:
