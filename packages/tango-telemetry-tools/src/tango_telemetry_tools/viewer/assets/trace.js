@@ -295,7 +295,11 @@ const TraceView = (() => {
       tree.append(guides, caret, element("span", "mark"), label);
       if (line.group) above.append(element("span", "times", line.group.length + " ×"));
       above.append(name);
-      if (row.dev) below.append(element("span", "device", row.dev, { title: row.dev }));
+      if (row.dev) {
+        const device = element("span", "device", undefined, { title: visible(row.dev) });
+        device.append(element("bdi", "", row.dev));
+        below.append(device);
+      }
       if (shut[index] && !line.group) {
         below.append(element("span", "hidden-count", "+" + row.n));
         if (failed[index]) below.append(element("span", "bad-count", String(failed[index]), { title: "errors below" }));
