@@ -38,13 +38,15 @@ def format_row(row: Row) -> str:
 
 def enter_private_network() -> None:
     """Go on in a network of our own, with a /var/lib of our own, where that is allowed."""
-    unshare = shutil.which("unshare")
-    if unshare is None or os.environ.get(_PRIVATE):
+    if os.environ.get(_PRIVATE):
         return
+    unshare = shutil.which("unshare") or "unshare"
     command = [unshare, *([] if os.geteuid() == 0 else ["--map-root-user"]), "--net", "--mount"]
     set_up = "ip link set lo up && mount -t tmpfs none /var/lib"
-    if subprocess.run([*command, "sh", "-c", set_up], capture_output=True).returncode:
-        print("no network of its own is allowed here: what needs fixed ports is left out")
+    try:
+        subprocess.run([*command, "sh", "-c", set_up], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        print("no network of its own is allowed here: the rows that need fixed ports are left out")
         return
     sys.stdout.flush()
     os.environ[_PRIVATE] = "on"
