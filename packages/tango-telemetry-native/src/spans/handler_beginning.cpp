@@ -51,7 +51,7 @@ bool is_never_recorded(ModuleState& state, PyObject* tracer, const SpanNumbers& 
     return native && !native->sampler.sampled(true, remote.flags & 1, remote.trace_id_low);
 }
 
-// Null without an error: not the usual call.
+// Null without an error: Python has to start it.
 Ref start_handler(BeginningObject* self, ModuleState& state, PyObject* device) {
     Ref plans = find_plans(state, device);
     Ref found_plan(plans ? find_plan(state, plans.get(), {reinterpret_cast<PyObject*>(self), nullptr, nullptr, kAnyPlace})
