@@ -94,8 +94,11 @@ def _agrees(consumer: ReceivedSpan, producer: ReceivedSpan) -> bool:
     return all(consumer.attributes[key] == producer.attributes[key] for key in keys)
 
 
-def assert_linked(spans: list[ReceivedSpan], count: int) -> None:
-    """Each of the events of so many ``Send`` and one ``Fail`` names its own producer, in both senses."""
+def assert_linked(spans: list[ReceivedSpan], count: int, *, some_are_lost: bool = False) -> None:
+    """Each of the events of so many ``Send`` and one ``Fail`` names its own producer, in both senses.
+
+    :param some_are_lost: events may be missing, and data ready may have a value at the subscription
+    """
     producers, consumers = _split(spans)
     assert len(producers) == count * 6 + 1
     linked = []
@@ -106,8 +109,10 @@ def assert_linked(spans: list[ReceivedSpan], count: int) -> None:
         assert all(_agrees(consumer, producers[span_id]) for span_id in found), consumer
         # The subscription's link is there as ever.
         assert len(consumer.links) == len(found) + 1
-    assert Counter(linked) == Counter(list(producers))  # each once: none dangles, none is swapped
-    assert len(consumers) == len(producers) + 5  # the values at the subscriptions have no producer
+    assert len(linked) == len(set(linked))  # none is swapped
+    # Those without a producer are the values at the subscriptions.
+    assert len(consumers) - len(linked) in ((5, 6) if some_are_lost else (5,))
+    assert len(linked) >= (len(producers) // 2 if some_are_lost else len(producers))
 
 
 def test_each_consumer_is_linked_to_its_own_producer() -> None:
