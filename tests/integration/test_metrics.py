@@ -612,3 +612,78 @@ print("away", got[-1].errors[0].reason, flush=True)
         by_error = {dict(told).get("error.type", ""): count for told, count in consumed.items()}
         assert by_error.pop("API_EventTimeout") >= 1
         assert by_error.pop("") >= 20
+
+
+GREEN_CLIENTS = {
+    "Asyncio": """
+import asyncio, sys, tango, tango_telemetry_client
+from tango.asyncio import DeviceProxy
+
+async def main():
+    proxy = await DeviceProxy(sys.argv[1])
+    for number in range(20):
+        await proxy.command_inout("Move", number)
+    await asyncio.gather(*[proxy.read_attribute("position") for _ in range(30)])
+    for _ in range(5):
+        try:
+            await proxy.command_inout("Move", -1)
+        except tango.DevFailed:
+            pass
+
+asyncio.run(main())
+""",
+    "Futures": """
+import sys, tango, tango_telemetry_client
+from tango.futures import DeviceProxy
+proxy = DeviceProxy(sys.argv[1])
+for number in range(20):
+    proxy.command_inout("Move", number, wait=False).result(20)
+waiting = [proxy.read_attribute("position", wait=False) for _ in range(30)]
+for each in waiting:
+    each.result(20)
+for _ in range(5):
+    try:
+        proxy.command_inout("Move", -1, wait=False).result(20)
+    except tango.DevFailed:
+        pass
+""",
+    "Gevent": """
+import sys, gevent, tango, tango_telemetry_client
+from tango.gevent import DeviceProxy
+proxy = DeviceProxy(sys.argv[1])
+
+def move():
+    for number in range(10):
+        proxy.command_inout("Move", number)
+    for _ in range(15):
+        proxy.read_attribute("position")
+
+gevent.joinall([gevent.spawn(move) for _ in range(2)], raise_error=True)
+for _ in range(5):
+    try:
+        proxy.command_inout("Move", -1)
+    except tango.DevFailed:
+        pass
+""",
+}
+
+
+@pytest.mark.parametrize("ratio", ["0", "1"])
+@pytest.mark.parametrize("mode", GREEN_CLIENTS)
+def test_calls_of_green_clients_are_counted(mode: str, ratio: str) -> None:
+    sampling = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": ratio}
+    with System(PYTANGO_TELEMETRY_METRICS="on", **sampling) as system:
+        server = system.start_server(SERVER.replace("MODE", "Synchronous"), "Motor/metrics", "test/motor/1")
+        system.run_client(GREEN_CLIENTS[mode], server.proxy_name("test/motor/1"))
+        server.flush()
+        found = counts(system.receiver, CLIENT_CALLS)
+        assert {key: found[key] for key in found if key[0] in ("Move", "position")} == {
+            ("Move", "command_inout", ""): 20,
+            ("Move", "command_inout", "Limit-1"): 5,
+            ("position", "read_attribute", ""): 30,
+        }
+        assert counts(system.receiver, SERVER_CALLS) == {
+            ("Move", "command", ""): 20,
+            ("Move", "command", "Limit-1"): 5,
+            ("position", "read_attribute", ""): 30,
+        }

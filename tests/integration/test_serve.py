@@ -313,7 +313,7 @@ def test_the_page(served: Served, tmp_path: Path) -> None:
     with open_browser(tmp_path / "profile") as browser:
         browser.open(served.url)
         browser.wait(
-            "return document.querySelector('#state').innerText.includes('TANGO_TELEMETRY_TRACES_ENDPOINT')"
+            "return document.querySelector('#state').innerText.includes('TANGO_TELEMETRY_TRACING_ENDPOINTS')"
         )
         # Live: nothing is pressed.
         append(
