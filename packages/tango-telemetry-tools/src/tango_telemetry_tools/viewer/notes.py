@@ -5,7 +5,7 @@ from __future__ import annotations
 from .layout import count, format_duration
 from .tree import Forest
 
-# Seconds. Programs hand spans over a second after their end, so the client's may be there before the server's.
+# Seconds. Programs hand spans over a second after their end: the client's may be there before the server's.
 _FRESH = 2.0
 
 
