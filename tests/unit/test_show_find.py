@@ -166,6 +166,29 @@ def test_map(folder: Path, tmp_path: Path) -> None:
     assert "default-src 'none'" in (tmp_path / "m.html").read_text()
 
 
+def test_no_line_leads_through_a_device_that_it_passes(folder: Path, tmp_path: Path) -> None:
+    leader = ("Leader", "lab/leader/1")
+    append(folder / "0.jsonl", call(70, 701, "Ask", "lab/leader/1", NOW, MS))
+    append(
+        folder / "0.jsonl",
+        *(call(71, 710 + n, "Ask", f"lab/motor/{n}", NOW, MS, caller=leader) for n in (1, 3)),
+    )
+    assert run("map", "--svg", str(tmp_path / "m.svg"))[0] == 0
+    picture = (tmp_path / "m.svg").read_text()
+    boxes = {
+        name: [int(number) for number in numbers]
+        for name, *numbers in re.findall(
+            r'<title>([^<]+)</title><rect x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)"', picture
+        )
+    }
+    left, top, _, height = boxes["lab/leader/1"]
+    assert boxes["pytango.client"][0] < left < boxes["lab/motor/1"][0]
+    # The lines from the client to the motors behind the leader pass its column above or below it.
+    passing = [int(y) for x, y in re.findall(r" L(\d+) (\d+)", picture) if int(x) == left + 200]
+    assert len(set(passing)) == 2
+    assert not [y for y in passing if top - 5 < y < top + height + 5]
+
+
 def test_nothing_in_a_name_runs_in_the_picture(tmp_path: Path) -> None:
     evil = '"><script>alert(1)</script>'
     append(tmp_path / "a.jsonl", call(1, 10, evil, f"a/{evil}/c", NOW, MS, caller=(evil, "")))

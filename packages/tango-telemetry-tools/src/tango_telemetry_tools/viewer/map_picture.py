@@ -1,11 +1,13 @@
 """The map as SVG. networkx finds the layers; the order within them follows the neighbours, so that few lines
-cross.
+cross, and a line that passes a layer has a place in it as nodes have.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
 
 import networkx
 
@@ -34,40 +36,62 @@ svg { background: #12151c; } }
 """
 
 
-def place(found: DeviceMap) -> dict[str, tuple[int, int]]:
-    """Return the column and the row of each node: callers left of those whom they call."""
+# A device or a program by its name; or the place, (number of the edge, column), where a line passes a column.
+Spot: TypeAlias = "str | tuple[int, int]"
+
+
+def place(found: DeviceMap, edges: Sequence[Edge]) -> tuple[dict[Spot, tuple[int, int]], list[list[Spot]]]:
+    """Return the column and the row of each spot, and the spots of the line of each of `edges`.
+
+    Callers stand left of those whom they call.
+    """
+    column = _columns(found, edges)
+    lines: list[list[Spot]] = []
+    near: dict[Spot, list[Spot]] = {node: [] for node in found.nodes}
+    for number, edge in enumerate(edges):
+        start, end = column[edge.caller], column[edge.callee]
+        step = 1 if end > start else -1
+        between: list[Spot] = [(number, passed) for passed in range(start + step, end, step)]
+        lines.append([edge.caller, *between, edge.callee])
+        for one, other in pairwise(lines[-1]):
+            near.setdefault(one, []).append(other)
+            near.setdefault(other, []).append(one)
+    layers: dict[int, list[Spot]] = {}
+    for spot in near:
+        layers.setdefault(column[spot] if isinstance(spot, str) else spot[1], []).append(spot)
+    rows = {spot: index for spots in layers.values() for index, spot in enumerate(sorted(spots, key=str))}
+    for _ in range(4):
+        for number in sorted(layers):
+            _order(near, layers[number], rows)
+    return {spot: (number, rows[spot]) for number, spots in layers.items() for spot in spots}, lines
+
+
+def _columns(found: DeviceMap, edges: Sequence[Edge]) -> dict[str, int]:
     graph = networkx.DiGraph()
     graph.add_nodes_from(found.nodes)
-    graph.add_edges_from((edge.caller, edge.callee) for edge in found.edges if not edge.event)
+    graph.add_edges_from((edge.caller, edge.callee) for edge in edges if not edge.event)
     graph.add_edges_from(
         (edge.caller, edge.callee)
-        for edge in found.edges
-        if edge.event and edge.callee and not graph.has_edge(edge.callee, edge.caller)
+        for edge in edges
+        if edge.event and not graph.has_edge(edge.callee, edge.caller)
     )
     # Devices that call each other in a ring share a layer.
     whole = networkx.condensation(graph)
-    column: dict[str, int] = {}
-    for number, generation in enumerate(networkx.topological_generations(whole)):
-        for component in generation:
-            for node in whole.nodes[component]["members"]:
-                column[node] = number
-    layers: dict[int, list[str]] = {}
-    for node in graph:
-        layers.setdefault(column[node], []).append(node)
-    rows = {node: index for nodes in layers.values() for index, node in enumerate(sorted(nodes))}
-    for _ in range(4):
-        for number in sorted(layers):
-            _order(graph, layers[number], rows)
-    return {node: (column[node], rows[node]) for node in graph}
+    return {
+        node: number
+        for number, generation in enumerate(networkx.topological_generations(whole))
+        for component in generation
+        for node in whole.nodes[component]["members"]
+    }
 
 
-def _order(graph: Any, nodes: list[str], rows: dict[str, int]) -> None:
-    def middle(node: str) -> tuple[float, str]:
-        near = [rows[other] for other in (*graph.predecessors(node), *graph.successors(node))]
-        return (sum(near) / len(near) if near else rows[node], node)
+def _order(near: Mapping[Spot, Sequence[Spot]], spots: list[Spot], rows: dict[Spot, int]) -> None:
+    def middle(spot: Spot) -> tuple[float, str]:
+        others = [rows[other] for other in near[spot]]
+        return (sum(others) / len(others) if others else rows[spot], str(spot))
 
-    for index, node in enumerate(sorted(nodes, key=middle)):
-        rows[node] = index
+    for index, spot in enumerate(sorted(spots, key=middle)):
+        rows[spot] = index
 
 
 class _Picture:
@@ -75,38 +99,37 @@ class _Picture:
 
     def __init__(self, found: DeviceMap) -> None:
         self.edges = [edge for edge in found.edges if edge.callee]
-        self.lost: dict[str, list[str]] = {}
+        self.lost: dict[Spot, list[str]] = {}
         for edge in found.edges:
             if not edge.callee:
                 reach = "reaches" if edge.calls == 1 else "reach"
                 self.lost.setdefault(edge.caller, []).append(f"{_events(edge)} {reach} nobody")
-        places = place(found)
-        self.x = {node: _MARGIN + column * (_WIDTH + _GAP_X) for node, (column, _) in places.items()}
-        sides: dict[tuple[str, bool], list[tuple[int, int, bool]]] = {}
-        for number, edge in enumerate(self.edges):
+        places, self.lines = place(found, self.edges)
+        self.x = {spot: _MARGIN + column * (_WIDTH + _GAP_X) for spot, (column, _) in places.items()}
+        sides: dict[tuple[Spot, bool], list[tuple[int, int, bool]]] = {}
+        for number, (edge, line) in enumerate(zip(self.edges, self.lines, strict=True)):
             for is_end in (False, True):
-                node, other = (edge.callee, edge.caller) if is_end else (edge.caller, edge.callee)
-                side = (node, self.right(edge, is_end))
+                spot, other = (line[-1], line[-2]) if is_end else (line[0], line[1])
+                side = (spot, self.right(edge, is_end))
                 sides.setdefault(side, []).append((places[other][1], number, is_end))
         self.height = {
-            node: max(_HEIGHT, _LINE * max(len(sides.get((node, right), ())) for right in (False, True)) + 8)
-            for node in places
+            spot: max(_HEIGHT, _LINE * max(len(sides.get((spot, right), ())) for right in (False, True)) + 8)
+            if isinstance(spot, str)
+            else 0
+            for spot in places
         }
-        self.y: dict[str, int] = {}
+        self.y: dict[Spot, int] = {}
         below: dict[int, int] = {}
-        for node, (column, _) in sorted(places.items(), key=lambda item: item[1]):
-            self.y[node] = below.get(column, _MARGIN)
-            below[column] = self.y[node] + self.height[node] + _GAP_Y + _LINE * len(self.lost.get(node, ()))
+        for spot, (column, _) in sorted(places.items(), key=lambda item: item[1]):
+            self.y[spot] = below.get(column, _MARGIN)
+            gap = _GAP_Y if self.height[spot] else _LINE
+            below[column] = self.y[spot] + self.height[spot] + gap + _LINE * len(self.lost.get(spot, ()))
         self.port: dict[tuple[int, bool], int] = {}
-        for (node, _), ends in sides.items():
+        for (spot, _), ends in sides.items():
             for index, (_, number, is_end) in enumerate(sorted(ends)):
-                self.port[number, is_end] = self.y[node] + (index + 1) * self.height[node] // (len(ends) + 1)
+                self.port[number, is_end] = self.y[spot] + (index + 1) * self.height[spot] // (len(ends) + 1)
         # Lines that lead around their node, and their labels, need room right of it.
-        around = (
-            self.x[edge.callee] + _GAP_X - _MARGIN
-            for number, edge in enumerate(self.edges)
-            if self.right(edge, True)
-        )
+        around = (self.x[edge.callee] + _GAP_X - _MARGIN for edge in self.edges if self.right(edge, True))
         self.size = (
             max([*self.x.values(), *around], default=0) + _WIDTH + _MARGIN,
             max(below.values(), default=0) + _MARGIN,
@@ -116,6 +139,25 @@ class _Picture:
         """Whether this end of a line is right of its node: lines lead to the right, back, or around."""
         start, end = self.x[edge.caller], self.x[edge.callee]
         return end <= start if is_end else end >= start
+
+    def path(self, number: int) -> str:
+        """Return a line in SVG's language, past the nodes that stand between its ends."""
+        edge, passed = self.edges[number], self.lines[number][1:-1]
+        leaves, enters = self.right(edge, False), self.right(edge, True)
+        points = [(self.x[edge.caller] + _WIDTH * leaves, self.port[number, False])]
+        for spot in passed:
+            ends = [(self.x[spot], self.y[spot]), (self.x[spot] + _WIDTH, self.y[spot])]
+            points += ends if leaves else ends[::-1]
+        points.append((self.x[edge.callee] + _WIDTH * enters, self.port[number, True]))
+        text = f"M{points[0][0]} {points[0][1]}"
+        for index, ((x, y), (to_x, to_y)) in enumerate(pairwise(points)):
+            if index % 2:
+                text += f" L{to_x} {to_y}"
+                continue
+            bend = max(70, abs(to_x - x) // 2)
+            one, two = x + (bend if leaves else -bend), to_x + (bend if enters else -bend)
+            text += f" C{one} {y} {two} {to_y} {to_x} {to_y}"
+        return text
 
 
 def render_svg(found: DeviceMap) -> str:
@@ -155,18 +197,14 @@ def _node(picture: _Picture, name: str, kind: str) -> str:
 
 def _edge(picture: _Picture, edge: Edge, number: int) -> tuple[str, str]:
     """Return the line and its label."""
-    right = [picture.right(edge, is_end) for is_end in (False, True)]
-    start = (picture.x[edge.caller] + _WIDTH * right[0], picture.port[number, False])
-    end = (picture.x[edge.callee] + _WIDTH * right[1], picture.port[number, True])
+    right = picture.right(edge, True)
+    end = (picture.x[edge.callee] + _WIDTH * right, picture.port[number, True])
     label = _events(edge) if edge.event else f"{edge.calls} · p95 {layout.format_duration(edge.p95)}"
     label += f" · {layout.count(edge.errors, 'error')}" if edge.errors else ""
-    bend = max(70, abs(end[0] - start[0]) // 2)
-    one, two = start[0] + (bend if right[0] else -bend), end[0] + (bend if right[1] else -bend)
-    path = f"M{start[0]} {start[1]} C{one} {start[1]} {two} {end[1]} {end[0]} {end[1]}"
-    at, anchor = (end[0] + 10, "start") if right[1] else (end[0] - 10, "end")
+    at, anchor = (end[0] + 10, "start") if right else (end[0] - 10, "end")
     group = f'<g class="edge{" event" if edge.event else ""}{" bad" if edge.errors else ""}">'
     return (
-        f'{group}<path d="{path}" marker-end="url(#tip)"/></g>',
+        f'{group}<path d="{picture.path(number)}" marker-end="url(#tip)"/></g>',
         f'{group}<text x="{at}" y="{end[1] - 3}" text-anchor="{anchor}">{escape(label)}</text></g>',
     )
 
@@ -194,7 +232,8 @@ def render_page(found: DeviceMap) -> str:
         "system-ui, sans-serif; margin: 16px; }"
         " div { overflow-x: auto; } td, th { padding: 3px 14px 3px 0; text-align: left; } "
         ":is(td, th):nth-child(n + 4) { text-align: right; } "
-        "@media (prefers-color-scheme: dark) { body { background: #12151c; } }</style></head><body><h1>Who calls whom</h1>"
+        "@media (prefers-color-scheme: dark) { body { background: #12151c; } }</style></head>"
+        "<body><h1>Who calls whom</h1>"
         f"<div>{render_svg(found)}</div><table><tr><th>caller</th><th>callee</th><th>what</th>"
         "<th>count</th><th>errors</th><th>p95</th></tr>"
         f"{rows}</table></body></html>"
