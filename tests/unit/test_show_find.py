@@ -183,7 +183,7 @@ def test_no_line_leads_through_a_device_that_it_passes(folder: Path, tmp_path: P
     }
     left, top, _, height = boxes["lab/leader/1"]
     assert boxes["pytango.client"][0] < left < boxes["lab/motor/1"][0]
-    # The lines from the client to the two motors behind the leader pass the leader's column above or below.
+    # The lines from the client to the motors behind the leader pass its column above or below it.
     passing = [int(y) for x, y in re.findall(r" L(\d+) (\d+)", picture) if int(x) == left + 200]
     assert len(set(passing)) == 2
     assert not [y for y in passing if top - 5 < y < top + height + 5]
