@@ -20,6 +20,7 @@ from typing import Any
 
 from tango_telemetry_native import _bridge, _spans
 
+EPOCH: list[object] = [object()]
 STEPS = ("spans", "configure_calls", "set_carrier")
 
 
@@ -112,6 +113,14 @@ class Calls:
         variable = contextvars.ContextVar("variable", default=None)
         slow = choice([lambda *a: None, len, Raises()])
         position = self.random.randint(-1, 400)
+        beginning = one(choice([_spans.ClientBeginning, _spans.HandlerBeginning]))
+        code = choice([None, sys._getframe().f_code])
+        key = self.bent(beginning, code, position, choice([None, "name", ("a", "b"), ()]))
+        named = choice([None, ("call ", "c"), (None, "c", self.odd()), (), ("call ",)])
+        series = choice([None, self.odd(), {"name": self.odd()}])
+        plan = self.bent(
+            "title", self.odd(), {"c": self.odd()}, one(_spans.TracerBase), None, named, series, False, False
+        )
         calls: list[tuple[Callable[..., Any], list[Any]]] = [
             (_spans.SpanQueue, [self.random.randint(1, 9), 1 << 16, 1]),
             (_spans.Resource, [{"a": self.odd()}, choice([None, "url"])]),
@@ -122,10 +131,8 @@ class Calls:
             (_spans.set_carrier, [self.odd(), choice([None, _bridge.giop_functions]), choice([None, _bridge.idl_functions])]),  # noqa: E501
             (_bridge.TraceContextScope, ["name", "00-" + "1" * 32 + "-" + "2" * 16 + "-01", "a=b"]),
             (_bridge.set_outgoing_span, [1 << 127, 1, 1]),
-            (_spans.Plans.put, [one(_spans.Plans), one(choice([_spans.ClientBeginning, _spans.HandlerBeginning])),  # noqa: E501
-                                choice([None, sys._getframe().f_code]), position, choice([None, "name", ("a", "b"), ()]), _spans.get_epoch(),  # noqa: E501
-                                "title", self.odd(), {"c": self.odd()}, one(_spans.TracerBase), None, False,
-                                choice([None, ("call ", "c"), (None, "c", self.odd()), (), ("call ",)])]),
+            (_spans.Plans.put, [one(_spans.Plans), key, EPOCH[0], plan]),
+            (_spans.Plans.get, [one(_spans.Plans), key]),
             (_spans.ClientBeginning.begin, [one(_spans.ClientBeginning), (self.odd(), *choice(named)),
                                             {"value": choice(named)} if choice([True, False]) else {},
                                             choice([None, (), self.odd()])]),
@@ -148,6 +155,10 @@ class Calls:
                 arguments[at] = self.odd()
         return function, arguments
 
+    def bent(self, *items: Any) -> tuple[Any, ...]:
+        """A tuple that is right but for, perhaps, some of its items."""
+        return tuple(self.odd() if self.random.random() < 0.05 else item for item in items)
+
     def make(self, kind: type) -> Any:
         """An object of the type by one of the ways that pass its initialiser by."""
         way = self.random.randrange(6)
@@ -167,7 +178,7 @@ class Calls:
         if step == "spans":
             pass
         elif step == "configure_calls":
-            _spans.configure_calls(self.odd(), self.odd(), self.odd(), self.odd(), self.odd())
+            _spans.configure_calls(self.odd(), self.odd(), self.odd(), self.odd(), EPOCH, self.odd())
         else:
             _spans.set_carrier(self.odd(), None, None)
 

@@ -16,7 +16,9 @@ from opentelemetry.context import Context, attach, detach
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import NonRecordingSpan, SpanKind
 from tango_telemetry.calls.place import thread_attributes
+from tango_telemetry.calls.plans import ANY_PLACE, Plan
 from tango_telemetry.context.w3c import NO_TRACE_STATE, extract
+from tango_telemetry.state import state
 
 calls = pytest.importorskip("tango_telemetry_native.calls")
 spans = pytest.importorskip("tango_telemetry_native.spans")
@@ -90,10 +92,8 @@ class Upcall:
         """Return the parent that was found in C++, None where Python was asked."""
         self.sent = (traceparent.encode(), tracestate.encode())
         plans = self.__dict__["_tango_telemetry_plans"] = calls.Plans()
-        epoch = calls.get_epoch()
-        plans.put(
-            self.beginning, None, 0, None, epoch, "t", SpanKind.SERVER, {}, self.tracer, (1, "t"), False
-        )
+        plan = Plan("t", SpanKind.SERVER, {}, self.tracer, (1, "t"))
+        plans.put((self.beginning, None, ANY_PLACE, None), state.epoch[0], plan)
         token = attach(Context())
         try:
             call = self.beginning.begin(self, ())
@@ -110,7 +110,9 @@ def upcall(request: pytest.FixtureRequest) -> Iterator[Upcall]:
     made = Upcall()
     made.has_read = request.param == "read from the request"
     made.ready = not made.has_read
-    calls.configure_calls(lambda span, error: None, lambda: True, NonRecordingSpan, thread_attributes)
+    calls.configure_calls(
+        lambda span, error: None, lambda: True, NonRecordingSpan, thread_attributes, state.epoch
+    )
     calls.set_carrier(made, None, made.create_capsule())
     yield made
     calls.set_carrier(None, None, None)

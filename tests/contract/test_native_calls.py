@@ -16,12 +16,14 @@ from opentelemetry.trace import (
     TraceState,
     set_span_in_context,
 )
+from tango_telemetry.calls.plans import Plan
 
 calls = pytest.importorskip("tango_telemetry_native.calls")
 spans = pytest.importorskip("tango_telemetry_native.spans")
 
 TRACER: ContextVar[Any] = ContextVar("tracer", default=None)
 ACTIVE: ContextVar[Any] = ContextVar("active", default=None)
+EPOCH: list[object] = [object()]
 SITE: ContextVar[Any] = ContextVar("site", default=None)
 # With a trace state of others it is the bridge in Python that carries.
 PARENT = NonRecordingSpan(SpanContext(5, 6, True, TraceFlags(1), TraceState([("vendor", "1")])))
@@ -50,14 +52,14 @@ class Proxy:
         """A call in C++: there is a plan for wherever in this function it is made."""
         tracer, code = self.provider.get_tracer("t"), Proxy.begin.__code__
         for position in range(0, len(code.co_code), 2):
-            plan = (code, position, None, calls.get_epoch(), "ping", SpanKind.CLIENT, {}, tracer, None, False)
-            self._tango_telemetry_plans.put(self.beginning, *plan)
+            plan = Plan("ping", SpanKind.CLIENT, {}, tracer)
+            self._tango_telemetry_plans.put((self.beginning, code, position, None), EPOCH[0], plan)
         return self.beginning.begin((self,), {})
 
 
 @pytest.fixture
 def proxy() -> Iterator[Proxy]:
-    calls.configure_calls(lambda span, error: None, lambda: True, NonRecordingSpan, dict)
+    calls.configure_calls(lambda span, error: None, lambda: True, NonRecordingSpan, dict, EPOCH)
     calls.set_carrier(Bridge(), None, None)
     token = attach(set_span_in_context(PARENT, Context()))
     yield Proxy()

@@ -30,7 +30,7 @@ def test_any_function_and_type_in_any_order(seed: int) -> None:
 
 ORDERS = {
     "carrier first": "_spans.set_carrier(object(), None, None); import tango_telemetry_native.calls; begin()",
-    "calls first": "_spans.configure_calls(print, print, print, dict); begin()",
+    "calls first": "_spans.configure_calls(print, print, print, dict, epoch); begin()",
     "resource first": "refused(RuntimeError, _spans.Resource, MappingProxyType({'a': [1]}), None)",
     "a type by its __new__": "refused(TypeError, lambda: TraceContextScope.__new__(TraceContextScope).__enter__())",  # noqa: E501
     "a subclass without its initialiser": "class Own(TraceContextScope):\n def __init__(self): pass\n"
@@ -53,6 +53,7 @@ def refused(error, call, *args):
     raise SystemExit(f"{call} was not refused")
 def args():
     return copyreg._reduce_ex(TraceContextScope('a', '', ''), 0)[1]
+epoch = [object()]
 class Proxy:
     pass
 def begin():
@@ -65,7 +66,7 @@ def begin():
     plans = proxy._tango_telemetry_plans = _spans.Plans()
     code = begin.__code__
     for at in range(0, len(code.co_code), 2):
-        plans.put(beginning, code, at, None, _spans.get_epoch(), "x", SpanKind.CLIENT, {}, tracer, None, False)
+        plans.put((beginning, code, at, None), epoch[0], ("x", SpanKind.CLIENT, {}, tracer, None, None, None, False, False))
     assert beginning.begin((proxy,), {}) == "slow"
 """  # noqa: E501
 

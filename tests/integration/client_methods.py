@@ -277,10 +277,10 @@ exporter.clear()
 for _ in range(3):
     proxy.read_attribute("position")
 repeated = [span.attributes is not None and dict(span.attributes) for span in exporter.get_finished_spans()]
-sites = len(vars(proxy)["_tango_telemetry_sites"])
+sites = len(vars(proxy)["_tango_telemetry_plans"])
 for _ in range(3):
     proxy.read_attribute("position")
-grown = len(vars(proxy)["_tango_telemetry_sites"]) - sites
+grown = len(vars(proxy)["_tango_telemetry_plans"]) - sites
 TangoClientInstrumentor().uninstrument()
 json.dump(
     {

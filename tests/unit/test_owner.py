@@ -33,7 +33,7 @@ class Device:
     def get_tracer(self) -> Any:
         return self.tracer
 
-    def retire(self) -> None: ...
+    def renew(self, *, retire: bool) -> None: ...
 
 
 class Bridge:

@@ -10,13 +10,15 @@ from typing import Any
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
-    BoundedDict,
+    NO_CALLER,
+    Beginning,
     DelegatedCall,
     Hooks,
     Link,
-    QuickBeginning,
+    Plan,
     SpanKind,
     TracedCall,
+    Tracer,
     active_client_span,
     call_site,
     caller_of_tango,
@@ -46,7 +48,7 @@ from tango_telemetry_client._attributes import (
 )
 from tango_telemetry_client._targets import Operation
 
-__all__ = ["CallBeginning", "hooks", "own_attributes", "switch", "wrap_call"]
+__all__ = ["ClientBeginning", "hooks", "own_attributes", "switch", "wrap_call"]
 
 hooks = Hooks()
 """The hooks given to the client instrumentor."""
@@ -65,9 +67,6 @@ switch = _Switch()
 
 _get_attribute = object.__getattribute__
 _CLIENT = SpanKind.CLIENT
-_SITES = "_tango_telemetry_sites"
-_MOST_SITES = 512
-"""Places of calls whose span attributes one proxy keeps."""
 _USUAL_KEYWORDS = {
     "command": "cmd_name",
     "attribute": "attr_name",
@@ -78,7 +77,7 @@ _USUAL_KEYWORDS = {
 
 def wrap_call(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Return ``function``, a method of the class ``owner``, with a client span around each call."""
-    begin = CallBeginning(function, operation, owner).make_quick()
+    begin = ClientBeginning(function, operation, owner).begin
     if operation.method == "__init__" and owner == "DeviceProxy":
         function = _naming_its_device(function)
 
@@ -158,10 +157,12 @@ def _names_of(given: Any) -> tuple[str, ...] | None:
     return tuple(found) if all(type(item) is str for item in found) else None
 
 
-class CallBeginning:
-    """Starts the span of one operation; called once for each call, so it looks up and does not compute."""
+class ClientBeginning(Beginning):
+    """What begins the calls of one operation; called once for each call, so it looks up and does not
+    compute.
+    """
 
-    __slots__ = ("carry", "connects", "keyword", "method", "named", "operation", "owner", "quick", "takes")
+    __slots__ = ("carry", "connects", "keyword", "method", "named", "operation", "owner", "takes")
 
     def __init__(self, function: Callable[..., Any], operation: Operation, owner: str) -> None:
         self.operation = operation
@@ -169,112 +170,90 @@ class CallBeginning:
         self.connects = operation.method == "__init__"
         self.method = owner if self.connects else operation.method
         self.takes = _TAKES.get(operation.subject, Takes.NOTHING)
-        if self.takes is Takes.SEVERAL_NAMES and owner == "Database":
+        if self.connects or (self.takes is Takes.SEVERAL_NAMES and owner == "Database"):
             self.takes = Takes.UNKNOWN
-        self.named: tuple[str | None, ...] | None = None
+        self.named: tuple[Any, ...] | None = None
         if self.takes is Takes.ONE_NAME:
             self.named = (f"{self.method} ", names.RPC_METHOD, SUBJECT_ATTRIBUTES[operation.subject])
         elif self.takes is Takes.SEVERAL_NAMES:
             self.named = (None, LIST_ATTRIBUTES[operation.subject])
         self.keyword = _first_keyword(function, operation)
         self.carry = f"{owner}.{operation.method}"
-        self.quick: QuickBeginning | None = None
+        super().__init__(None if self.connects else self._create_native)
 
-    def make_quick(self) -> Callable[..., TracedCall | None]:
-        """Return the function that starts a call, which never raises, and the usual call in C++ where
-        it can.
-        """
-        if self.connects:
-            return functools.partial(guarded, self.begin)
-        self.quick = QuickBeginning(
-            self.begin,
-            lambda native, slow: native.ClientBeginning(
-                slow,
-                current_tracer,
-                active_client_span,
-                judged_modules,
-                self.carry,
-                call_site,
-                self.keyword,
-                self.takes,
-            ),
+    def _create_native(self, native: Any, in_python: Callable[..., Any]) -> Any:
+        return native.ClientBeginning(
+            in_python,
+            current_tracer,
+            active_client_span,
+            judged_modules,
+            self.carry,
+            call_site,
+            self.keyword,
+            self.takes,
         )
-        return self.quick.begin
 
-    def begin(
+    def start(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], links: Sequence[Link] | None = None
     ) -> TracedCall | None:
-        """Start the span of a call; ``args`` begins with the object that is called."""
-        return self(args[0], args[1:], kwargs, links) if args else None
+        """Start the span of a call; None if the call is part of another one, whose span is there.
 
-    def __call__(
-        self,
-        subject: Any,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        links: Sequence[Link] | None = None,
-    ) -> TracedCall | None:
-        """Start the span of a call; None if the call is part of another one, whose span is there."""
+        :param args: begins with the object that is called
+        """
+        if not args:
+            return None
         context = get_current()
         active = active_client_span.get()
         if active is not None and get_current_span(context) is active and not is_over(active):
             # part of the call that is being made: PyTango's own helper calls get no span of their own
             return None
-        quick = self.quick
-        epoch = quick.get_epoch() if quick is not None else -1
+        subject, given = args[0], args[1:]
+        epoch = state.epoch[0]
         name = None
         what: str | tuple[str, ...] | None = None
         if self.takes is Takes.ONE_NAME:
-            name = args[0] if args and type(args[0]) is str else find_name(args, kwargs, self.keyword)
+            name = given[0] if given and type(given[0]) is str else find_name(given, kwargs, self.keyword)
             what = name
         elif self.takes is Takes.SEVERAL_NAMES:
-            what = _names_of(args[0] if args else kwargs.get(self.keyword))
+            what = _names_of(given[0] if given else kwargs.get(self.keyword))
         frame = caller_of_tango(3)
         site = None
         if frame is None:  # in a pool thread: the call was made elsewhere
             frame = site = call_site.get()
-        attributes, own = self._attributes(subject, name, what, args, kwargs, frame)
         tracer = get_calling_tracer(context)
-        title = self.method if name is None else f"{self.method} {name}"
-        excluded = is_excluded(attributes, "DataBase" if self.owner == "Database" else "")
-        metrics = None if excluded else state.metrics
-        series = metrics.find(names.RPC_CLIENT_CALL_DURATION, attributes) if metrics is not None else None
-        if quick is not None and epoch >= 0 and own is not None and self._may_be_kept():
-            places = [(None, 0, what)]  # for a span that is not recorded any place will do
-            if not excluded:
-                known = frame is not None and frame.f_code is not None
-                places.append((frame.f_code, frame.f_lasti, what) if known else (None, quick.NO_CALLER, what))
-            in_use = tracer if tracer is current_tracer.get() else None
-            makes = pass_through_tracer() if excluded else get_client_tracer()
-            named = self.named if state.exclusion is None and what is not None else None
-            counted = series
-            if metrics is not None and series is not None and named is not None and name is not None:
-                counted = metrics.table(names.RPC_CLIENT_CALL_DURATION, attributes)
-            for place in places:
-                quick.keep(
-                    own,
-                    epoch,
-                    place,
-                    title,
-                    _CLIENT,
-                    attributes,
-                    makes,
-                    in_use,
-                    named=named,
-                    series=counted,
-                )
-        if excluded or is_suppressed(context):
+        plan = own = None
+        if what is not None or self.takes is Takes.NOTHING:
+            own = own_attributes(subject)
+            known = frame is not None and frame.f_code is not None
+            key = (
+                (self.key, frame.f_code, frame.f_lasti, what) if known else (self.key, None, NO_CALLER, what)
+            )
+            plan = self.find(own, key)
+        if plan is None:
+            plan = self._decide(subject, name, what, given, kwargs, frame, tracer)
+            if own is not None:
+                self.keep(own, key, epoch, plan)
+        plan = plan.for_name(what)
+        series = plan.series
+        if type(series) is dict:
+            series = series.get(name) or series.get(None) or self._find_series(plan.attributes)
+        if plan.tracer is pass_through_tracer() or is_suppressed(context):
             tracer = pass_through_tracer()
-        attributes = {**attributes, **thread_attributes()}
-        if site is None:
-            call = TracedCall(tracer, title, _CLIENT, attributes, context, self.carry, links)
-        else:
-            call = DelegatedCall(site, tracer, title, _CLIENT, attributes, context, self.carry, links)
+        told = (
+            tracer,
+            plan.title,
+            _CLIENT,
+            {**plan.attributes, **thread_attributes()},
+            context,
+            self.carry,
+            links,
+        )
+        call = TracedCall(*told) if site is None else DelegatedCall(site, *told)
         try:
             if series is not None and tracer is not pass_through_tracer():
                 call.time(series)
             if state.config.capture_arguments:
-                guarded(record_arguments, call.span, args if name is None else args[1:], kwargs)
+                guarded(record_arguments, call.span, given if name is None else given[1:], kwargs)
             if hooks.wanted:
                 call.call_hooks(hooks, subject, self.operation.method)
             return call
@@ -282,12 +261,7 @@ class CallBeginning:
             call.end()
             raise
 
-    @staticmethod
-    def _may_be_kept() -> bool:
-        """Whether the usual call has no more to do than a span."""
-        return not hooks.wanted and not state.config.capture_arguments
-
-    def _attributes(
+    def _decide(
         self,
         subject: Any,
         name: str | None,
@@ -295,26 +269,35 @@ class CallBeginning:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         frame: Any,
-    ) -> tuple[Mapping[str, Any], dict[str, Any] | None]:
-        """Return the attributes, and the ``__dict__`` of ``subject`` if all calls like this one have
-        the same.
+        tracer: Tracer,
+    ) -> Plan:
+        """Decide what holds for all calls like this one, until something changes.
+
+        :param what: the name, or the names
+        :param tracer: that of this call
         """
-        code, position = (None, 0) if frame is None else (frame.f_code, frame.f_lasti)
-        sites: BoundedDict[Any, tuple[Mapping[str, Any], Any]] | None = None
-        own = None
-        if not self.connects and (what is not None or self.takes is Takes.NOTHING):
-            own = own_attributes(subject)
-            sites = own.get(_SITES)
-            if sites is None:
-                sites = own[_SITES] = BoundedDict(_MOST_SITES)
-            key = (id(code), position, self.method, what)
-            known = sites.get(key)
-            if known is not None:
-                return known[0], own
-        place = (code, 0 if frame is None else frame.f_lineno)
+        place = (None, 0) if frame is None else (frame.f_code, frame.f_lineno)
         if not args and self.keyword in kwargs:
             args = (kwargs[self.keyword],)
-        made = create_attributes(self.operation, self.owner, subject, name, args, place)
-        if sites is not None:
-            sites[key] = made, code  # the code object must live as long as its `id` is part of a key
-        return made, own
+        attributes = create_attributes(self.operation, self.owner, subject, name, args, place)
+        excluded = is_excluded(attributes, "DataBase" if self.owner == "Database" else "")
+        named = self.named if state.exclusion is None and what is not None else None
+        series = None if excluded else self._find_series(attributes)
+        if series is not None and named is not None and name is not None:
+            series = state.metrics.table(names.RPC_CLIENT_CALL_DURATION, attributes)
+        outside = tracer if self.native is None else get_client_tracer()
+        return Plan(
+            self.method if name is None else f"{self.method} {name}",
+            _CLIENT,
+            attributes,
+            pass_through_tracer() if excluded else outside,
+            tracer if tracer is current_tracer.get() else None,
+            named,
+            series,
+            in_python=hooks.wanted or state.config.capture_arguments,
+        )
+
+    @staticmethod
+    def _find_series(attributes: Mapping[str, Any]) -> Any:
+        metrics = state.metrics
+        return None if metrics is None else metrics.find(names.RPC_CLIENT_CALL_DURATION, attributes)

@@ -34,7 +34,7 @@ from tango_telemetry.instrumentation import (
 )
 
 from tango_telemetry_client._callbacks import Origin, replace_callback
-from tango_telemetry_client._calls import CallBeginning, hooks, own_attributes
+from tango_telemetry_client._calls import ClientBeginning, hooks, own_attributes
 from tango_telemetry_client._targets import Operation
 
 __all__ = ["wrap_get_events", "wrap_subscribe"]
@@ -132,7 +132,7 @@ class Subscription:
 
 def wrap_subscribe(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Return ``subscribe_event`` with a client span, and its callback with a CONSUMER span for each event."""
-    begin: Begin = functools.partial(guarded, CallBeginning(function, operation, owner).begin)
+    begin: Begin = functools.partial(guarded, ClientBeginning(function, operation, owner).start)
     return functools.wraps(function)(trace_function(function, begin, _trace_subscription))
 
 

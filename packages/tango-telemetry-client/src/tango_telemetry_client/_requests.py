@@ -25,7 +25,7 @@ from tango_telemetry.instrumentation import (
 
 from tango_telemetry_client._attributes import SUBJECT_ATTRIBUTES, find_name, target_attributes
 from tango_telemetry_client._callbacks import Origin, replace_callback
-from tango_telemetry_client._calls import CallBeginning, own_attributes
+from tango_telemetry_client._calls import ClientBeginning, own_attributes
 from tango_telemetry_client._targets import Operation
 
 __all__ = ["wrap_reply", "wrap_request"]
@@ -42,8 +42,8 @@ class Request:
 
     __slots__ = ("begin", "expected", "keyword", "operation", "owner")
 
-    def __init__(self, begin: CallBeginning) -> None:
-        self.begin: Begin = begin.make_quick()
+    def __init__(self, begin: ClientBeginning) -> None:
+        self.begin: Begin = begin.begin
         self.operation = operation = begin.operation
         self.owner = begin.owner
         self.keyword = begin.keyword
@@ -99,7 +99,7 @@ class Request:
 
 def wrap_request(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Return a ``*_asynch`` method with a client span around the sending, and one around the callback."""
-    request = Request(CallBeginning(function, operation, owner))
+    request = Request(ClientBeginning(function, operation, owner))
     return functools.wraps(function)(trace_function(function, request.begin, request.prepare))
 
 
@@ -115,7 +115,7 @@ def _remember(subject: Any, context: SpanContext, request: Any) -> None:
 
 def wrap_reply(function: Callable[..., Any], operation: Operation, owner: str) -> Callable[..., Any]:
     """Return a ``*_reply`` method with a client span that is linked to the request."""
-    begin_call = CallBeginning(function, operation, owner).make_quick()
+    begin_call: Callable[..., TracedCall | None] = ClientBeginning(function, operation, owner).begin
 
     def begin(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TracedCall | None:
         return begin_call(args, kwargs, guarded(_find_links, args, kwargs))

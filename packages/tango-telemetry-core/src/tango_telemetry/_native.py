@@ -25,7 +25,7 @@ __all__ = [
     "why_no_native",
 ]
 
-NATIVE_ABI_VERSION = 8
+NATIVE_ABI_VERSION = 9
 """The version of the native package's interface that this core works with."""
 
 _native_reasons: list[str] = []

@@ -246,12 +246,18 @@ def _set_native(native: Any) -> None:
     """Let calls run in C++ from now on, or in Python."""
     if native is not None:
         native.configure_calls(
-            record_failure, _is_omni_thread, otel.NonRecordingSpan, thread_attributes, pass_through_tracer()
+            record_failure,
+            _is_omni_thread,
+            otel.NonRecordingSpan,
+            thread_attributes,
+            state.epoch,
+            pass_through_tracer(),
         )
         native.set_carrier(state.bridge, *state.bridge.parts)
     elif state.native is not None:
         state.native.set_carrier(None, *CarrierParts())
     state.native = native
+    state.changed()
 
 
 def _is_omni_thread() -> bool:

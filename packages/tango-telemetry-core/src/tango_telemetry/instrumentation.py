@@ -43,7 +43,11 @@ from tango_telemetry.calls.place import (
     thread_attributes,
 )
 from tango_telemetry.calls.plans import (
-    QuickBeginning,
+    ANY_PLACE,
+    NO_CALLER,
+    PLANS,
+    Beginning,
+    Plan,
 )
 from tango_telemetry.calls.traced_call import (
     Begin,
@@ -99,9 +103,13 @@ from tango_telemetry.state import (
 )
 
 __all__ = [
+    "ANY_PLACE",
+    "NO_CALLER",
+    "PLANS",
     "SERVER_SCOPE",
     "VERSION",
     "Begin",
+    "Beginning",
     "BoundedDict",
     "Context",
     "DelegatedCall",
@@ -109,7 +117,7 @@ __all__ = [
     "Instrumentor",
     "Link",
     "NonRecordingSpan",
-    "QuickBeginning",
+    "Plan",
     "SpanContext",
     "SpanKind",
     "TraceFlags",

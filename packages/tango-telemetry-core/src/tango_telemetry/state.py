@@ -46,16 +46,17 @@ class State:
         self.name_coming_server: Callable[[], str] = str
         self.tracers: BoundedDict[tuple[str, str | None], Tracer] = BoundedDict(_MOST_TRACERS)
         self.owners: weakref.WeakSet[Owner] = weakref.WeakSet()  # devices, as long as they live
-        self.generation = 0
+        # A list of one object, another after each change: plans that were made under an earlier one do not
+        # hold. The native package looks at the same list.
+        self.epoch: list[object] = [object()]
         self.native: Any = None  # the module with calls in C++, while it is in use
         self.events: Any = None  # the module that has events carry contexts, while they do
         self.metrics: Any = None  # what counts calls (metrics.calls.CallMetrics), while that is asked for
         self.meter_provider: Any = None  # what the user gave to instrument()
 
     def changed(self) -> None:
-        """Something that decisions about calls rest on is another: those made so far hold no more."""
-        if self.native is not None:
-            self.native.new_epoch()
+        """Something that decisions about calls rest on is another: the plans made so far hold no more."""
+        self.epoch[0] = object()
 
     def apply(self, config: TelemetryConfig) -> None:
         """Put settings into force, and work out once what the hot path asks of them."""
@@ -77,11 +78,10 @@ class State:
         """
         if retire:
             switch_tracer(self.client_tracer, False)
-            for owner in list(self.owners):
-                owner.retire()
+        for owner in list(self.owners):
+            owner.renew(retire=retire)
         self.client_tracer = None
         self.tracers = BoundedDict(_MOST_TRACERS)
-        self.generation += 1
         self.changed()
 
     def name_server(self, name: str) -> None:

@@ -24,7 +24,7 @@ PYBIND11_MODULE(_bridge, m) {
 
     m.doc() = "Mechanisms of tango_telemetry_native: IDL v6 and GIOP service contexts.";
     m.attr("__version__") = TANGO_TELEMETRY_VERSION;
-    m.attr("ABI_VERSION") = 8;
+    m.attr("ABI_VERSION") = 9;
     add_environment(m);
     add_giop(m);
     add_idl6(m);

@@ -20,7 +20,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
     BeginningObject* const beginning = as_beginning(self);
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(beginning->module);
-    Py_VISIT(beginning->slow);
+    Py_VISIT(beginning->in_python);
     Py_VISIT(beginning->tracer_variable);
     Py_VISIT(beginning->variable);
     Py_VISIT(beginning->known);
@@ -32,10 +32,10 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
 
 // The rest stays: a beginning in a cycle may still be called while that is being taken apart.
 int clear(PyObject* self) {
-    PyObject* const slow = as_beginning(self)->slow;
-    if (slow) {
-        as_beginning(self)->slow = new_ref(Py_None);
-        Py_DECREF(slow);
+    PyObject* const in_python = as_beginning(self)->in_python;
+    if (in_python) {
+        as_beginning(self)->in_python = new_ref(Py_None);
+        Py_DECREF(in_python);
     }
     return 0;
 }
@@ -44,7 +44,7 @@ void dealloc(PyObject* self) {
     BeginningObject* const beginning = as_beginning(self);
     PyTypeObject* const type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    Py_CLEAR(beginning->slow);
+    Py_CLEAR(beginning->in_python);
     Py_CLEAR(beginning->tracer_variable);
     Py_CLEAR(beginning->variable);
     Py_CLEAR(beginning->known);
@@ -156,11 +156,11 @@ Ref start_planned(ModuleState& state, const PlanObject* plan, PyObject* tracer, 
     if (!title) {
         return Ref();
     }
-    TracerObject* const quick = quick_tracer(state, tracer);
-    if (!quick) {
+    TracerObject* const native = native_tracer(state, tracer);
+    if (!native) {
         return start_in_python(state, plan, title.get(), tracer, is_named, told);
     }
-    Ref span(start_prepared_span(quick, plan->span, title.get(), told.context, told.remote, told.links));
+    Ref span(start_prepared_span(native, plan->span, title.get(), told.context, told.remote, told.links));
     if (!span || Py_TYPE(span.get()) != reinterpret_cast<PyTypeObject*>(state.span_class)) {
         return span;
     }
@@ -171,17 +171,17 @@ Ref start_planned(ModuleState& state, const PlanObject* plan, PyObject* tracer, 
     return thread && add_attributes(state, span.get(), thread.get()) ? std::move(span) : Ref();
 }
 
-PyObject* call_or_slow(BeginningObject* self, Ref call, PyObject* const* args, Py_ssize_t count) {
+PyObject* call_or_python(BeginningObject* self, Ref call, PyObject* const* args, Py_ssize_t count) {
     if (call) {
         return call.release();
     }
     if (PyErr_Occurred() && (!self->module || !absorb_error(state_of(self), "a call could not be begun"))) {
         return nullptr;
     }
-    return PyObject_Vectorcall(self->slow, args, static_cast<std::size_t>(count), nullptr);
+    return PyObject_Vectorcall(self->in_python, args, static_cast<std::size_t>(count), nullptr);
 }
 
-bool init_beginning(BeginningObject* self, PyObject* slow, PyObject* tracer_variable, PyObject* variable,
+bool init_beginning(BeginningObject* self, PyObject* in_python, PyObject* tracer_variable, PyObject* variable,
                     PyObject* known, PyObject* other) {
     PyObject* const module = module_of_type(Py_TYPE(self));
     if (!module) {
@@ -192,7 +192,7 @@ bool init_beginning(BeginningObject* self, PyObject* slow, PyObject* tracer_vari
         return false;
     }
     replace(self->module, module);
-    replace(self->slow, slow);
+    replace(self->in_python, in_python);
     replace(self->tracer_variable, tracer_variable);
     replace(self->variable, variable);
     replace(self->known, known);

@@ -10,7 +10,7 @@ namespace tango_spans {
 struct BeginningObject {
     PyObject_HEAD
     PyObject* module;
-    PyObject* slow;  // the function in Python for every other call
+    PyObject* in_python;  // the function in Python for every other call
     PyObject* tracer_variable;
     // Of a handler: the context variable of the running handler, the known clients, and what describes a new one
     // (both None where PyTango cannot tell). Of a client: the variable of the active call, the modules that are not
@@ -54,10 +54,10 @@ Ref start_planned(ModuleState& state, const PlanObject* plan, PyObject* tracer, 
 // Sets attributes on a span that is recorded, whoever made it; false with an error set.
 bool add_attributes(ModuleState& state, PyObject* span, PyObject* attributes);
 
-// The call if it was begun, else what `slow` gives. To be called with what went wrong, if anything did.
-PyObject* call_or_slow(BeginningObject* self, Ref call, PyObject* const* args, Py_ssize_t count);
+// The call if it was begun, else what `in_python` gives. To be called with what went wrong, if anything did.
+PyObject* call_or_python(BeginningObject* self, Ref call, PyObject* const* args, Py_ssize_t count);
 
-bool init_beginning(BeginningObject* self, PyObject* slow, PyObject* tracer_variable, PyObject* variable,
+bool init_beginning(BeginningObject* self, PyObject* in_python, PyObject* tracer_variable, PyObject* variable,
                     PyObject* known, PyObject* other);
 
 // The type of `name` with an initialiser and one table of methods.

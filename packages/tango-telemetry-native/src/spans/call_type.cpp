@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
-// Call: what tango_telemetry.calls.traced_call.TracedCall is in Python, for the usual call.
+// Call: what tango_telemetry.calls.traced_call.TracedCall is in Python, for a call that was begun here.
 #include "arguments.h"
 #include "beginning.h"
 #include "durations.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
-// The usual call from begin to end without a step in Python. What is usual, and every decision about it, is made in
-// Python when a place in the program calls for the first time, and kept as a Plan until something changes (the epoch).
-// Every other call goes to the function in Python that made the plan.
+// A call from begin to end without a step in Python. Every decision about it is made in Python when a place in the program
+// calls for the first time, and kept as a plan until something changes (the epoch). Whatever there is no plan for, and
+// whatever asks for more than is done here, goes to the function in Python that makes the plans.
 #pragma once
 
 #include "carrier.h"
@@ -10,22 +10,21 @@
 
 namespace tango_spans {
 
-// What is known of the calls that one place makes for one proxy or device.
+// A plan (tango_telemetry.calls.plans.Plan) with what it comes to here. All but the first three are borrowed from `plan`.
 struct PlanObject {
     PyObject_HEAD
-    PyObject* beginning;  // owned, like all that follow: the key
-    PyObject* code;       // null, or where the call is written
-    PyObject* name;       // null, or the command or attribute; a tuple of them for a call that takes several
+    PyObject* plan;   // owned; the tuple itself
+    PyObject* epoch;  // owned
+    PyObject* name;   // owned; null, or the name or tuple of names that the plan was made with
     // Null: the plan is for that name alone. Or it is for every name, and this is (what precedes the name in the title or
     // None, the attributes that have the name for their value, ...).
     PyObject* named;
-    int position;
-    bool checks_topic;
-    std::uint64_t epoch;
     PyObject* tracer;
     PyObject* handler;  // the value of the handler variable; of a client, the device's tracer that was in use; or null
     // Null: not counted. Else whose durations these are (durations.h), or a dict of that by name, for every other under None.
     PyObject* series;
+    bool checks_topic;
+    bool in_python;  // more is to be done than is done here
     PreparedSpan span;
 };
 
@@ -41,7 +40,8 @@ enum PlanPosition { kNoCaller = -1, kAnyPlace = 0 };
 // The plans in the `__dict__` of a proxy or device; null without an error if there are none.
 Ref find_plans(ModuleState& state, PyObject* subject);
 
-// The plan for every name, or that for the name of the key; null without an error if there is none that still holds.
+// The plan for every name, or that for the name of the key; null without an error if there is none that still holds and can be
+// started here.
 Ref find_plan(ModuleState& state, PyObject* plans, const PlanKey& key);
 
 // What counts a call of that name and tracer; null if nothing does. False, with or without an error: Python has to find it.
@@ -55,7 +55,7 @@ bool has_name(const PlanObject* plan, PyObject* name);
 Ref get_thread_attributes(ModuleState& state);
 
 // The tracer, if it is one of C++ that makes spans without asking anybody in Python; else null. Borrowed.
-TracerObject* quick_tracer(ModuleState& state, PyObject* tracer);
+TracerObject* native_tracer(ModuleState& state, PyObject* tracer);
 
 // Of a span of any make.
 bool is_recording(ModuleState& state, PyObject* span, bool& failed);
@@ -72,9 +72,6 @@ void set_call_site(PyObject* call, PyObject* site);
 
 // From now on the call is under way for that series (null: for none), which counts it when it ends.
 void time_call(PyObject* call, PyObject* series);
-
-PyObject* get_epoch(PyObject* module, PyObject*);
-PyObject* new_epoch(PyObject* module, PyObject*);
 
 PyTypeObject* create_plan_type(PyObject* module);
 PyTypeObject* create_plans_type(PyObject* module);

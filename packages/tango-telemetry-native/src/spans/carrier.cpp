@@ -136,7 +136,6 @@ PyObject* set_carrier(PyObject* module, PyObject* args) {
     }
     state.giop = static_cast<const GiopFunctions*>(giop_functions);
     state.idl = static_cast<const IdlFunctions*>(idl_functions);
-    state.epoch++;
     Ref old(std::exchange(state.carrier_bridge, bridge == Py_None ? nullptr : new_ref(bridge)));
     Py_RETURN_NONE;
 }

@@ -168,8 +168,8 @@ Ref start_dropped(BeginningObject* self, ModuleState& state, PyObject* plans, Py
     if (tracer && tracer == state.pass_through) {
         return start_planned(state, plan, tracer, told);
     }
-    TracerObject* const quick = tracer ? quick_tracer(state, tracer) : nullptr;
-    return Ref(quick ? start_dropped_span(quick, told.context) : nullptr);
+    TracerObject* const native = tracer ? native_tracer(state, tracer) : nullptr;
+    return Ref(native ? start_dropped_span(native, told.context) : nullptr);
 }
 
 // The span of a call, by the plan for the place in the program where it is written.
@@ -189,7 +189,7 @@ Ref start_here(BeginningObject* self, ModuleState& state, PyObject* plans, PyObj
     return counted ? start_planned(state, plan, tracer, told) : Ref();
 }
 
-Ref begin_usual_client(BeginningObject* self, ModuleState& state, PyObject* args, PyObject* kwargs, PyObject* links) {
+Ref start_client(BeginningObject* self, ModuleState& state, PyObject* args, PyObject* kwargs, PyObject* links) {
     PyObject* const subject = PyTuple_GET_SIZE(args) ? PyTuple_GET_ITEM(args, 0) : nullptr;
     if (!subject || self->takes == kUnknown) {
         return Ref();
@@ -244,14 +244,14 @@ PyObject* begin_client(PyObject* object, PyObject* const* args, Py_ssize_t count
     const bool usual = is_ready(self) && (count == 2 || count == 3) && PyTuple_CheckExact(args[0]) &&
                        PyDict_CheckExact(args[1]);
     PyObject* const links = count == 3 && args[2] != Py_None ? args[2] : nullptr;
-    Ref call = usual ? begin_usual_client(self, state_of(self), args[0], args[1], links) : Ref();
-    return call_or_slow(self, std::move(call), args, count);
+    Ref call = usual ? start_client(self, state_of(self), args[0], args[1], links) : Ref();
+    return call_or_python(self, std::move(call), args, count);
 }
 
 int init_client(PyObject* object, PyObject* args, PyObject*) {
-    PyObject *slow, *tracer_variable, *active_variable, *modules, *carry, *site_variable, *keyword;
+    PyObject *in_python, *tracer_variable, *active_variable, *modules, *carry, *site_variable, *keyword;
     int takes;
-    if (!PyArg_ParseTuple(args, "OOOO!UOUi", &slow, &tracer_variable, &active_variable, &PyDict_Type, &modules, &carry,
+    if (!PyArg_ParseTuple(args, "OOOO!UOUi", &in_python, &tracer_variable, &active_variable, &PyDict_Type, &modules, &carry,
                           &site_variable, &keyword, &takes)) {
         return -1;
     }
@@ -260,7 +260,7 @@ int init_client(PyObject* object, PyObject* args, PyObject*) {
         return -1;
     }
     BeginningObject* const self = as_beginning(object);
-    if (!init_beginning(self, slow, tracer_variable, active_variable, modules, carry)) {
+    if (!init_beginning(self, in_python, tracer_variable, active_variable, modules, carry)) {
         return -1;
     }
     replace(self->site_variable, site_variable);
@@ -279,7 +279,7 @@ PyMethodDef methods[] = {
 
 PyTypeObject* create_client_beginning_type(PyObject* module) {
     return create_beginning_type(module, "tango_telemetry_native._spans.ClientBeginning",
-                                 "ClientBeginning(slow, tracer_variable, active_variable, modules, carry, site_variable, keyword, takes)",
+                                 "ClientBeginning(in_python, tracer_variable, active_variable, modules, carry, site_variable, keyword, takes)",
                                  init_client, methods);
 }
 

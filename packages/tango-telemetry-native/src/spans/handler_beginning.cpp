@@ -47,12 +47,12 @@ bool record_client(BeginningObject* self, ModuleState& state, PyObject* device, 
 
 // Known before there is a span: then nobody need be asked whether it is wanted.
 bool is_never_recorded(ModuleState& state, PyObject* tracer, const SpanNumbers& remote) {
-    const TracerObject* const quick = quick_tracer(state, tracer);
-    return quick && !quick->sampler.sampled(true, remote.flags & 1, remote.trace_id_low);
+    const TracerObject* const native = native_tracer(state, tracer);
+    return native && !native->sampler.sampled(true, remote.flags & 1, remote.trace_id_low);
 }
 
-// Null without an error: not the usual call.
-Ref begin_usual_handler(BeginningObject* self, ModuleState& state, PyObject* device) {
+// Null without an error: Python has to start it.
+Ref start_handler(BeginningObject* self, ModuleState& state, PyObject* device) {
     Ref plans = find_plans(state, device);
     Ref found_plan(plans ? find_plan(state, plans.get(), {reinterpret_cast<PyObject*>(self), nullptr, nullptr, kAnyPlace})
                          : Ref());
@@ -111,19 +111,19 @@ Ref begin_usual_handler(BeginningObject* self, ModuleState& state, PyObject* dev
 PyObject* begin_handler(PyObject* object, PyObject* const* args, Py_ssize_t count) {
     BeginningObject* const self = as_beginning(object);
     const bool usual = is_ready(self) && count == 2;
-    return call_or_slow(self, usual ? begin_usual_handler(self, state_of(self), args[0]) : Ref(), args, count);
+    return call_or_python(self, usual ? start_handler(self, state_of(self), args[0]) : Ref(), args, count);
 }
 
 int init_handler(PyObject* self, PyObject* args, PyObject*) {
-    PyObject *slow, *tracer_variable, *handler_variable, *known, *describe;
-    if (!PyArg_ParseTuple(args, "OOOOO", &slow, &tracer_variable, &handler_variable, &known, &describe)) {
+    PyObject *in_python, *tracer_variable, *handler_variable, *known, *describe;
+    if (!PyArg_ParseTuple(args, "OOOOO", &in_python, &tracer_variable, &handler_variable, &known, &describe)) {
         return -1;
     }
     if (known != Py_None && !PyDict_Check(known)) {
         PyErr_SetString(PyExc_TypeError, "the known clients are a dict or None");
         return -1;
     }
-    return init_beginning(as_beginning(self), slow, tracer_variable, handler_variable, known, describe) ? 0 : -1;
+    return init_beginning(as_beginning(self), in_python, tracer_variable, handler_variable, known, describe) ? 0 : -1;
 }
 
 PyMethodDef methods[] = {
@@ -137,7 +137,7 @@ PyMethodDef methods[] = {
 PyTypeObject* create_handler_beginning_type(PyObject* module) {
     return create_beginning_type(
         module, "tango_telemetry_native._spans.HandlerBeginning",
-        "HandlerBeginning(slow, tracer_variable, handler_variable, known_clients, describe_client)", init_handler,
+        "HandlerBeginning(in_python, tracer_variable, handler_variable, known_clients, describe_client)", init_handler,
         methods);
 }
 

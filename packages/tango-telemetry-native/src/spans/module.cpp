@@ -65,11 +65,12 @@ void release(void* module) {
     }
 }
 
-// configure_calls(record_failure, is_omni_thread, remote_span_class, thread_attributes, pass_through): what calls need of Python now and then.
+// configure_calls(record_failure, is_omni_thread, remote_span_class, thread_attributes, epoch, pass_through): what
+// calls need of Python now and then.
 PyObject* configure_calls(PyObject* module, PyObject* args) {
-    PyObject *record_failure, *is_omni_thread, *remote_span_class, *thread_attributes, *pass_through = Py_None;
-    if (!PyArg_ParseTuple(args, "OOOO|O", &record_failure, &is_omni_thread, &remote_span_class, &thread_attributes,
-                          &pass_through)) {
+    PyObject *record_failure, *is_omni_thread, *remote_span_class, *thread_attributes, *epoch, *pass_through = Py_None;
+    if (!PyArg_ParseTuple(args, "OOOOO!|O", &record_failure, &is_omni_thread, &remote_span_class, &thread_attributes,
+                          &PyList_Type, &epoch, &pass_through)) {
         return nullptr;
     }
     ModuleState& state = *state_of_module(module);
@@ -86,6 +87,7 @@ PyObject* configure_calls(PyObject* module, PyObject* args) {
     Ref old_thread(std::exchange(state.is_omni_thread, new_ref(is_omni_thread)));
     Ref old_class(std::exchange(state.remote_span_class, new_ref(remote_span_class)));
     Ref old_pass(std::exchange(state.pass_through, pass_through == Py_None ? nullptr : new_ref(pass_through)));
+    Ref old_epoch(std::exchange(state.epoch, new_ref(epoch)));
     Ref old_attributes(std::exchange(state.thread_attributes, new_ref(thread_attributes)));
     Ref old_threads(std::exchange(state.threads, threads.release()));
     Py_RETURN_NONE;
@@ -125,7 +127,7 @@ PyMethodDef functions[] = {
     {"make_current", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(make_current)), METH_FASTCALL,
      "make_current(span, context, /, *pairs): a CurrentSpan; the pairs are context variables and their values."},
     {"configure_calls", configure_calls, METH_VARARGS,
-     "configure_calls(record_failure, is_omni_thread, remote_span_class, thread_attributes, pass_through=None, /):\n"
+     "configure_calls(record_failure, is_omni_thread, remote_span_class, thread_attributes, epoch, pass_through=None, /):\n"
      "what calls need of Python now and then."},
     {"set_carrier", set_carrier, METH_VARARGS,
      "set_carrier(bridge, giop_functions, idl_functions, /): how the context\n"
@@ -133,8 +135,6 @@ PyMethodDef functions[] = {
     {"open_spans", open_spans, METH_O, "open_spans(most, /): the spans that have not ended, at most so many, youngest first."},
     {"forget_open_spans", forget_open_spans, METH_NOARGS,
      "Know none of the open spans any more: in a forked child they are the parent's."},
-    {"get_epoch", get_epoch, METH_NOARGS, "The number that plans are made under."},
-    {"new_epoch", new_epoch, METH_NOARGS, "Something has changed: no plan made so far holds any more."},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <new>
 
+#include "arguments.h"
 #include "calls.h"
 #include "values.h"
 
@@ -12,9 +13,15 @@ namespace {
 constexpr std::size_t kMostPlans = 512;
 constexpr std::size_t kMostThreads = 1024;
 
+// All are owned, and null where the slot is free.
+struct Slot {
+    PlanKey key;  // without a name where the plan is for every name
+    PlanObject* plan;
+};
+
 struct PlansObject {
     PyObject_HEAD
-    PlanObject** slots;  // open addressing; null is free
+    Slot* slots;  // open addressing
     std::size_t capacity;  // a power of two, at least twice `count`
     std::size_t count;
 };
@@ -23,9 +30,6 @@ PlanObject* as_plan(PyObject* object) { return reinterpret_cast<PlanObject*>(obj
 PlansObject* as_plans(PyObject* object) { return reinterpret_cast<PlansObject*>(object); }
 
 std::size_t mix(std::size_t a, std::size_t b) { return (a ^ b) * 0x9E3779B97F4A7C15U; }
-
-// What a plan is found by besides its place: nothing where it is for every name.
-PyObject* name_of(const PlanObject* plan) { return plan->named ? nullptr : plan->name; }
 
 // Names are exact strings or tuples of those, so neither hashing nor comparing them runs anybody's code.
 bool is_same(PyObject* a, PyObject* b) {
@@ -60,28 +64,34 @@ std::size_t hash_key(const PlanKey& key) {
     return hash ^ hash >> 29;
 }
 
-bool is_for(const PlanObject* plan, const PlanKey& key) {
-    return plan->beginning == key.beginning && plan->code == key.code && plan->position == key.position &&
-           is_same(name_of(plan), key.name);
+bool is_same_key(const PlanKey& a, const PlanKey& b) {
+    return a.beginning == b.beginning && a.code == b.code && a.position == b.position && is_same(a.name, b.name);
 }
 
-// The slot of the plan, or the free one where it would be. There is always a free one.
-PlanObject** find_slot(PlansObject* plans, const PlanKey& key) {
+// The slot of the key, or the free one where it would be. There is always a free one.
+Slot* find_slot(PlansObject* plans, const PlanKey& key) {
     const std::size_t mask = plans->capacity - 1;
     std::size_t at = hash_key(key) & mask;
-    while (plans->slots[at] && !is_for(plans->slots[at], key)) {
+    while (plans->slots[at].plan && !is_same_key(plans->slots[at].key, key)) {
         at = (at + 1) & mask;
     }
     return &plans->slots[at];
 }
 
+void forget(const Slot& slot) {
+    Py_XDECREF(slot.key.beginning);
+    Py_XDECREF(slot.key.code);
+    Py_XDECREF(slot.key.name);
+    Py_XDECREF(slot.plan);
+}
+
 void forget_all(PlansObject* plans) {
-    PlanObject** const slots = plans->slots;
+    Slot* const slots = plans->slots;
     const std::size_t capacity = plans->capacity;
     plans->slots = nullptr;
     plans->capacity = plans->count = 0;
     for (std::size_t i = 0; i < capacity; i++) {
-        Py_XDECREF(slots[i]);
+        forget(slots[i]);
     }
     std::free(slots);
 }
@@ -94,7 +104,7 @@ bool make_room(PlansObject* plans) {
         return true;
     }
     const std::size_t capacity = plans->capacity ? plans->capacity * 2 : 8;
-    auto** const slots = static_cast<PlanObject**>(std::calloc(capacity, sizeof(PlanObject*)));
+    auto* const slots = static_cast<Slot*>(std::calloc(capacity, sizeof(Slot)));
     if (!slots) {
         PyErr_NoMemory();
         return false;
@@ -103,14 +113,57 @@ bool make_room(PlansObject* plans) {
     larger.slots = slots;
     larger.capacity = capacity;
     for (std::size_t i = 0; i < plans->capacity; i++) {
-        if (PlanObject* const plan = plans->slots[i]) {
-            *find_slot(&larger, {plan->beginning, plan->code, name_of(plan), plan->position}) = plan;
+        if (plans->slots[i].plan) {
+            *find_slot(&larger, plans->slots[i].key) = plans->slots[i];
         }
     }
     std::free(plans->slots);
     plans->slots = slots;
     plans->capacity = capacity;
     return true;
+}
+
+bool put_plan(PlansObject* plans, const PlanKey& key, PlanObject* plan) {
+    if (!make_room(plans)) {
+        return false;
+    }
+    Slot* const slot = find_slot(plans, key);
+    const Slot old = *slot;
+    plans->count += old.plan ? 0 : 1;
+    Py_INCREF(key.beginning);
+    Py_XINCREF(key.code);
+    Py_XINCREF(key.name);
+    Py_INCREF(plan);
+    *slot = {key, plan};
+    forget(old);
+    return true;
+}
+
+PyObject* current_epoch(ModuleState& state) {
+    return state.epoch && PyList_GET_SIZE(state.epoch) ? PyList_GET_ITEM(state.epoch, 0) : nullptr;
+}
+
+// The plan for every name, or that for the name of the key; null if there is none that still holds. Borrowed.
+PlanObject* look_up(ModuleState& state, PlansObject* plans, const PlanKey& key) {
+    PyObject* const epoch = current_epoch(state);
+    if (!plans->count || !epoch) {
+        return nullptr;
+    }
+    PlanObject* plan = find_slot(plans, {key.beginning, key.code, nullptr, key.position})->plan;
+    if (key.name && !(plan && plan->epoch == epoch)) {
+        plan = find_slot(plans, key)->plan;
+    }
+    return plan && plan->epoch == epoch ? plan : nullptr;
+}
+
+// False with an error set, or without one for a name that a plan cannot be found by.
+bool read_key(PyObject* tuple, PlanKey& key) {
+    if (!PyArg_ParseTuple(tuple, "OOiO", &key.beginning, &key.code, &key.position, &key.name)) {
+        return false;
+    }
+    key.code = value_or_null(key.code);
+    key.name = value_or_null(key.name);
+    return !key.name || is_name(key.name);
 }
 
 // Encodes the attributes once, under the limits of the tracer that is to use them.
@@ -125,26 +178,28 @@ bool prepare(ModuleState& state, PreparedSpan& span, TracerObject* tracer) {
     return true;
 }
 
-// put(beginning, code, position, name, epoch, title, kind, attributes, tracer, handler, checks_topic, named, series): whether
-// it was kept.
+bool is_named_rightly(PyObject* named, PyObject* name) {
+    return name && PyTuple_CheckExact(named) && PyTuple_GET_SIZE(named) &&
+           (PyTuple_GET_ITEM(named, 0) == Py_None || PyUnicode_CheckExact(PyTuple_GET_ITEM(named, 0)));
+}
+
+// put(key, epoch, plan): whether it was kept.
 PyObject* plans_put(PyObject* self, PyObject* args) {
-    PyObject *beginning, *code, *name, *title, *kind, *attributes, *tracer, *handler, *named = Py_None, *series = Py_None;
-    int position, checks_topic;
-    unsigned long long epoch;
-    if (!PyArg_ParseTuple(args, "OOiOKUOOOOp|OO", &beginning, &code, &position, &name, &epoch, &title, &kind, &attributes,
-                          &tracer, &handler, &checks_topic, &named, &series)) {
+    PyObject *key_tuple, *epoch, *tuple;
+    if (!PyArg_ParseTuple(args, "O!OO!", &PyTuple_Type, &key_tuple, &epoch, &PyTuple_Type, &tuple)) {
+        return nullptr;
+    }
+    PyObject *title, *kind, *attributes, *tracer, *handler, *named, *series;
+    int checks_topic, in_python;
+    if (!PyArg_ParseTuple(tuple, "UOOOOOOpp", &title, &kind, &attributes, &tracer, &handler, &named, &series, &checks_topic,
+                          &in_python)) {
         return nullptr;
     }
     ModuleState* const state = state_of_type(Py_TYPE(self));
-    if (!state) {
-        return nullptr;
-    }
-    if ((name != Py_None && !is_name(name)) || !PyDict_CheckExact(attributes)) {
-        Py_RETURN_FALSE;
-    }
-    if (named != Py_None && (name == Py_None || !PyTuple_CheckExact(named) || !PyTuple_GET_SIZE(named) ||
-                             !(PyTuple_GET_ITEM(named, 0) == Py_None || PyUnicode_CheckExact(PyTuple_GET_ITEM(named, 0))))) {
-        Py_RETURN_FALSE;
+    PlanKey key;
+    if (!state || !read_key(key_tuple, key) || !PyDict_CheckExact(attributes) ||
+        (named != Py_None && !is_named_rightly(named, key.name))) {
+        return PyErr_Occurred() ? nullptr : new_ref(Py_False);
     }
     Ref made(state->plan_type->tp_alloc(state->plan_type, 0));
     if (!made) {
@@ -152,34 +207,50 @@ PyObject* plans_put(PyObject* self, PyObject* args) {
     }
     PlanObject* const plan = as_plan(made.get());
     new (&plan->span) PreparedSpan{};
-    const auto keep = [](PyObject* object) { return object == Py_None ? nullptr : new_ref(object); };
-    plan->beginning = new_ref(beginning);
-    plan->code = keep(code);
-    plan->name = keep(name);
-    plan->named = keep(named);
-    plan->position = position;
+    plan->plan = new_ref(tuple);
+    plan->epoch = new_ref(epoch);
+    plan->name = key.name ? new_ref(key.name) : nullptr;
+    plan->named = value_or_null(named);
+    plan->tracer = tracer;
+    plan->handler = value_or_null(handler);
+    plan->series = value_or_null(series);
     plan->checks_topic = checks_topic;
-    plan->epoch = epoch;
-    plan->tracer = new_ref(tracer);
-    plan->handler = keep(handler);
-    plan->series = keep(series);
-    plan->span.title = new_ref(title);
-    plan->span.kind = new_ref(kind);
-    plan->span.attributes = new_ref(attributes);
-    TracerObject* const quick = quick_tracer(*state, tracer);
-    if ((quick && !prepare(*state, plan->span, quick)) || !make_room(as_plans(self))) {
+    plan->in_python = in_python;
+    plan->span.title = title;
+    plan->span.kind = kind;
+    plan->span.attributes = attributes;
+    TracerObject* const native = in_python ? nullptr : native_tracer(*state, tracer);
+    if (native && !prepare(*state, plan->span, native)) {
         return nullptr;
     }
     if (plan->span.is_encoded && plan->span.encoded.dropped()) {
         // Beyond the limit of attributes it depends on their order which ones stay.
-        Py_CLEAR(plan->named);
+        plan->named = nullptr;
     }
-    PlanObject** const slot =
-        find_slot(as_plans(self), {plan->beginning, plan->code, name_of(plan), plan->position});
-    Ref old(reinterpret_cast<PyObject*>(*slot));
-    as_plans(self)->count += old ? 0 : 1;
-    *slot = as_plan(made.release());
+    if (plan->named) {
+        key.name = nullptr;
+    }
+    // A span that is not recorded does not tell its place, so nobody looks for that before any place has been tried.
+    if (!put_plan(as_plans(self), key, plan) ||
+        !put_plan(as_plans(self), {key.beginning, nullptr, key.name, kAnyPlace}, plan)) {
+        return nullptr;
+    }
     Py_RETURN_TRUE;
+}
+
+// get(key): the plan that was put, whatever is to be done for it.
+PyObject* plans_get(PyObject* self, PyObject* tuple) {
+    ModuleState* const state = state_of_type(Py_TYPE(self));
+    PlanKey key;
+    if (!state) {
+        return nullptr;
+    }
+    if (!PyTuple_Check(tuple)) {
+        PyErr_SetString(PyExc_TypeError, "the key of a plan is a tuple");
+        return nullptr;
+    }
+    PlanObject* const plan = read_key(tuple, key) ? look_up(*state, as_plans(self), key) : nullptr;
+    return plan ? new_ref(plan->plan) : PyErr_Occurred() ? nullptr : new_ref(Py_None);
 }
 
 // A proxy or device that is copied or pickled begins with none.
@@ -190,7 +261,11 @@ Py_ssize_t plans_length(PyObject* self) { return static_cast<Py_ssize_t>(as_plan
 int plans_traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(Py_TYPE(self));
     for (std::size_t i = 0; i < as_plans(self)->capacity; i++) {
-        Py_VISIT(as_plans(self)->slots[i]);
+        const Slot& slot = as_plans(self)->slots[i];
+        Py_VISIT(slot.key.beginning);
+        Py_VISIT(slot.key.code);
+        Py_VISIT(slot.key.name);
+        Py_VISIT(slot.plan);
     }
     return 0;
 }
@@ -216,16 +291,9 @@ PyObject* refuse_new(PyTypeObject* type, PyObject*, PyObject*) {
 int plan_traverse(PyObject* self, visitproc visit, void* arg) {
     PlanObject* const plan = as_plan(self);
     Py_VISIT(Py_TYPE(self));
-    Py_VISIT(plan->beginning);
-    Py_VISIT(plan->code);
+    Py_VISIT(plan->plan);
+    Py_VISIT(plan->epoch);
     Py_VISIT(plan->name);
-    Py_VISIT(plan->named);
-    Py_VISIT(plan->tracer);
-    Py_VISIT(plan->handler);
-    Py_VISIT(plan->series);
-    Py_VISIT(plan->span.title);
-    Py_VISIT(plan->span.kind);
-    Py_VISIT(plan->span.attributes);
     return 0;
 }
 
@@ -234,26 +302,19 @@ void plan_dealloc(PyObject* self) {
     PlanObject* const plan = as_plan(self);
     PyTypeObject* const type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    Py_CLEAR(plan->beginning);
-    Py_CLEAR(plan->code);
-    Py_CLEAR(plan->name);
-    Py_CLEAR(plan->named);
-    Py_CLEAR(plan->tracer);
-    Py_CLEAR(plan->handler);
-    Py_CLEAR(plan->series);
-    Py_CLEAR(plan->span.title);
-    Py_CLEAR(plan->span.kind);
-    Py_CLEAR(plan->span.attributes);
     plan->span.~PreparedSpan();
+    Py_CLEAR(plan->plan);
+    Py_CLEAR(plan->epoch);
+    Py_CLEAR(plan->name);
     type->tp_free(self);
     Py_DECREF(type);
 }
 
 PyMethodDef plans_methods[] = {
     {"put", plans_put, METH_VARARGS,
-     "put(beginning, code, position, name, epoch, title, kind, attributes, tracer, handler, checks_topic, named=None,\n"
-     "series=None)\n\n"
-     "Keep what is known of the calls that are made at one place; whether that could be."},
+     "put(key, epoch, plan, /): keep a plan of the calls that are made at one place; whether that could be."},
+    {"get", plans_get, METH_O,
+     "get(key, /): the plan for every name at this place, or for this name; None if there is none that holds."},
     {"__reduce__", plans_reduce, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
@@ -277,7 +338,7 @@ PyType_Slot plan_slots[] = {
 
 PyType_Spec plans_spec = {"tango_telemetry_native._spans.Plans", sizeof(PlansObject), 0,
                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, plans_slots};
-PyType_Spec plan_spec = {"tango_telemetry_native._spans.Plan", sizeof(PlanObject), 0,
+PyType_Spec plan_spec = {"tango_telemetry_native._spans.PreparedPlan", sizeof(PlanObject), 0,
                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, plan_slots};
 
 }  // namespace
@@ -292,16 +353,9 @@ Ref find_plans(ModuleState& state, PyObject* subject) {
     return plans && Py_TYPE(plans) == state.plans_type ? Ref::borrow(plans) : Ref();
 }
 
-Ref find_plan(ModuleState& state, PyObject* object, const PlanKey& key) {
-    PlansObject* const plans = as_plans(object);
-    if (!plans->count) {
-        return Ref();
-    }
-    PlanObject* plan = *find_slot(plans, {key.beginning, key.code, nullptr, key.position});
-    if (key.name && !(plan && plan->epoch == state.epoch)) {
-        plan = *find_slot(plans, key);
-    }
-    return plan && plan->epoch == state.epoch ? Ref::borrow(reinterpret_cast<PyObject*>(plan)) : Ref();
+Ref find_plan(ModuleState& state, PyObject* plans, const PlanKey& key) {
+    PlanObject* const plan = look_up(state, as_plans(plans), key);
+    return plan && !plan->in_python ? Ref::borrow(reinterpret_cast<PyObject*>(plan)) : Ref();
 }
 
 bool find_series(ModuleState& state, const PlanObject* plan, PyObject* tracer, PyObject* name, Ref& series) {
@@ -422,23 +476,14 @@ Ref get_thread_attributes(ModuleState& state) {
     return attributes;
 }
 
-TracerObject* quick_tracer(ModuleState& state, PyObject* object) {
+TracerObject* native_tracer(ModuleState& state, PyObject* object) {
     if (!PyObject_TypeCheck(object, state.tracer_base)) {
         return nullptr;
     }
     auto* const tracer = reinterpret_cast<TracerObject*>(object);
-    const bool quick = tracer->state == &state && tracer->enabled && tracer->starts_itself && tracer->queue &&
+    const bool is_native = tracer->state == &state && tracer->enabled && tracer->starts_itself && tracer->queue &&
                        !tracer->python_sampler && !tracer->on_start;
-    return quick ? tracer : nullptr;
-}
-
-PyObject* get_epoch(PyObject* module, PyObject*) {
-    return PyLong_FromUnsignedLongLong(static_cast<ModuleState*>(PyModule_GetState(module))->epoch);
-}
-
-PyObject* new_epoch(PyObject* module, PyObject*) {
-    static_cast<ModuleState*>(PyModule_GetState(module))->epoch++;
-    Py_RETURN_NONE;
+    return is_native ? tracer : nullptr;
 }
 
 PyTypeObject* create_plan_type(PyObject* module) {

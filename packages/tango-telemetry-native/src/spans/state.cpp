@@ -75,6 +75,7 @@ bool intern_names(ModuleState& state) {
     X(carrier_bridge)         \
     X(record_failure)         \
     X(is_omni_thread)         \
+    X(epoch)                  \
     X(pass_through)           \
     X(remote_span_class)      \
     X(thread_attributes)      \
@@ -295,7 +296,7 @@ PyObject* configure(PyObject* module, PyObject* args, PyObject* kwargs) {
     if (!context) {
         return nullptr;
     }
-    // Without its own context variable, key and dict-like context the quick way is not taken at all.
+    // Without its own context variable, key and dict-like context calls are begun in Python.
     const bool is_dict = PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(state.context_class), &PyDict_Type);
     if (!PyContextVar_CheckExact(state.context_variable) || state.span_key == Py_None || !is_dict ||
         !PyDict_Check(context.get())) {

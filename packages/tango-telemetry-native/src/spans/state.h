@@ -129,6 +129,7 @@ struct ModuleState {
     PyObject* record_failure;
     PyObject* is_omni_thread;
     PyObject* remote_span_class;
+    PyObject* epoch;  // core's list of one object, another after each change: plans made under an earlier one do not hold
     PyObject* pass_through;  // the tracer of calls that are not traced
     PyObject* thread_attributes;
     PyObject* thread_name;  // the property of threading.Thread
@@ -136,7 +137,6 @@ struct ModuleState {
     PyObject* threads;  // a dict: what thread_attributes() gave for threads of C++, by a number of the thread
     const tango_telemetry::GiopFunctions* giop;
     const tango_telemetry::IdlFunctions* idl;
-    std::uint64_t epoch;
     PyTypeObject* span_base;
     PyTypeObject* dropped_span_base;
     PyTypeObject* tracer_base;

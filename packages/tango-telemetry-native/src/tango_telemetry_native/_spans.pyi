@@ -17,6 +17,7 @@ def configure_calls(
     is_omni_thread: Callable[[], bool],
     remote_span_class: type[Span],
     thread_attributes: Callable[[], dict[str, Any]],
+    epoch: list[object],
     pass_through: Tracer | None = None,
     /,
 ) -> None: ...
@@ -32,8 +33,6 @@ def write_json_lines(signal: int, request: bytes, most_per_line: int, /) -> byte
     :raises ValueError: for what is no such request
     """
 
-def get_epoch() -> int: ...
-def new_epoch() -> None: ...
 def make_current(span: Span, context: Context, /, *pairs: Any) -> CurrentSpan: ...
 
 @final
@@ -42,28 +41,15 @@ class CurrentSpan:
     def context(self) -> Context: ...
     def leave(self) -> None: ...
 
+_Key = tuple[object, CodeType | None, int, str | tuple[str, ...] | None]
+
 @final
-class Plan: ...
+class PreparedPlan: ...
 
 @final
 class Plans:
-    def put(
-        self,
-        beginning: ClientBeginning | HandlerBeginning,
-        code: CodeType | None,
-        position: int,
-        name: str | tuple[str, ...] | None,
-        epoch: int,
-        title: str,
-        kind: SpanKind,
-        attributes: Mapping[str, Any],
-        tracer: Tracer,
-        handler: object | None,
-        checks_topic: bool,
-        named: tuple[str | None, ...] | None = None,
-        series: object | None = None,
-        /,
-    ) -> bool: ...
+    def put(self, key: _Key, epoch: object, plan: tuple[Any, ...], /) -> bool: ...
+    def get(self, key: _Key, /) -> Any: ...
     def __len__(self) -> int: ...
 
 @final
@@ -82,7 +68,7 @@ class Call:
 class ClientBeginning:
     def __init__(
         self,
-        slow: Callable[..., Any],
+        in_python: Callable[..., Any],
         tracer_variable: ContextVar[Any],
         active_variable: ContextVar[Any],
         modules: dict[str, bool],
@@ -100,7 +86,7 @@ class ClientBeginning:
 class HandlerBeginning:
     def __init__(
         self,
-        slow: Callable[..., Any],
+        in_python: Callable[..., Any],
         tracer_variable: ContextVar[Any],
         handler_variable: ContextVar[Any],
         known_clients: dict[Any, Mapping[str, Any]] | None,

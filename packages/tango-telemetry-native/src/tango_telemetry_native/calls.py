@@ -11,9 +11,7 @@ from tango_telemetry_native._spans import (
     HandlerBeginning,
     Plans,
     configure_calls,
-    get_epoch,
     make_current,
-    new_epoch,
     set_carrier,
 )
 
@@ -22,8 +20,6 @@ __all__ = [
     "HandlerBeginning",
     "Plans",
     "configure_calls",
-    "get_epoch",
     "make_current",
-    "new_epoch",
     "set_carrier",
 ]

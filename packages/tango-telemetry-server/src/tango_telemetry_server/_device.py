@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import weakref
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tango_telemetry import Endpoint
@@ -19,7 +18,6 @@ from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
     SERVER_SCOPE,
     VERSION,
-    BoundedDict,
     Context,
     call_tracer_provider_factory,
     guarded,
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["DeviceTelemetry", "TelemetryDevice", "get_device_telemetry", "get_server_attributes", "switch"]
 
 _KEY = "_tango_telemetry_device"
-_MOST_HANDLERS = 512
 
 
 class _Switch:
@@ -70,10 +67,6 @@ class DeviceTelemetry:
         self.enabled = True
         self.kernel = bool(state.config.kernel)
         self.endpoints: tuple[Endpoint, ...] | None = None
-        self.sites: BoundedDict[int, tuple[Mapping[str, Any], Any]] = BoundedDict(_MOST_HANDLERS)
-        """The span attributes of each handler, by the ``id`` of what begins its spans, which is kept alive
-        here.
-        """
         self.tracer: Tracer = pass_through_tracer()
         self.context = with_owner(Context(), self)
         """What the calls of this device's handlers are made in, wherever it is carried."""
@@ -82,7 +75,8 @@ class DeviceTelemetry:
         self.waits = False
         """Whether the spans of its hooks wait until it is known what the request is for."""
         self.provider: TracerProvider | None = None
-        self.generation = -1
+        self.is_stale = True
+        """Whether the settings are others than those that its tracer was made with."""
         # Whether the topics of this device can have changed: cppTango 10.3.1 says nothing when they do.
         self.follows_topics = False
         self._own_tracer: Tracer | None = None
@@ -91,11 +85,11 @@ class DeviceTelemetry:
         self._tracer_is_ours = made_by is TelemetryDevice.create_telemetry_tracer
         state.owners.add(self)
         self._cpptango: CppTangoState | None = None
-        guarded(self._follow, device)
+        guarded(self._follow, device, True)
 
     def refresh(self, device: Any) -> None:
         """Make the tracer that the settings of the process and the endpoints of the device ask for."""
-        self.generation = state.generation
+        self.is_stale = False
         self._own_tracer = None
         self._apply(device)
 
@@ -105,17 +99,21 @@ class DeviceTelemetry:
         """
         if not switch.on:
             return None
-        if self.generation != state.generation:
+        if self.is_stale:
             device = self._device()
             if device is None:
                 return pass_through_tracer()
-            self.generation = state.generation
+            self.is_stale = False
             guarded(self.refresh, device)
         return self.tracer
 
-    def retire(self) -> None:
-        """Let the tracer make no more spans, whoever still has it in a context that outlives its request."""
-        self._switch_tracer(False)
+    def renew(self, *, retire: bool) -> None:
+        """Make another tracer at the next call; with ``retire`` this one makes no more spans, whoever still
+        has it in a context that outlives its request.
+        """
+        self.is_stale = True
+        if retire:
+            self._switch_tracer(False)
 
     def _switch_tracer(self, on: bool) -> None:
         # One that a device class made itself is the user's, and may be in use elsewhere.
@@ -131,12 +129,12 @@ class DeviceTelemetry:
         """Take over what ``start_telemetry``, ``stop_telemetry`` and their kin have changed (cppTango
         10.3).
         """
-        self._follow(device)
+        self._follow(device, False)
         self._apply(device)
 
-    def _follow(self, device: Any) -> None:
+    def _follow(self, device: Any, first: bool) -> None:
         before = self._cpptango
-        self._cpptango = read_cpptango(device, before is None and self.generation < 0)
+        self._cpptango = read_cpptango(device, first)
         self.follows_topics = self._cpptango is not None and self._cpptango.user_topic
         if self._cpptango is None:
             return
@@ -147,16 +145,16 @@ class DeviceTelemetry:
             self._own_tracer = None
 
     def _apply(self, device: Any) -> None:
-        state.changed()
         if not self.enabled or state.config.enabled is False:
-            self.retire()
+            self._switch_tracer(False)
             self.tracer = pass_through_tracer()
-            return
-        if self._own_tracer is None:
-            self.provider = device.create_telemetry_tracer_provider(self.class_name, self.device_name)
-            self._own_tracer = device.create_telemetry_tracer(self.provider)
-        self._switch_tracer(True)
-        self.tracer = self._own_tracer
+        else:
+            if self._own_tracer is None:
+                self.provider = device.create_telemetry_tracer_provider(self.class_name, self.device_name)
+                self._own_tracer = device.create_telemetry_tracer(self.provider)
+            self._switch_tracer(True)
+            self.tracer = self._own_tracer
+        state.changed()
 
 
 def get_device_telemetry(device: Any) -> DeviceTelemetry:
@@ -165,8 +163,8 @@ def get_device_telemetry(device: Any) -> DeviceTelemetry:
     telemetry: DeviceTelemetry | None = own.get(_KEY)
     if telemetry is None:
         telemetry = own[_KEY] = DeviceTelemetry(device)
-    if telemetry.generation != state.generation:
-        telemetry.generation = state.generation
+    if telemetry.is_stale:
+        telemetry.is_stale = False
         guarded(telemetry.refresh, device)
     return telemetry
 

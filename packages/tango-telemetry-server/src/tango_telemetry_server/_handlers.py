@@ -13,9 +13,12 @@ from typing import Any, NamedTuple
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
+    ANY_PLACE,
+    PLANS,
+    Beginning,
     Context,
     Hooks,
-    QuickBeginning,
+    Plan,
     SpanKind,
     Tracer,
     active_client_span,
@@ -110,7 +113,7 @@ def wrap_handler(function: Callable[..., Any], handler: Handler, original: Any =
     :param original: what the traced function stands for, whose name and marks it is given; None: ``function``
     """
     made: Callable[..., Any]
-    made = traced = trace_handler(function, _Begin(function, handler).quick.begin, handler.check)
+    made = traced = trace_handler(function, HandlerBeginning(function, handler).begin, handler.check)
     if inspect.iscoroutinefunction(function if original is None else original):
         # PyTango and users ask what a method is before they call it.
         async def traced_coroutine(self: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -174,7 +177,7 @@ class _Nobody:
     def get_tracer(self) -> Tracer:
         return pass_through_tracer()
 
-    def retire(self) -> None:
+    def renew(self, *, retire: bool) -> None:
         return
 
 
@@ -183,41 +186,49 @@ _UNTRACED = with_owner(Context(), _NOBODY)
 """What the calls of a handler that is not traced are made in."""
 
 
-class _Begin:
-    """Starts the span of one handler; called once for each request."""
+class HandlerBeginning(Beginning):
+    """What begins the spans of one handler; called once for each request."""
 
-    __slots__ = ("code", "handler", "key", "lifecycle", "line", "quick")
+    __slots__ = ("code", "handler", "lifecycle", "line", "place", "waits")
 
     def __init__(self, function: Callable[..., Any], handler: Handler) -> None:
         self.handler = handler
-        self.key = id(self)
         self.lifecycle = handler.title in _LIFECYCLE
+        self.waits = handler.hook and not self.lifecycle and handler.subject is None
+        """Whether it cannot know what its request is for."""
         code = _find_code(function)
         self.code = code
         self.line = code.co_firstlineno if code is not None else 0
-        known = known_clients if tells_clients() else None
-        self.quick = QuickBeginning(
-            self.__call__,
-            lambda native, slow: native.HandlerBeginning(
-                slow, current_tracer, current_handler, known, describe_client
-            ),
-        )
+        super().__init__(self._create_native)
+        self.place = (self.key, None, ANY_PLACE, None)
 
-    def __call__(self, device: Any, args: tuple[Any, ...] = ()) -> HandlerCall | None:
+    @staticmethod
+    def _create_native(native: Any, in_python: Callable[..., Any]) -> Any:
+        known = known_clients if tells_clients() else None
+        return native.HandlerBeginning(in_python, current_tracer, current_handler, known, describe_client)
+
+    def start(self, device: Any, args: tuple[Any, ...] = ()) -> HandlerCall | None:
+        """Start the span of a handler; None for one that calls that of its base class."""
         if not switch.on:  # a wrapper that outlived `uninstrument()` in a subclass or on a device
             return None
-        epoch = self.quick.get_epoch()
         telemetry = get_device_telemetry(device)
         handler = self.handler
-        title = f"{telemetry.class_name}.{handler.title}"
         context = get_current()
         parent = get_current_span(context)
-        kind = _INTERNAL if handler.hook else _SERVER
-        tracer = telemetry.tracer
-        remote = root = False
-        caller: Mapping[str, Any] | None = None
         running = current_handler.get()
         direct = running is not None and running[0] is telemetry and parent is not active_client_span.get()
+        waits = self.waits and state.exclusion is not None
+        if waits and not telemetry.waits:  # from now on no handler of this device begins unnoticed, in C++
+            telemetry.waits = True
+            device.__dict__.pop(PLANS, None)
+        plan = self.find(device.__dict__, self.place)
+        if plan is None:
+            epoch = state.epoch[0]
+            plan = self._decide(telemetry)
+            self.keep(device.__dict__, self.place, epoch, plan)
+        title, kind, tracer = plan.title, plan.kind, plan.tracer
+        remote = root = False
+        caller: Mapping[str, Any] | None = None
         if direct and running is not None:
             if running[1] == title:
                 return None  # an overridden handler that calls the one of its base class
@@ -236,18 +247,10 @@ class _Begin:
                         guarded(note_polled, device, telemetry, handler)
                     if not state.config.polling:
                         tracer = pass_through_tracer()
-        known = telemetry.sites.get(self.key)
-        if known is None:
-            known = telemetry.sites[self.key] = self._create_attributes(telemetry, handler), self
-        attributes: Mapping[str, Any] = known[0]
-        left_out = is_excluded(attributes)
-        excluded = left_out or (telemetry.follows_topics and not device._check_telemetry_topic("user"))
+        excluded = plan.handler[2] is _UNTRACED
+        excluded = excluded or (telemetry.follows_topics and not device._check_telemetry_topic("user"))
         excluded = excluded or is_suppressed(context)
-        of_request = handler.hook and not self.lifecycle
-        waits = of_request and handler.subject is None and state.exclusion is not None
-        if waits:
-            telemetry.waits = True  # from now on no handler of this device begins unnoticed, in C++
-        if not direct and (waits or telemetry.waits):
+        if not direct and telemetry.waits:
             waiting = get_waiting_hooks()
             if waits:
                 waiting.begin(telemetry, handler.title)
@@ -255,39 +258,14 @@ class _Begin:
                 waiting.decide(not excluded)
         if excluded:
             tracer = pass_through_tracer()
-        series = None
         # What nobody wants traced is not counted either; what is not sampled is.
-        if state.metrics is not None and kind is _SERVER and tracer is not pass_through_tracer():
-            series = state.metrics.find(names.RPC_SERVER_CALL_DURATION, attributes)
-        if (
-            remote
-            and excluded == left_out
-            and epoch >= 0
-            and not telemetry.waits
-            and not hooks.wanted
-            and not state.config.capture_arguments
-        ):
-            own, place = device.__dict__, (None, 0, None)
-            owner = (telemetry, title, _UNTRACED if excluded else telemetry.context)
-            checks_topic = telemetry.follows_topics and not excluded
-            self.quick.keep(
-                own,
-                epoch,
-                place,
-                title,
-                kind,
-                attributes,
-                tracer,
-                owner,
-                checks_topic,
-                series=series,
-            )
-        attributes = {**attributes, **thread_attributes(), **(caller or {})}
+        series = plan.series if kind is _SERVER and tracer is not pass_through_tracer() else None
+        attributes = {**plan.attributes, **thread_attributes(), **(caller or {})}
         if not direct:
             # Not for what another handler calls: the context says already whose calls they are.
             context = with_owner(context, telemetry if tracer is telemetry.tracer else _NOBODY)
-        what = (title, kind, attributes, context, (telemetry, title), direct)
-        if root and of_request:
+        what = (title, kind, attributes, context, plan.handler, direct)
+        if root and handler.hook and not self.lifecycle:
             refused = self._prepare_refused(telemetry, tracer, context, args, caller)
             return UntracedHookCall(refused, pass_through_tracer(), *what, tracer)
         call = (WaitingHookCall if waits and not direct and not excluded else HandlerCall)(tracer, *what)
@@ -307,6 +285,24 @@ class _Begin:
         except BaseException:  # from outside, or a defect: the span would stay current
             call.end()
             raise
+
+    def _decide(self, telemetry: Any) -> Plan:
+        """Decide what holds for all requests that this handler serves, until something changes."""
+        handler = self.handler
+        title = f"{telemetry.class_name}.{handler.title}"
+        attributes = self._create_attributes(telemetry, handler)
+        excluded = is_excluded(attributes)
+        metrics = None if handler.hook or excluded else state.metrics
+        return Plan(
+            title,
+            _INTERNAL if handler.hook else _SERVER,
+            attributes,
+            pass_through_tracer() if excluded else telemetry.tracer,
+            (telemetry, title, _UNTRACED if excluded else telemetry.context),
+            series=metrics.find(names.RPC_SERVER_CALL_DURATION, attributes) if metrics is not None else None,
+            checks_topic=telemetry.follows_topics and not excluded,
+            in_python=telemetry.waits or hooks.wanted or state.config.capture_arguments,
+        )
 
     def _prepare_refused(
         self,

@@ -64,9 +64,10 @@ class Owner(Protocol):
         owner any more.
         """
 
-    def retire(self) -> None:
-        """Let the tracer that was given make no more spans, whoever still has it: the settings are others
-        now.
+    def renew(self, *, retire: bool) -> None:
+        """Make another tracer for the next call: the settings are others now.
+
+        :param retire: whether the one that was given makes no more spans, whoever still has it
         """
 
 
