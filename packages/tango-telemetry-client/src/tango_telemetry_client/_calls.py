@@ -221,18 +221,18 @@ class ClientBeginning(Beginning):
         if frame is None:  # in a pool thread: the call was made elsewhere
             frame = site = call_site.get()
         tracer = get_calling_tracer(context)
-        plan = plans = None
+        plan = own = None
         if what is not None or self.takes is Takes.NOTHING:
-            plans = self.plans_of(own_attributes(subject))
+            own = own_attributes(subject)
             known = frame is not None and frame.f_code is not None
             key = (
                 (self.key, frame.f_code, frame.f_lasti, what) if known else (self.key, None, NO_CALLER, what)
             )
-            plan = plans.get(key)
+            plan = self.find(own, key)
         if plan is None:
             plan = self._decide(subject, name, what, given, kwargs, frame, tracer)
-            if plans is not None:
-                plans.put(key, epoch, plan)
+            if own is not None:
+                self.keep(own, key, epoch, plan)
         plan = plan.for_name(what)
         series = plan.series
         if type(series) is dict:

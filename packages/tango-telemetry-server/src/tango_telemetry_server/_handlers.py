@@ -221,12 +221,11 @@ class HandlerBeginning(Beginning):
         if waits and not telemetry.waits:  # from now on no handler of this device begins unnoticed, in C++
             telemetry.waits = True
             device.__dict__.pop(PLANS, None)
-        plans = self.plans_of(device.__dict__)
-        plan = plans.get(self.place)
+        plan = self.find(device.__dict__, self.place)
         if plan is None:
             epoch = state.epoch[0]
             plan = self._decide(telemetry)
-            plans.put(self.place, epoch, plan)
+            self.keep(device.__dict__, self.place, epoch, plan)
         title, kind, tracer = plan.title, plan.kind, plan.tracer
         remote = root = False
         caller: Mapping[str, Any] | None = None

@@ -115,11 +115,12 @@ class Beginning:
     :param create: makes the same of the native package; called with that and with what it is to ask
     """
 
-    __slots__ = ("begin", "key", "native")
+    __slots__ = ("begin", "key", "native", "table")
 
     def __init__(self, create: Callable[[Any, Callable[..., Any]], Any] | None) -> None:
         self.begin: Callable[..., Any] = functools.partial(guarded, self.start)
         self.native = state.native
+        self.table: Any = Plans if self.native is None else self.native.Plans
         self.key: Any = self
         """What stands for this beginning in the keys of plans."""
         if self.native is not None and create is not None:
@@ -130,10 +131,14 @@ class Beginning:
         """Start the span of a call; None if it has none of its own."""
         raise NotImplementedError
 
-    def plans_of(self, own: dict[str, Any]) -> Any:
-        """Return the plans in the ``__dict__`` of a proxy or device."""
-        kind = Plans if self.native is None else self.native.Plans
-        plans = own.get(PLANS)
-        if type(plans) is not kind:
-            plans = own[PLANS] = kind()
-        return plans
+    def find(self, own: dict[str, Any], key: PlanKey) -> Plan | None:
+        """Return the plan of a call that a proxy or device has, by its ``__dict__``; None if none holds."""
+        plans: Any = own.get(PLANS)
+        return plans.get(key) if type(plans) is self.table else None
+
+    def keep(self, own: dict[str, Any], key: PlanKey, epoch: object, plan: Plan) -> None:
+        """Keep a plan for the next call; ``epoch`` was in force before the first decision."""
+        plans: Any = own.get(PLANS)
+        if type(plans) is not self.table:
+            plans = own[PLANS] = self.table()
+        plans.put(key, epoch, plan)
