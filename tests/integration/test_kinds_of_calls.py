@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from begun_in_python import IN_CLIENT, IN_SERVER
 from receiver import ReceivedSpan
 from support import PYTANGO, Server, System
 
@@ -14,19 +15,10 @@ pytestmark = pytest.mark.skipif(
     PYTANGO < (10, 3), reason="these arguments have other names before PyTango 10.3"
 )
 
-SERVER = """
+SERVER = f"""{IN_SERVER}
 import time
-import tango_telemetry_server
-import tango_telemetry_server._handlers as handlers
 from tango import AttrWriteType
 from tango.server import Device, attribute, command, run
-
-begun = []
-find = handlers.get_device_telemetry
-def counted(device):
-    begun.append(device)
-    return find(device)
-handlers.get_device_telemetry = counted
 
 def accessors(name):
     def read(self): return 1.0
@@ -34,7 +26,7 @@ def accessors(name):
     return attribute(dtype=float, access=AttrWriteType.READ_WRITE, name=name, fget=read, fset=write)
 
 class Kinds(Device):
-    for name in ("a", "b", *(f"d{index}" for index in range(40))):
+    for name in ("a", "b", *map("d{{}}".format, range(40))):
         locals()[name] = accessors(name)
     del name
     @command
@@ -49,26 +41,14 @@ class Kinds(Device):
 run([Kinds])
 """
 
-CLIENT = """
-import asyncio, sys
-import tango_telemetry, tango_telemetry_client
-import tango_telemetry_client._calls as calls
-import tango, tango.asyncio, tango.futures
+CLIENT = f"""{IN_CLIENT}
+import asyncio
+import tango.asyncio, tango.futures
 from tango_telemetry_native import _spans
-from opentelemetry.instrumentation.utils import suppress_instrumentation
-
-begun = []
-find = calls.get_current
-def counted():
-    begun.append(1)
-    return find()
-calls.get_current = counted
 
 with suppress_instrumentation():
-    proxy = tango.DeviceProxy(sys.argv[1])
     futures = tango.futures.DeviceProxy(sys.argv[1])
-    proxy.command_list_query(), proxy.get_attribute_list()
-names = iter([f"d{index}" for index in range(40)] * 10)
+names = iter([*map("d{{}}".format, range(40))] * 10)
 
 async def connect():
     with suppress_instrumentation():

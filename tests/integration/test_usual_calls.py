@@ -5,21 +5,13 @@ it rests on.
 from __future__ import annotations
 
 import pytest
+from begun_in_python import IN_CLIENT, IN_SERVER
 from support import System
 
 pytest.importorskip("tango_telemetry_native")
 
-SERVER = """
-import tango_telemetry_server
-import tango_telemetry_server._handlers as handlers
+SERVER = f"""{IN_SERVER}
 from tango.server import Device, attribute, command, run
-
-begun = []
-find = handlers.get_device_telemetry
-def counted(device):
-    begun.append(device)
-    return find(device)
-handlers.get_device_telemetry = counted
 
 class Counter(Device):
     @command
@@ -36,24 +28,8 @@ class Counter(Device):
 run([Counter])
 """
 
-CLIENT = """
-import sys
-import tango_telemetry
-import tango_telemetry_client
-import tango_telemetry_client._calls as calls
-import tango
-from opentelemetry.instrumentation.utils import suppress_instrumentation
+CLIENT = f"""{IN_CLIENT}
 from tango_telemetry_client import TangoClientInstrumentor
-
-begun = []
-find = calls.get_current
-def counted():
-    begun.append(1)
-    return find()
-calls.get_current = counted
-with suppress_instrumentation():
-    proxy = tango.DeviceProxy(sys.argv[1])
-    proxy.command_list_query(), proxy.get_attribute_list()
 tracer = tango_telemetry.get_tracer("app")
 """
 

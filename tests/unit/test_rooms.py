@@ -5,10 +5,12 @@ cannot see.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tango_telemetry import instrumentation
 
 ROOT = Path(__file__).resolve().parents[2] / "packages"
 LIBRARIES = ("opentelemetry", "tango", "tango_telemetry_native")
@@ -136,3 +138,21 @@ def test_what_windows_does_not_have_is_asked_for_in_one_place() -> None:
                     ]
     # A fresh instance of the module is asked whether it has them.
     assert [one for one in found if not one.startswith("originals.py")] == []
+
+
+def test_the_door_of_the_two_packages_is_what_they_use_and_what_is_written_down() -> None:
+    sources = [
+        source.read_text()
+        for name in ("client", "server")
+        for source in (ROOT / f"tango-telemetry-{name}").glob("src/*/*.py")
+    ]
+    used = {
+        alias.name
+        for source in sources
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and node.module == "tango_telemetry.instrumentation"
+        for alias in node.names
+    }
+    record = (ROOT.parent / "docs/decisions/0001-seams.md").read_text()
+    written = set(re.findall(r"`(\w+)`", record[record.index("| what for |") :]))
+    assert used == set(instrumentation.__all__) == written

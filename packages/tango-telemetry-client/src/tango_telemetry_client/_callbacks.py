@@ -10,23 +10,21 @@ from typing import Any
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
-    Context,
-    Link,
-    SpanKind,
     TracedCall,
     code_attributes,
     current_tracer,
     get_client_tracer,
+    get_metrics,
     get_owner,
     guarded,
     not_traced,
     pass_through_tracer,
-    state,
     thread_attributes,
     trace_coroutine_function,
     trace_function,
     with_owner,
 )
+from tango_telemetry.otel.api import Context, Link, SpanKind
 
 from tango_telemetry_client._calls import hooks, switch
 
@@ -98,7 +96,7 @@ class Origin:
         tracer = given or get_client_tracer()
         attributes = {**self.attributes, **thread_attributes()}
         untraced = not_traced(self.context, attributes)
-        if state.metrics is not None and self.kind is SpanKind.CONSUMER and not untraced:
+        if get_metrics() is not None and self.kind is SpanKind.CONSUMER and not untraced:
             guarded(_count, attributes, event)
         if untraced or self._repeats(event):
             tracer = pass_through_tracer()
@@ -127,7 +125,7 @@ def _reason(event: Any) -> str:
 def _count(attributes: Mapping[str, Any], event: Any) -> None:
     failed = getattr(event, "err", False)
     told = {**attributes, names.ERROR_TYPE: _reason(event)} if failed else attributes
-    state.metrics.note(names.MESSAGING_CONSUMED_MESSAGES, told)
+    get_metrics().note(names.MESSAGING_CONSUMED_MESSAGES, told)
 
 
 def _record_reply(call: TracedCall, event: Any) -> None:

@@ -10,23 +10,21 @@ from typing import Any
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
-    NO_CALLER,
     Beginning,
     DelegatedCall,
     Hooks,
-    Link,
     Plan,
-    SpanKind,
     TracedCall,
-    Tracer,
     active_client_span,
     call_site,
     caller_of_tango,
     current_tracer,
+    excludes_anything,
     get_calling_tracer,
     get_client_tracer,
-    get_current,
-    get_current_span,
+    get_config,
+    get_epoch,
+    get_metrics,
     guarded,
     is_excluded,
     is_over,
@@ -34,10 +32,10 @@ from tango_telemetry.instrumentation import (
     judged_modules,
     pass_through_tracer,
     record_arguments,
-    state,
     thread_attributes,
     trace_function,
 )
+from tango_telemetry.otel.api import Link, SpanKind, Tracer, get_current, get_current_span
 
 from tango_telemetry_client._attributes import (
     LIST_ATTRIBUTES,
@@ -208,7 +206,7 @@ class ClientBeginning(Beginning):
             # part of the call that is being made: PyTango's own helper calls get no span of their own
             return None
         subject, given = args[0], args[1:]
-        epoch = state.epoch[0]
+        epoch = get_epoch()
         name = None
         what: str | tuple[str, ...] | None = None
         if self.takes is Takes.ONE_NAME:
@@ -224,10 +222,7 @@ class ClientBeginning(Beginning):
         plan = own = None
         if what is not None or self.takes is Takes.NOTHING:
             own = own_attributes(subject)
-            known = frame is not None and frame.f_code is not None
-            key = (
-                (self.key, frame.f_code, frame.f_lasti, what) if known else (self.key, None, NO_CALLER, what)
-            )
+            key = self.key_of(frame, what)
             plan = self.find(own, key)
         if plan is None:
             plan = self._decide(subject, name, what, given, kwargs, frame, tracer)
@@ -252,7 +247,7 @@ class ClientBeginning(Beginning):
         try:
             if series is not None and tracer is not pass_through_tracer():
                 call.time(series)
-            if state.config.capture_arguments:
+            if plan.in_python and get_config().capture_arguments:
                 guarded(record_arguments, call.span, given if name is None else given[1:], kwargs)
             if hooks.wanted:
                 call.call_hooks(hooks, subject, self.operation.method)
@@ -281,10 +276,13 @@ class ClientBeginning(Beginning):
             args = (kwargs[self.keyword],)
         attributes = create_attributes(self.operation, self.owner, subject, name, args, place)
         excluded = is_excluded(attributes, "DataBase" if self.owner == "Database" else "")
-        named = self.named if state.exclusion is None and what is not None else None
-        series = None if excluded else self._find_series(attributes)
-        if series is not None and named is not None and name is not None:
-            series = state.metrics.table(names.RPC_CLIENT_CALL_DURATION, attributes)
+        named = self.named if not excludes_anything() and what is not None else None
+        metrics = None if excluded else get_metrics()
+        series = None
+        if metrics is not None:
+            series = metrics.find(names.RPC_CLIENT_CALL_DURATION, attributes)
+            if series is not None and named is not None and name is not None:
+                series = metrics.table(names.RPC_CLIENT_CALL_DURATION, attributes)
         outside = tracer if self.native is None else get_client_tracer()
         return Plan(
             self.method if name is None else f"{self.method} {name}",
@@ -294,10 +292,10 @@ class ClientBeginning(Beginning):
             tracer if tracer is current_tracer.get() else None,
             named,
             series,
-            in_python=hooks.wanted or state.config.capture_arguments,
+            in_python=hooks.wanted or get_config().capture_arguments,
         )
 
     @staticmethod
     def _find_series(attributes: Mapping[str, Any]) -> Any:
-        metrics = state.metrics
+        metrics = get_metrics()
         return None if metrics is None else metrics.find(names.RPC_CLIENT_CALL_DURATION, attributes)

@@ -16,21 +16,24 @@ from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
     Begin,
     BoundedDict,
+    TracedCall,
+    active_client_span,
+    get_calling_tracer,
+    get_config,
+    get_events,
+    guarded,
+    not_traced,
+    trace_function,
+)
+from tango_telemetry.otel.api import (
     Context,
     Link,
     NonRecordingSpan,
     SpanContext,
     SpanKind,
-    TracedCall,
     TraceFlags,
-    active_client_span,
-    get_calling_tracer,
     get_current,
-    guarded,
-    not_traced,
     set_span_in_context,
-    state,
-    trace_function,
 )
 
 from tango_telemetry_client._callbacks import Origin, replace_callback
@@ -57,7 +60,7 @@ class EventOrigin(Origin):
         producer = find_producer(event, self.elsewhere)
         if producer is None:
             return self.context, self.links
-        if state.config.event_parent == "producer":
+        if get_config().event_parent == "producer":
             return set_span_in_context(NonRecordingSpan(producer), self.context), self.links
         # A link to a span that was not sampled would lead nowhere.
         if not producer.trace_flags & 1:
@@ -71,7 +74,7 @@ def find_producer(event: Any, elsewhere: bool) -> SpanContext | None:
     :param elsewhere: whether the callback may run on another thread than ZeroMQ's, as in the green modes and
         in the pull model; the event is then found by its name, its type and the date of its reception
     """
-    events = state.events
+    events = get_events()
     date = getattr(event, "reception_date", None)
     if events is None or date is None:
         return None

@@ -12,16 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from tango_telemetry import semantic_conventions as names
-from tango_telemetry.instrumentation import (
-    Begin,
-    BoundedDict,
-    Link,
-    SpanContext,
-    SpanKind,
-    TracedCall,
-    guarded,
-    trace_function,
-)
+from tango_telemetry.instrumentation import Begin, BoundedDict, TracedCall, guarded, trace_function
+from tango_telemetry.otel.api import Link, SpanContext, SpanKind
 
 from tango_telemetry_client._attributes import SUBJECT_ATTRIBUTES, find_name, target_attributes
 from tango_telemetry_client._callbacks import Origin, replace_callback

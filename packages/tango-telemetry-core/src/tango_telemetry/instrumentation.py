@@ -5,7 +5,6 @@ Nothing is defined here, and no name stands here that neither of them uses.
 
 from __future__ import annotations
 
-from tango_telemetry._version import VERSION
 from tango_telemetry.activation import (
     prepare_server,
 )
@@ -23,6 +22,7 @@ from tango_telemetry.calls.caller import (
     judged_modules,
 )
 from tango_telemetry.calls.decisions import (
+    excludes_anything,
     is_excluded,
     is_over,
     is_suppressed,
@@ -43,9 +43,6 @@ from tango_telemetry.calls.place import (
     thread_attributes,
 )
 from tango_telemetry.calls.plans import (
-    ANY_PLACE,
-    NO_CALLER,
-    PLANS,
     Beginning,
     Plan,
 )
@@ -69,24 +66,11 @@ from tango_telemetry.instrumentor import (
     Instrumentor,
     auto_instrument,
 )
-from tango_telemetry.otel.api import (
-    Context,
-    Link,
-    NonRecordingSpan,
-    SpanContext,
-    SpanKind,
-    TraceFlags,
-    Tracer,
-    TracerProvider,
-    get_current,
-    get_current_span,
-    set_span_in_context,
-)
 from tango_telemetry.providers.tracers import (
-    SERVER_SCOPE,
     call_tracer_provider_factory,
     get_calling_tracer,
     get_client_tracer,
+    get_device_tracer,
 )
 from tango_telemetry.pytango.builtin_tracing import (
     force_tracing_needed,
@@ -98,33 +82,27 @@ from tango_telemetry.report import (
     is_asked,
 )
 from tango_telemetry.state import (
-    state,
+    add_owner,
+    forget_plans,
+    get_config,
+    get_epoch,
+    get_events,
+    get_metrics,
+    name_server,
     switch_tracer,
 )
 
 __all__ = [
-    "ANY_PLACE",
-    "NO_CALLER",
-    "PLANS",
-    "SERVER_SCOPE",
-    "VERSION",
     "Begin",
     "Beginning",
     "BoundedDict",
-    "Context",
     "DelegatedCall",
     "Hooks",
     "Instrumentor",
-    "Link",
-    "NonRecordingSpan",
     "Plan",
-    "SpanContext",
-    "SpanKind",
-    "TraceFlags",
     "TracedCall",
-    "Tracer",
-    "TracerProvider",
     "active_client_span",
+    "add_owner",
     "auto_instrument",
     "call_site",
     "call_tracer_provider_factory",
@@ -133,11 +111,16 @@ __all__ = [
     "create_report",
     "current_handler",
     "current_tracer",
+    "excludes_anything",
     "force_tracing_needed",
+    "forget_plans",
     "get_calling_tracer",
     "get_client_tracer",
-    "get_current",
-    "get_current_span",
+    "get_config",
+    "get_device_tracer",
+    "get_epoch",
+    "get_events",
+    "get_metrics",
     "get_owner",
     "guarded",
     "import_pytango",
@@ -146,6 +129,7 @@ __all__ = [
     "is_over",
     "is_suppressed",
     "judged_modules",
+    "name_server",
     "no_op_tracer_provider",
     "not_traced",
     "pass_through_tracer",
@@ -153,8 +137,6 @@ __all__ = [
     "record_arguments",
     "record_error",
     "record_failure",
-    "set_span_in_context",
-    "state",
     "switch_tracer",
     "thread_attributes",
     "told_cpptango",

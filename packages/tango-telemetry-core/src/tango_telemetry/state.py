@@ -19,7 +19,21 @@ from tango_telemetry.settings.sources import read_environment
 if TYPE_CHECKING:
     from tango_telemetry.otel.api import Tracer, TracerProvider
 
-__all__ = ["State", "get_config", "get_context_bridge", "set_config", "state", "switch_tracer", "warn_once"]
+__all__ = [
+    "State",
+    "add_owner",
+    "forget_plans",
+    "get_config",
+    "get_context_bridge",
+    "get_epoch",
+    "get_events",
+    "get_metrics",
+    "name_server",
+    "set_config",
+    "state",
+    "switch_tracer",
+    "warn_once",
+]
 
 _MOST_TRACERS = 1024
 """Tracers that users asked for by name; a program may make up names."""
@@ -140,3 +154,33 @@ def get_context_bridge() -> ContextBridge:
     traced.
     """
     return state.bridge
+
+
+def get_metrics() -> Any:
+    """Return what counts calls (``metrics.calls.CallMetrics``), while that is asked for; else None."""
+    return state.metrics
+
+
+def get_events() -> Any:
+    """Return the module that has events carry contexts, while they do; else None."""
+    return state.events
+
+
+def get_epoch() -> object:
+    """Return what the plans are marked with that are made from now on, until something changes."""
+    return state.epoch[0]
+
+
+def forget_plans() -> None:
+    """Something that decisions about calls rest on is another."""
+    state.changed()
+
+
+def add_owner(owner: Owner) -> None:
+    """Have an owner told when the settings change, as long as it lives."""
+    state.owners.add(owner)
+
+
+def name_server(name: str) -> None:
+    """Note that this process is a device server."""
+    state.name_server(name)

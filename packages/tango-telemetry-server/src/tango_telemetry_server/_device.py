@@ -16,22 +16,23 @@ from typing import TYPE_CHECKING, Any
 from tango_telemetry import Endpoint
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
-    SERVER_SCOPE,
-    VERSION,
-    Context,
+    add_owner,
     call_tracer_provider_factory,
+    forget_plans,
+    get_config,
+    get_device_tracer,
     guarded,
     no_op_tracer_provider,
     pass_through_tracer,
-    state,
     switch_tracer,
     with_owner,
 )
+from tango_telemetry.otel.api import Context
 
 from tango_telemetry_server._follow import CppTangoState, follow_endpoints, read_cpptango
 
 if TYPE_CHECKING:
-    from tango_telemetry.instrumentation import Tracer, TracerProvider
+    from tango_telemetry.otel.api import Tracer, TracerProvider
 
 __all__ = ["DeviceTelemetry", "TelemetryDevice", "get_device_telemetry", "get_server_attributes", "switch"]
 
@@ -65,7 +66,7 @@ class DeviceTelemetry:
         """The device in span attributes: as `DeviceProxy.dev_name` has it, in lower case (9.5 to 10.3)."""
         self.class_name: str = device.get_device_class().get_name()
         self.enabled = True
-        self.kernel = bool(state.config.kernel)
+        self.kernel = bool(get_config().kernel)
         self.endpoints: tuple[Endpoint, ...] | None = None
         self.tracer: Tracer = pass_through_tracer()
         self.context = with_owner(Context(), self)
@@ -83,7 +84,7 @@ class DeviceTelemetry:
         self._device = weakref.ref(device)
         made_by = getattr(type(device), "create_telemetry_tracer", None)
         self._tracer_is_ours = made_by is TelemetryDevice.create_telemetry_tracer
-        state.owners.add(self)
+        add_owner(self)
         self._cpptango: CppTangoState | None = None
         guarded(self._follow, device, True)
 
@@ -141,11 +142,11 @@ class DeviceTelemetry:
         if before is None or before.enabled != self._cpptango.enabled:
             self.enabled = self._cpptango.enabled
         if before is None or before.endpoints != self._cpptango.endpoints:
-            self.endpoints = follow_endpoints(self._cpptango, state.config.endpoints)
+            self.endpoints = follow_endpoints(self._cpptango, get_config().endpoints)
             self._own_tracer = None
 
     def _apply(self, device: Any) -> None:
-        if not self.enabled or state.config.enabled is False:
+        if not self.enabled or get_config().enabled is False:
             self._switch_tracer(False)
             self.tracer = pass_through_tracer()
         else:
@@ -154,7 +155,7 @@ class DeviceTelemetry:
                 self._own_tracer = device.create_telemetry_tracer(self.provider)
             self._switch_tracer(True)
             self.tracer = self._own_tracer
-        state.changed()
+        forget_plans()
 
 
 def get_device_telemetry(device: Any) -> DeviceTelemetry:
@@ -194,7 +195,7 @@ class TelemetryDevice:
         """Make the tracer of this device from its tracer provider; override it to name the tracer
         yourself.
         """
-        return tracer_provider.get_tracer(SERVER_SCOPE, VERSION)
+        return get_device_tracer(tracer_provider)
 
     def get_telemetry_tracer(self) -> Tracer:
         """Return the tracer of this device, for spans of your own; one that does nothing where telemetry is

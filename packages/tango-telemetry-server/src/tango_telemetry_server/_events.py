@@ -14,18 +14,18 @@ from typing import Any, Final
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
-    SpanKind,
     TracedCall,
     caller_of_tango,
     code_attributes,
-    get_current,
+    get_events,
+    get_metrics,
     guarded,
     not_traced,
     pass_through_tracer,
-    state,
     thread_attributes,
     trace_function,
 )
+from tango_telemetry.otel.api import SpanKind, get_current
 from tango_telemetry.pytango.patching import Patches
 
 from tango_telemetry_server._device import get_device_telemetry, switch
@@ -72,7 +72,7 @@ class PushCall(TracedCall):
             raise
 
     def _carry(self) -> None:
-        events, context = state.events, self.span.get_span_context()
+        events, context = get_events(), self.span.get_span_context()
         if events is not None and context.is_valid:
             self._previous = events.set_outgoing(context.trace_id, context.span_id, context.trace_flags)
             self._events = events
@@ -110,8 +110,8 @@ def _begin(
         attributes.update(code_attributes(frame.f_code, frame.f_lineno))
     attributes.update(thread_attributes())
     tracer = pass_through_tracer() if not_traced(context, attributes) else telemetry.tracer
-    if state.metrics is not None and tracer is not pass_through_tracer():
-        guarded(state.metrics.note, names.MESSAGING_SENT_MESSAGES, attributes)
+    if get_metrics() is not None and tracer is not pass_through_tracer():
+        guarded(get_metrics().note, names.MESSAGING_SENT_MESSAGES, attributes)
     title = f"{telemetry.class_name}.{method} {name}"
     call = PushCall(tracer, title, SpanKind.PRODUCER, attributes, context)
     if hooks.wanted:

@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tango_telemetry.instrumentation import (
-    Context,
-    SpanKind,
-    TracedCall,
-    current_handler,
-    current_tracer,
-    guarded,
-)
+from tango_telemetry.instrumentation import TracedCall, current_handler, current_tracer, guarded
+from tango_telemetry.otel.api import Context, SpanKind
 
 from tango_telemetry_server._results import Check
 

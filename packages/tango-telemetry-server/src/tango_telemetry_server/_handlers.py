@@ -13,31 +13,28 @@ from typing import Any, NamedTuple
 
 from tango_telemetry import semantic_conventions as names
 from tango_telemetry.instrumentation import (
-    ANY_PLACE,
-    PLANS,
     Beginning,
-    Context,
     Hooks,
     Plan,
-    SpanKind,
-    Tracer,
     active_client_span,
     code_attributes,
     current_handler,
     current_tracer,
-    get_current,
-    get_current_span,
+    excludes_anything,
+    get_config,
+    get_epoch,
+    get_metrics,
     guarded,
     is_excluded,
     is_suppressed,
     pass_through_tracer,
     record_arguments,
-    state,
     thread_attributes,
     trace_handler,
     with_incoming_context,
     with_owner,
 )
+from tango_telemetry.otel.api import Context, SpanKind, Tracer, get_current, get_current_span
 
 from tango_telemetry_server._client_ident import (
     POLLED,
@@ -189,7 +186,7 @@ _UNTRACED = with_owner(Context(), _NOBODY)
 class HandlerBeginning(Beginning):
     """What begins the spans of one handler; called once for each request."""
 
-    __slots__ = ("code", "handler", "lifecycle", "line", "place", "waits")
+    __slots__ = ("code", "handler", "lifecycle", "line", "waits")
 
     def __init__(self, function: Callable[..., Any], handler: Handler) -> None:
         self.handler = handler
@@ -200,7 +197,6 @@ class HandlerBeginning(Beginning):
         self.code = code
         self.line = code.co_firstlineno if code is not None else 0
         super().__init__(self._create_native)
-        self.place = (self.key, None, ANY_PLACE, None)
 
     @staticmethod
     def _create_native(native: Any, in_python: Callable[..., Any]) -> Any:
@@ -217,15 +213,15 @@ class HandlerBeginning(Beginning):
         parent = get_current_span(context)
         running = current_handler.get()
         direct = running is not None and running[0] is telemetry and parent is not active_client_span.get()
-        waits = self.waits and state.exclusion is not None
+        waits = self.waits and excludes_anything()
         if waits and not telemetry.waits:  # from now on no handler of this device begins unnoticed, in C++
             telemetry.waits = True
-            device.__dict__.pop(PLANS, None)
-        plan = self.find(device.__dict__, self.place)
+            self.forget(device.__dict__)
+        plan = self.find(device.__dict__, self.anywhere)
         if plan is None:
-            epoch = state.epoch[0]
+            epoch = get_epoch()
             plan = self._decide(telemetry)
-            self.keep(device.__dict__, self.place, epoch, plan)
+            self.keep(device.__dict__, self.anywhere, epoch, plan)
         title, kind, tracer = plan.title, plan.kind, plan.tracer
         remote = root = False
         caller: Mapping[str, Any] | None = None
@@ -243,9 +239,9 @@ class HandlerBeginning(Beginning):
             if root:  # a client that sends no context, or nobody: cppTango's polling
                 caller = client_ident_attributes(device, self.lifecycle)
                 if caller is POLLED:
-                    if state.metrics is not None and handler.subject is not None:
+                    if get_metrics() is not None and handler.subject is not None:
                         guarded(note_polled, device, telemetry, handler)
-                    if not state.config.polling:
+                    if not get_config().polling:
                         tracer = pass_through_tracer()
         excluded = plan.handler[2] is _UNTRACED
         excluded = excluded or (telemetry.follows_topics and not device._check_telemetry_topic("user"))
@@ -277,7 +273,7 @@ class HandlerBeginning(Beginning):
                 caller = client_ident_attributes(device, self.lifecycle)
                 if caller is not None:
                     call.span.set_attributes(caller)
-            if state.config.capture_arguments and handler.operation in _WITH_ARGUMENTS:
+            if plan.in_python and handler.operation in _WITH_ARGUMENTS and get_config().capture_arguments:
                 guarded(record_arguments, call.span, args, {})
             if hooks.wanted:
                 call.call_hooks(hooks, device, handler.operation)
@@ -292,7 +288,7 @@ class HandlerBeginning(Beginning):
         title = f"{telemetry.class_name}.{handler.title}"
         attributes = self._create_attributes(telemetry, handler)
         excluded = is_excluded(attributes)
-        metrics = None if handler.hook or excluded else state.metrics
+        metrics = None if handler.hook or excluded else get_metrics()
         return Plan(
             title,
             _INTERNAL if handler.hook else _SERVER,
@@ -301,7 +297,7 @@ class HandlerBeginning(Beginning):
             (telemetry, title, _UNTRACED if excluded else telemetry.context),
             series=metrics.find(names.RPC_SERVER_CALL_DURATION, attributes) if metrics is not None else None,
             checks_topic=telemetry.follows_topics and not excluded,
-            in_python=telemetry.waits or hooks.wanted or state.config.capture_arguments,
+            in_python=telemetry.waits or hooks.wanted or get_config().capture_arguments,
         )
 
     def _prepare_refused(

@@ -8,7 +8,14 @@ import importlib
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from tango_telemetry.instrumentation import Hooks, Instrumentor, guarded, prepare_server, state
+from tango_telemetry.instrumentation import (
+    Hooks,
+    Instrumentor,
+    forget_plans,
+    guarded,
+    name_server,
+    prepare_server,
+)
 from tango_telemetry.pipeline import wait_for_start
 from tango_telemetry.pytango.patching import Patches
 
@@ -68,7 +75,7 @@ class TangoServerInstrumentor(Instrumentor):
 
     def _uninstrument(self) -> None:
         switch.on = False
-        state.changed()
+        forget_plans()
         self._patches.undo()
 
     def _wrap_add_class(self, add_class: Callable[..., Any]) -> Callable[..., Any]:
@@ -112,7 +119,7 @@ def _name_server() -> None:
     """
     tango: Any = importlib.import_module("tango")
     with contextlib.suppress(tango.DevFailed):  # no Util yet
-        state.name_server(tango.Util.instance(False).get_ds_name())
+        name_server(tango.Util.instance(False).get_ds_name())
 
 
 def _skip(self: Any, *args: Any, **kwargs: Any) -> None:

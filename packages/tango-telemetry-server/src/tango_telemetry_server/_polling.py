@@ -6,7 +6,7 @@ import time
 from typing import Any, Final
 
 from tango_telemetry import semantic_conventions as names
-from tango_telemetry.instrumentation import BoundedDict, state
+from tango_telemetry.instrumentation import BoundedDict, get_metrics
 
 __all__ = ["note_polled"]
 
@@ -52,7 +52,7 @@ def note_polled(device: Any, telemetry: Any, handler: Any) -> None:
         names.TANGO_DEVICE_CLASS: telemetry.class_name,
         names.TANGO_DEVICE_NAME: telemetry.lower_name,
     }
-    state.metrics.note_polled(attributes, max(0, late), late >= polled.period)
+    get_metrics().note_polled(attributes, max(0, late), late >= polled.period)
 
 
 def _ask_period(device: Any, handler: Any) -> int:

@@ -18,6 +18,7 @@ from tango_telemetry.otel.api import (
 from tango_telemetry.state import state
 
 __all__ = [
+    "excludes_anything",
     "is_excluded",
     "is_over",
     "is_suppressed",
@@ -49,6 +50,11 @@ def is_excluded(attributes: Mapping[str, Any], class_name: str = "") -> bool:
     """Whether the settings exclude a call, which holds until they change."""
     exclusion = state.exclusion
     return exclusion is not None and exclusion.matches(attributes, class_name)
+
+
+def excludes_anything() -> bool:
+    """Whether the settings exclude some calls."""
+    return state.exclusion is not None
 
 
 def is_over(span: Any) -> bool:

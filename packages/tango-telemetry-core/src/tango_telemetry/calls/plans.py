@@ -115,7 +115,7 @@ class Beginning:
     :param create: makes the same of the native package; called with that and with what it is to ask
     """
 
-    __slots__ = ("begin", "key", "native", "table")
+    __slots__ = ("anywhere", "begin", "key", "native", "table")
 
     def __init__(self, create: Callable[[Any, Callable[..., Any]], Any] | None) -> None:
         self.begin: Callable[..., Any] = functools.partial(guarded, self.start)
@@ -126,10 +126,22 @@ class Beginning:
         if self.native is not None and create is not None:
             self.key = create(self.native, self.begin)
             self.begin = self.key.begin
+        self.anywhere: PlanKey = (self.key, None, ANY_PLACE, None)
+        """The key of a plan that depends on neither caller nor name."""
 
     def start(self, *args: Any) -> Any:
         """Start the span of a call; None if it has none of its own."""
         raise NotImplementedError
+
+    def key_of(self, caller: Any, name: str | tuple[str, ...] | None) -> PlanKey:
+        """Return the key of the plan of a call.
+
+        :param caller: the frame that it is written in, or its ``Site``; None where nobody knows
+        :param name: of the command or attribute, or several
+        """
+        if caller is None or caller.f_code is None:
+            return self.key, None, NO_CALLER, name
+        return self.key, caller.f_code, caller.f_lasti, name
 
     def find(self, own: dict[str, Any], key: PlanKey) -> Plan | None:
         """Return the plan of a call that a proxy or device has, by its ``__dict__``; None if none holds."""
@@ -142,3 +154,7 @@ class Beginning:
         if type(plans) is not self.table:
             plans = own[PLANS] = self.table()
         plans.put(key, epoch, plan)
+
+    def forget(self, own: dict[str, Any]) -> None:
+        """Forget all plans of a proxy or device."""
+        own.pop(PLANS, None)

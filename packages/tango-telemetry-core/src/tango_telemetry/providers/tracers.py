@@ -28,6 +28,7 @@ __all__ = [
     "describe_process",
     "get_calling_tracer",
     "get_client_tracer",
+    "get_device_tracer",
     "get_tracer",
     "get_tracer_provider_factory",
     "set_tracer_provider_factory",
@@ -210,6 +211,11 @@ def get_tracer(name: str, version: str | None = None) -> Tracer:
     if tracer is None:
         tracer = state.tracers[key] = _make_tracer(name, name, version)
     return tracer
+
+
+def get_device_tracer(provider: TracerProvider) -> Tracer:
+    """Return the tracer of a device, from its provider."""
+    return provider.get_tracer(SERVER_SCOPE, VERSION)
 
 
 def get_calling_tracer(context: Context) -> Tracer:

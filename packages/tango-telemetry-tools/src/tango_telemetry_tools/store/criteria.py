@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from .database import Operation
+from .spans import Operation
 
 _UNITS = {
     "ns": 1,

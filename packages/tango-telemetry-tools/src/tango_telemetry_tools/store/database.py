@@ -13,15 +13,17 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
 import numpy
 
-from ..viewer.model import Attributes, Event, Link, LogRecord, Point, Resource, Span
-from .records import SCHEMA, Records
+from ..viewer.model import LogRecord, Point, Resource, Span
+from . import records, spans
+from .columns import attributes_of, halves, insert, trace_id, utf8
+from .records import Records
+from .spans import Operation, Spans
 
 # Of the tables below. A store of another version is set aside like a damaged one: it is a copy, never the
 # only place.
@@ -30,8 +32,6 @@ VERSION = 2
 BATCH_SPANS = 20_000
 MEMORY_LIMIT = "512MB"
 DEFAULT_MAX_BYTES = 4 << 30
-_MAX_BIGINT = (1 << 63) - 1
-_HALF = (1 << 64) - 1
 # Of the spans in the store, this share goes when it is too big: one delete for a while, not one for each
 # batch.
 _SHARE_TO_DROP = 0.1
@@ -39,54 +39,15 @@ _SHARE_TO_DROP = 0.1
 _SCHEMA = f"""
 create table meta(version integer);
 insert into meta values ({VERSION});
-create table operations(
-    id integer, service varchar, instance varchar, class varchar, device varchar, name varchar,
-    kind varchar, folded boolean);
 create table resources(id integer, text varchar);
-create table spans(hi ubigint, lo ubigint, span ubigint, parent ubigint, start bigint, duration bigint,
-    operation integer, resource integer, error boolean, folded boolean, arrived integer, detail varchar);
 create table files(
     fingerprint varchar, path varchar, size bigint, changed bigint, position bigint, line bigint,
     tail blob);
-create table links(hi ubigint, lo ubigint, span ubigint, to_hi ubigint, to_lo ubigint, to_span ubigint,
-    kind varchar, start bigint, arrived integer);
 create table problems(path varchar, line bigint, message varchar);
-{SCHEMA}"""
+{spans.SCHEMA}{records.SCHEMA}"""
 
 # Tables whose rows stand in the order in which they arrived.
 _GROWING = ("spans", "links", "logs", "points")
-
-_COLUMNS: tuple[tuple[str, Any], ...] = (
-    ("hi", numpy.uint64),
-    ("lo", numpy.uint64),
-    ("span", numpy.uint64),
-    ("parent", numpy.uint64),
-    ("start", numpy.int64),
-    ("duration", numpy.int64),
-    ("operation", numpy.int32),
-    ("resource", numpy.int32),
-    ("error", numpy.bool_),
-    ("folded", numpy.bool_),
-    ("arrived", numpy.int32),
-    ("detail", object),
-)
-
-# What every client does around the work: roots of these are folded away unless somebody asks for them.
-_FOLDED_WORDS = frozenset(
-    {
-        "DeviceProxy",
-        "AttributeProxy",
-        "Database",
-        "Group",
-        "command_list_query",
-        "attribute_list_query",
-        "attribute_list_query_ex",
-        "get_command_config",
-        "get_attribute_config",
-        "get_attribute_config_ex",
-    }
-)
-_FOLDED_ENDS = (".init_device", ".delete_device", ".init_class", ".initialize_dynamic_attributes")
 
 
 class StoreError(Exception):
@@ -99,27 +60,6 @@ class StoreBusyError(StoreError):
 
 class StoreDamagedError(StoreError):
     """The store could not be read any more and has been set aside."""
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """What spans have in common that do the same for the same device, told apart by who emitted them.
-
-    `instance` is the device that emitted the spans, where it was one; `device` the one that they are about.
-    """
-
-    service: str
-    instance: str
-    device_class: str
-    device: str
-    name: str
-    kind: str
-    folded: bool
-
-    @property
-    def caller(self) -> str:
-        """Who did it: a device, or a program by its service name."""
-        return self.instance or self.service
 
 
 class FileState(NamedTuple):
@@ -136,24 +76,6 @@ class FileState(NamedTuple):
     tail: bytes
 
 
-def describe(span: Span) -> Operation:
-    """Return the operation that a span belongs to."""
-    device = device_class = ""
-    polled = False
-    for key, value in span.attributes:
-        if key == "tango.device.name":
-            device = str(value).lower()
-        elif key == "tango.device.class":
-            device_class = str(value)
-        elif key == "tango.polling":
-            polled = bool(value)
-    instance = span.resource.instance.lower() if span.resource.instance.count("/") == 2 else ""
-    if span.kind == "server":
-        device, device_class = device or instance, device_class or (span.service if instance else "")
-    folded = polled or span.name in _FOLDED_WORDS or span.name.endswith(_FOLDED_ENDS)
-    return Operation(span.service, instance, device_class, device, span.name, span.kind, folded)
-
-
 class Store:
     """Spans in a file, or in memory where `path` is None. Safe to use from several threads."""
 
@@ -161,17 +83,12 @@ class Store:
     _changes: int
     _since_check: int
     _said_full: bool
-    _rows: list[tuple[Any, ...]]
-    _links: list[tuple[int, int, Link, int]]
+    _spans: Spans
     _records: Records
-    _seen: set[tuple[int, int]]
     _resource_ids: dict[int, tuple[Resource, int]]
     _resource_numbers: dict[str, int]
     _new_resources: list[tuple[int, str]]
     _programs: dict[int, str]
-    _operations: list[Operation]
-    _operation_ids: dict[Operation, int]
-    _written_operations: int
     _files: dict[str, FileState]
 
     def __init__(
@@ -199,26 +116,23 @@ class Store:
         """Take spans, log records and metric points. They are seen by queries after `flush`."""
         with self._lock:
             for item in items:
+                resource, arrived = self._intern_resource(item.resource), self._now()
                 if isinstance(item, Span):
-                    self._append(item)
-                    if len(self._seen) >= BATCH_SPANS:
-                        self.flush()
+                    self._spans.add(item, resource, arrived)
                 else:
-                    self._records.add(item, self._intern_resource(item.resource), self._now())
-                    if len(self._records) >= BATCH_SPANS:
-                        self.flush()
+                    self._records.add(item, resource, arrived)
+                if max(len(self._spans), len(self._records)) >= BATCH_SPANS:
+                    self.flush()
 
     def flush(self, files: Iterable[tuple[str, FileState]] = ()) -> None:
         """Write what was added, and how far files were read, in one transaction."""
         with self._lock, self._guarded() as connection:
-            batch = self._take_batch()
-            links, self._links = self._links, []
-            written = 0
+            self._resource_ids.clear()
             with _transaction(connection):
-                self._write_dimensions(connection)
-                if batch is not None:
-                    written = self._write_spans(connection, batch, links)
-                written += self._records.write(connection)
+                if self._new_resources:
+                    insert(connection, "resources", self._new_resources, (numpy.int32, object))
+                    self._new_resources = []
+                written = self._spans.write(connection) + self._records.write(connection)
                 self._write_files(connection, files)
             self._changes += written
             self._since_check += written
@@ -234,7 +148,7 @@ class Store:
     @property
     def operations(self) -> Sequence[Operation]:
         """All operations that the store has met; the place in the sequence is their id."""
-        return self._operations
+        return self._spans.operations
 
     @property
     def files(self) -> dict[str, FileState]:
@@ -244,61 +158,14 @@ class Store:
     def note_problem(self, path: str, line: int, message: str) -> None:
         """Remember what was wrong with a file, for whoever asks when it is no longer read."""
         with self._lock, self._guarded() as connection:
-            connection.execute("insert into problems values (?, ?, ?)", [_utf8(path), line, _utf8(message)])
+            connection.execute("insert into problems values (?, ?, ?)", [utf8(path), line, utf8(message)])
 
     def problems(self) -> list[tuple[str, int, str]]:
         """Return what was noted: path, line (0 for the whole file), message."""
         return self.query("select path, line, message from problems")
 
-    def _append(self, span: Span) -> None:
-        trace, number = int(span.trace_id, 16), int(span.span_id, 16)
-        if (trace, number) in self._seen:
-            return
-        self._seen.add((trace, number))
-        operation = describe(span)
-        known = self._operation_ids.get(operation)
-        if known is None:
-            known = self._intern(operation)
-        start = min(span.start, _MAX_BIGINT)
-        for link in span.links:
-            self._links.append((trace, number, link, start))
-        self._rows.append(
-            (
-                trace >> 64,
-                trace & _HALF,
-                number,
-                int(span.parent_id, 16) if span.parent_id else 0,
-                start,
-                max(0, min(span.end, _MAX_BIGINT) - start),
-                known,
-                self._intern_resource(span.resource),
-                span.is_error,
-                operation.folded,
-                self._now(),
-                _encode(span),
-            )
-        )
-
     def _now(self) -> int:
         return int(time.time())
-
-    def _intern(self, operation: Operation) -> int:
-        o = operation
-        safe = Operation(
-            _utf8(o.service),
-            _utf8(o.instance),
-            _utf8(o.device_class),
-            _utf8(o.device),
-            _utf8(o.name),
-            o.kind,
-            o.folded,
-        )
-        number = self._operation_ids.get(safe)
-        if number is None:
-            number = self._operation_ids[safe] = len(self._operations)
-            self._operations.append(safe)
-        self._operation_ids[operation] = number
-        return number
 
     def _intern_resource(self, resource: Resource) -> int:
         found = self._resource_ids.get(id(resource))
@@ -313,77 +180,6 @@ class Store:
         self._resource_ids[id(resource)] = (resource, number)
         return number
 
-    def _take_batch(self) -> dict[str, Any] | None:
-        rows, self._rows = self._rows, []
-        self._seen.clear()
-        self._resource_ids.clear()
-        if not rows:
-            return None
-        columns = zip(*rows, strict=True)
-        return {
-            name: numpy.array(column, dtype=kind)
-            for (name, kind), column in zip(_COLUMNS, columns, strict=True)
-        }
-
-    def _write_dimensions(self, connection: duckdb.DuckDBPyConnection) -> None:
-        new = self._operations[self._written_operations :]
-        if new:
-            first = self._written_operations
-            rows = [
-                (first + index, o.service, o.instance, o.device_class, o.device, o.name, o.kind, o.folded)
-                for index, o in enumerate(new)
-            ]
-            _insert(connection, "operations", rows, (numpy.int32, *[object] * 6, numpy.bool_))
-            self._written_operations = len(self._operations)
-        if self._new_resources:
-            _insert(connection, "resources", self._new_resources, (numpy.int32, object))
-            self._new_resources = []
-
-    def _write_spans(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        batch: dict[str, Any],
-        links: list[tuple[int, int, Link, int]],
-    ) -> int:
-        # A span may come twice: by OTLP and in a file, or in a copy of a file. The same one has the same
-        # start, and DuckDB passes over blocks of other times, so that this costs little in a store of any
-        # size.
-        twice: set[tuple[int, int, int]] = set()
-        connection.register("batch", batch)
-        try:
-            known = connection.execute(
-                "select s.hi, s.lo, s.span from spans s semi join batch b on s.span = b.span and s.lo = b.lo"
-                " and s.hi = b.hi where s.start between ? and ?",
-                [int(batch["start"].min()), int(batch["start"].max())],
-            ).fetchall()
-            if known:
-                twice = set(known)
-                ids = zip(batch["hi"].tolist(), batch["lo"].tolist(), batch["span"].tolist(), strict=True)
-                keep = numpy.array([key not in twice for key in ids])
-                connection.unregister("batch")
-                batch = {name: column[keep] for name, column in batch.items()}
-                connection.register("batch", batch)
-            connection.execute("insert into spans select * from batch")
-        finally:
-            connection.unregister("batch")
-        rows = [
-            (
-                trace >> 64,
-                trace & _HALF,
-                span,
-                *_halves(link.trace_id),
-                int(link.span_id, 16),
-                _kind(link),
-                start,
-                self._now(),
-            )
-            for trace, span, link, start in links
-            if (trace >> 64, trace & _HALF, span) not in twice
-        ]
-        if rows:
-            _insert(connection, "links", rows, (*[numpy.uint64] * 6, object, numpy.int64, numpy.int32))
-        return len(batch["span"])
-
     def _write_files(
         self, connection: duckdb.DuckDBPyConnection, files: Iterable[tuple[str, FileState]]
     ) -> None:
@@ -391,7 +187,7 @@ class Store:
             connection.execute("delete from files where fingerprint = ?", [fingerprint])
             connection.execute(
                 "insert into files values (?, ?, ?, ?, ?, ?, ?)",
-                [fingerprint, _utf8(state.path), *state[1:]],
+                [fingerprint, utf8(state.path), *state[1:]],
             )
             self._files[fingerprint] = state
 
@@ -460,14 +256,14 @@ class Store:
 
     def trace(self, wanted: str) -> list[Span]:
         """Return all spans of one trace; `wanted` is its whole id."""
-        number = int(wanted, 16)
+        hi, lo = halves(wanted)
         rows = self.query(
             "select span, parent, start, duration, operation, resource, error, detail from spans where lo = "
             "? and hi = ?",
-            [number & _HALF, number >> 64],
+            [lo, hi],
         )
         resources = self.resources({row[5] for row in rows})
-        return [self._decode(wanted, row, resources) for row in rows]
+        return [self._spans.decode(wanted, row, resources) for row in rows]
 
     def resources(self, ids: Collection[int]) -> dict[int, Resource]:
         """Return resources by their numbers."""
@@ -495,28 +291,6 @@ class Store:
             if len(self._programs) != len(self._resource_numbers):
                 self._programs = _name_programs(self._resource_numbers)
             return self._programs
-
-    def _decode(self, wanted: str, row: tuple[Any, ...], resources: dict[int, Resource]) -> Span:
-        span, parent, start, duration, operation, resource, error, detail = row
-        op = self._operations[operation]
-        name, scope, status, state, attributes, events, links = json.loads(detail)
-        return Span(
-            trace_id=wanted,
-            span_id=f"{span:016x}",
-            parent_id=f"{parent:016x}" if parent else "",
-            name=op.name if name is None else name,
-            kind=op.kind,
-            start=start,
-            end=start + duration,
-            resource=resources[resource],
-            scope=scope,
-            is_error=error,
-            status_message=status,
-            trace_state=state,
-            attributes=attributes_of(attributes),
-            events=tuple(Event(when, event, attributes_of(pairs)) for when, event, pairs in events),
-            links=tuple(Link(trace, linked, attributes_of(pairs)) for trace, linked, pairs in links),
-        )
 
     # -- life --
 
@@ -593,17 +367,12 @@ class Store:
         self._changes = 0
         self._since_check = 0
         self._said_full = False
-        self._rows = []
-        self._links = []
         self._records = Records()
-        self._seen = set()
         self._resource_ids = {}
         self._new_resources = []
         self._programs = {}
         rows = self.query("select * exclude (id) from operations order by id")
-        self._operations = [Operation(*row) for row in rows]
-        self._operation_ids = {operation: number for number, operation in enumerate(self._operations)}
-        self._written_operations = len(self._operations)
+        self._spans = Spans([Operation(*row) for row in rows])
         self._resource_numbers = {
             text: number for number, text in self.query("select id, text from resources")
         }
@@ -629,11 +398,6 @@ class Store:
             raise StoreDamagedError(f"the store was damaged: {_first_line(error)}") from error
 
 
-def trace_id(hi: int, lo: int) -> str:
-    """Return a trace's id in hexadecimal, from the two numbers that the store keeps."""
-    return f"{hi:016x}{lo:016x}"
-
-
 # Of client spans outside of device servers. Source: PyTango 10.0.
 _UNNAMED = "pytango.client"
 
@@ -650,17 +414,8 @@ def _name_programs(resources: Mapping[str, int]) -> dict[int, str]:
         # Without an instance nothing tells one process from another, and that of a device is its name.
         elif instance and instance.count("/") != 2:
             named.setdefault(process, []).append(service)
-    names = {process: _utf8(", ".join(dict.fromkeys(services))) for process, services in named.items()}
+    names = {process: utf8(", ".join(dict.fromkeys(services))) for process, services in named.items()}
     return {number: names.get(unnamed.get(number, ()), "") for number in resources.values()}
-
-
-def _halves(trace: str) -> tuple[int, int]:
-    number = int(trace, 16)
-    return number >> 64, number & _HALF
-
-
-def _kind(link: Link) -> str:
-    return next((_utf8(str(value)) for key, value in link.attributes if key == "tango.link"), "")
 
 
 def _connect(path: str) -> duckdb.DuckDBPyConnection:
@@ -691,59 +446,6 @@ def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
             pass
         raise
     connection.commit()
-
-
-# `json.dumps` makes such an encoder for each call.
-_dump = json.JSONEncoder(separators=(",", ":")).encode
-
-
-def _encode(span: Span) -> str:
-    """Return what a span has besides its columns. Lone surrogates stay escapes, so the text is ASCII."""
-    # The operation's name has lost what is no Unicode; the span's own is kept where it differs.
-    return _dump(
-        (
-            None if span.name.isascii() or _utf8(span.name) == span.name else span.name,
-            span.scope,
-            span.status_message,
-            span.trace_state,
-            span.attributes,
-            [(event.time, event.name, event.attributes) for event in span.events] if span.events else (),
-            [(link.trace_id, link.span_id, link.attributes) for link in span.links] if span.links else (),
-        ),
-    )
-
-
-def attributes_of(pairs: Iterable[Sequence[Any]]) -> Attributes:
-    """Return attributes as they were, from what JSON has made of them."""
-    return tuple((key, _tuples(value) if isinstance(value, list | dict) else value) for key, value in pairs)
-
-
-def _tuples(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(map(_tuples, value))
-    if isinstance(value, dict):
-        return {key: _tuples(item) for key, item in value.items()}
-    return value
-
-
-def _utf8(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _insert(
-    connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[tuple[Any, ...]], kinds: Sequence[Any]
-) -> None:
-    """Insert many rows at once: `executemany` of DuckDB 2.0 takes milliseconds for each."""
-    columns = zip(*rows, strict=True)
-    batch = {
-        f"c{number:02}": numpy.array(column, dtype=kind)
-        for number, (column, kind) in enumerate(zip(columns, kinds, strict=True))
-    }
-    connection.register("rows", batch)
-    try:
-        connection.execute(f"insert into {table} select * from rows")
-    finally:
-        connection.unregister("rows")
 
 
 def _is_busy(error: duckdb.Error) -> bool:

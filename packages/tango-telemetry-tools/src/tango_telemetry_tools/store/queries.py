@@ -9,8 +9,10 @@ from typing import Any
 
 import duckdb
 
+from .columns import trace_id
 from .criteria import Criteria, matcher, text_test
-from .database import Operation, Store, trace_id
+from .database import Store
+from .spans import Operation
 
 _ORDERS = {
     "start": "begins desc",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import duckdb
 import numpy
 
 from ..viewer.model import LogRecord, Point
+from .columns import HALF, MAX_BIGINT, dump, utf8
 
 SCHEMA = """
 create table logs(hi ubigint, lo ubigint, span ubigint, time bigint, severity utinyint, device varchar,
@@ -16,8 +16,6 @@ create table logs(hi ubigint, lo ubigint, span ubigint, time bigint, severity ut
 create table points(
     series varchar, resource integer, start bigint, time bigint, arrived integer, detail varchar);
 """
-_MAX_BIGINT = (1 << 63) - 1
-_HALF = (1 << 64) - 1
 
 _LOG_COLUMNS: tuple[tuple[str, Any], ...] = (
     ("hi", numpy.uint64),
@@ -58,25 +56,25 @@ class Records:
             self._logs[
                 (
                     trace >> 64,
-                    trace & _HALF,
+                    trace & HALF,
                     int(item.span_id or "0", 16),
-                    min(item.time, _MAX_BIGINT),
+                    min(item.time, MAX_BIGINT),
                     item.severity,
                     device_of(item),
                     resource,
                     arrived,
-                    _dump((item.level, item.body, item.scope, item.event, item.attributes)),
+                    dump((item.level, item.body, item.scope, item.event, item.attributes)),
                 )
             ] = None
             return
         # What counts since a start replaces what it said before. What counts since it last said something
         # (delta) has another start each time. So all that is ever needed is the newest point of each start.
-        series = _dump((item.name, item.unit, item.kind, item.scope, item.attributes))
-        key = (series, resource, min(item.start, _MAX_BIGINT))
-        time = min(item.time, _MAX_BIGINT)
+        series = dump((item.name, item.unit, item.kind, item.scope, item.attributes))
+        key = (series, resource, min(item.start, MAX_BIGINT))
+        time = min(item.time, MAX_BIGINT)
         if key not in self._points or self._points[key][0] <= time:
             detail = (item.description, item.value, item.count, item.total, item.longest, item.buckets)
-            self._points[key] = (time, arrived, _dump(detail))
+            self._points[key] = (time, arrived, dump(detail))
 
     def write(self, connection: duckdb.DuckDBPyConnection) -> int:
         """Write them within the transaction that is open; return how many were new."""
@@ -136,15 +134,6 @@ def device_of(record: LogRecord) -> str:
     """Return the Tango device that a record is about, else the one that emitted it, else ""."""
     for key, value in record.attributes:
         if key == "tango.device.name":
-            return _utf8(str(value).lower())
+            return utf8(str(value).lower())
     instance = record.resource.instance
-    return _utf8(instance.lower()) if instance.count("/") == 2 else ""
-
-
-def _dump(value: object) -> str:
-    """Lone surrogates stay escapes, so the text is ASCII."""
-    return json.dumps(value, separators=(",", ":"))
-
-
-def _utf8(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+    return utf8(instance.lower()) if instance.count("/") == 2 else ""

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..viewer.model import ERROR_SEVERITY, Bucket, LogRecord, Relation
+from .columns import attributes_of, trace_id
 from .criteria import Criteria, matcher, text_test
-from .database import Store, attributes_of, trace_id
+from .database import Store
 
 _MAX_TIME = (1 << 63) - 1
 # Whoever logs in a loop must not fill the page of a trace.
