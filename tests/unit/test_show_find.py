@@ -8,12 +8,16 @@ import contextlib
 import io
 import json
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from tango_telemetry_tools.__main__ import main
+from tango_telemetry_tools.store.database import Store
+from tango_telemetry_tools.store.feed import MIN_CACHED_BYTES
 from trace_files import MS, SECOND, append, attributes, call, line, log, log_line, metric_line, span
 
 NOW = 1_760_000_000 * SECOND
@@ -239,3 +243,39 @@ def test_top_watches(folder: Path) -> None:
     finally:
         process.kill()
         process.communicate(timeout=20)
+
+
+def test_ctrl_c_amid_a_question_is_no_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise RuntimeError("Query interrupted")
+
+    monkeypatch.setattr("tango_telemetry_tools.store.queries.find_traces", interrupted)
+    assert run("show", "--list") == (130, "", "")
+
+
+def test_what_was_read_before_ctrl_c_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path, number = tmp_path / "a.jsonl", 1
+    while not path.exists() or path.stat().st_size < MIN_CACHED_BYTES:
+        lines = [
+            line("s", [span(n, n, "work", NOW + n, MS) for n in range(start, start + 100)])
+            for start in range(number, number + 10_000, 100)
+        ]
+        append(path, *lines)
+        number += 10_000
+    command = [sys.executable, "-m", "tango_telemetry_tools", "show", "--list", "-n", "1", str(path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    # Bytes that only spans can have made.
+    while sum(part.stat().st_size for part in tmp_path.glob("cache/*/*")) < 100_000:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == 130
+    (cache,) = tmp_path.glob("cache/*/*.duckdb")
+    with Store(cache) as store:
+        ((some,),) = store.query("select count(*) from spans")
+    assert 0 < some < number - 1
+    status, _, err = run("show", "--list", "-n", "1", str(path))
+    assert (status, f"1 of {number - 1} traces" in err) == (0, True)

@@ -37,6 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+    except RuntimeError as error:
+        # Ctrl-C amid a statement of DuckDB 1.1 to 2.0, which raises no class of its own for it.
+        if str(error) != "Query interrupted":
+            raise
+        return 130
     return status
 
 

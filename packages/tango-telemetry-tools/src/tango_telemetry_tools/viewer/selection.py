@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,24 +138,39 @@ def run_on_store(
             with database.open_near(path, say) as store:
                 for bad, line, message in feed.known_problems(store):
                     problems.add(bad, line, message)
-                feeder = feed.Feeder(store, list(places), problems)
+                stop = threading.Event()
+                feeder = feed.Feeder(store, list(places), problems, stopped=stop.is_set)
                 if sys.stderr.isatty() and (unread := feeder.unread()) > _LONG:
                     # Ctrl-C is no loss: what was read by then is kept.
                     kept = "; the next command reads only what is new" if store.path else ""
                     say(f"reading {unread >> 20} MB, about {unread // _PER_SECOND} s{kept}")
-                feeder.poll()
+                with _held_back(stop):
+                    feeder.poll()
                 while again:
                     sys.stdout.write(_CLEAR if sys.stdout.isatty() else "")
                     question(store, problems)
                     sys.stdout.flush()
                     time.sleep(again)
-                    feeder.poll()
+                    with _held_back(stop):
+                        feeder.poll()
                 return question(store, problems)
         except database.StoreDamagedError:
             # The damaged one is set aside and said; a new one is filled from the same files.
             if attempt:
                 raise
     raise AssertionError("unreachable")
+
+
+@contextmanager
+def _held_back(stop: threading.Event) -> Iterator[None]:
+    """Let Ctrl-C set `stop`, and take effect at the end: amid a write it would cost what was read."""
+    before = signal.signal(signal.SIGINT, lambda number, frame: stop.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if stop.is_set():
+        raise KeyboardInterrupt
 
 
 def reporter(command: str) -> Callable[[Problem], None]:
