@@ -21,7 +21,7 @@
 #include "core/span_record.h"
 #include "core/utf8.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 // Counts down to the allocation that fails; negative: none does.
 static long allocations_left = -1;
@@ -38,11 +38,11 @@ bool allocation_allowed() noexcept {
     return true;
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry
 
 namespace {
 
-using namespace tango_spans;
+using namespace tango_telemetry;
 
 void require(bool condition, const char* what) {
     if (!condition) {

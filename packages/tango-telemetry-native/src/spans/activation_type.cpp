@@ -4,7 +4,7 @@
 #include "objects.h"
 #include "span_operations.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 struct ActivationObject {
@@ -210,4 +210,4 @@ PyTypeObject* create_activation_type(PyObject* module) {
     return reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &spec, nullptr));
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

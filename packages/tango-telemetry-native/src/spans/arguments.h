@@ -3,7 +3,7 @@
 
 #include "ref.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 // Binds the arguments of a METH_FASTCALL | METH_KEYWORDS call to names, as a Python function would; what was not
 // given stays null. False with TypeError set. All are borrowed.
@@ -52,4 +52,4 @@ inline bool bind_arguments(const char* function, PyObject* const* names, int cou
 
 inline PyObject* value_or_null(PyObject* object) { return object == Py_None ? nullptr : object; }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -4,9 +4,7 @@
 #include "arguments.h"
 #include "values.h"
 
-namespace tango_spans {
-
-using tango_telemetry::SpanNumbers;
+namespace tango_telemetry {
 
 void replace(PyObject*& field, PyObject* object) {
     PyObject* const old = field;
@@ -215,4 +213,4 @@ PyTypeObject* create_beginning_type(PyObject* module, const char* name, const ch
     return reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &spec, nullptr));
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

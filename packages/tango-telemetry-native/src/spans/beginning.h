@@ -5,7 +5,7 @@
 
 #include "calls.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 struct BeginningObject {
     PyObject_HEAD
@@ -44,7 +44,7 @@ Ref get_variable(PyObject* variable);
 struct Told {
     PyObject* name;     // null, or what the call is about
     PyObject* context;  // may be null
-    const tango_telemetry::SpanNumbers* remote;
+    const SpanNumbers* remote;
     PyObject* links;  // may be null
 };
 
@@ -68,4 +68,4 @@ inline PyCFunction fast_method(PyObject* (*function)(PyObject*, PyObject* const*
     return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -7,7 +7,7 @@
 #include <utility>
 #include "span_operations.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 struct CallObject {
@@ -299,4 +299,4 @@ PyTypeObject* create_call_type(PyObject* module) {
     return reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &spec, nullptr));
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -8,7 +8,7 @@
 #include "current.h"
 #include "objects.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 // A plan (tango_telemetry.calls.plans.Plan) with what it comes to here. All but the first three are borrowed from `plan`.
 struct PlanObject {
@@ -79,4 +79,4 @@ PyTypeObject* create_call_type(PyObject* module);
 PyTypeObject* create_client_beginning_type(PyObject* module);
 PyTypeObject* create_handler_beginning_type(PyObject* module);
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

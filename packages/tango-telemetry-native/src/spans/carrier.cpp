@@ -6,16 +6,8 @@
 #include <algorithm>
 #include <utility>
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
-
-using tango_telemetry::GiopFunctions;
-using tango_telemetry::IdlFunctions;
-using tango_telemetry::is_sampled;
-using tango_telemetry::read_entry;
-using tango_telemetry::read_parent;
-using tango_telemetry::SpanNumbers;
-using tango_telemetry::SpanTexts;
 
 bool read_strings(const char* parent, std::size_t parent_size, const char* entry, std::size_t entry_size,
                   SpanNumbers& numbers) {
@@ -223,4 +215,4 @@ Found find_remote_parent(ModuleState& state, SpanNumbers& parent) {
     return state.giop && state.giop->get_span(parent) ? Found::kOnUpcall : Found::kNo;
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -5,13 +5,13 @@
 #include "../bridge_functions.h"
 #include "objects.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 // What a call has set and must take back. All zero to begin with.
 struct Carried {
-    const tango_telemetry::GiopFunctions* giop;  // null where nothing was set
+    const GiopFunctions* giop;  // null where nothing was set
     int giop_previous;
-    const tango_telemetry::IdlFunctions* idl;  // null where nothing was opened
+    const IdlFunctions* idl;  // null where nothing was opened
     void* idl_scope;
     PyObject* token;  // of the bridge in Python, which had to do it; owned
     PyObject* bridge;  // that one; owned
@@ -39,6 +39,6 @@ enum class Found { kNo, kOnUpcall, kByIdl, kError };
 
 // The parent that came with the request of the running upcall, where it is one that core.propagation.extract() would give
 // without a trace state of others. kNo: none, or one for Python to judge.
-Found find_remote_parent(ModuleState& state, tango_telemetry::SpanNumbers& parent);
+Found find_remote_parent(ModuleState& state, SpanNumbers& parent);
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -10,7 +10,7 @@
 #include <frameobject.h>
 #endif
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 Ref frame_globals(PyFrameObject* frame) {
@@ -283,4 +283,4 @@ PyTypeObject* create_client_beginning_type(PyObject* module) {
                                  init_client, methods);
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

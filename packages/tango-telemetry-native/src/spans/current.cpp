@@ -3,7 +3,7 @@
 
 #include <utility>
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 bool detach(ModuleState& state, PyObject* token) {
@@ -145,4 +145,4 @@ void clear_current(Current& current) {
     }
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

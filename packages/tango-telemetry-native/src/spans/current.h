@@ -4,7 +4,7 @@
 
 #include "state.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 constexpr int kMaxVariables = 2;
 
@@ -38,4 +38,4 @@ void drop_current(ModuleState& state, Current& current);
 int traverse_current(const Current& current, visitproc visit, void* arg);
 void clear_current(Current& current);
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

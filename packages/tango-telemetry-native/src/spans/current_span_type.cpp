@@ -7,7 +7,7 @@
 #include "current.h"
 #include "objects.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 struct CurrentSpanObject {
@@ -113,4 +113,4 @@ PyTypeObject* create_current_span_type(PyObject* module) {
     return reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &spec, nullptr));
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
 #include "decode.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 // Reads what this library has written itself, and still never past its end.
@@ -246,4 +246,4 @@ PyObject* decode_links(SpanObject* span) {
     return with_dropped(std::move(list), dropped);
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

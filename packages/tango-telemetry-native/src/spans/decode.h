@@ -4,7 +4,7 @@
 
 #include "objects.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 // (dict of attributes, number dropped)
 PyObject* decode_attributes(const SpanRecord& record);
@@ -13,4 +13,4 @@ PyObject* decode_events(const SpanRecord& record);
 // (list of (SpanContext, dict of attributes, number dropped), number dropped)
 PyObject* decode_links(SpanObject* span);
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -2,7 +2,7 @@
 // DroppedSpanBase: a span that the sampler does not want. Its SpanContext is made only if somebody asks.
 #include "objects.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 DroppedSpanObject* as_span(PyObject* object) { return reinterpret_cast<DroppedSpanObject*>(object); }
@@ -90,4 +90,4 @@ PyTypeObject* create_dropped_span_type(PyObject* module) {
     return reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &spec, nullptr));
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -5,7 +5,7 @@
 #include "calls.h"
 #include "core/durations.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 struct DurationsObject {
     PyObject_HEAD
@@ -31,4 +31,4 @@ struct Timing {
 
 PyTypeObject* create_durations_type(PyObject* module);
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

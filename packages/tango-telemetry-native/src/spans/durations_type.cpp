@@ -8,7 +8,7 @@
 #include "beginning.h"
 #include "core/clock.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 DurationsObject* as_durations(PyObject* object) { return reinterpret_cast<DurationsObject*>(object); }
@@ -243,4 +243,4 @@ PyTypeObject* create_durations_type(PyObject* module) {
     return reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &spec, nullptr));
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

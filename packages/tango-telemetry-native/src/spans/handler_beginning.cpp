@@ -3,10 +3,8 @@
 #include "arguments.h"
 #include "beginning.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
-
-using tango_telemetry::SpanNumbers;
 
 bool is_true(PyObject* object) { return object == Py_True; }
 
@@ -141,4 +139,4 @@ PyTypeObject* create_handler_beginning_type(PyObject* module) {
         methods);
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -3,7 +3,7 @@
 
 #include "text.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 void clear_identity(Identity& identity) {
     Py_CLEAR(identity.trace_state);
@@ -131,4 +131,4 @@ bool append_trace_state(ModuleState& state, PyObject* trace_state, Buffer& out) 
     return header && append_any_text(out, header.get());
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

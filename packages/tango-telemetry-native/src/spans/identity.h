@@ -5,10 +5,7 @@
 #include "../trace_id.h"
 #include "state.h"
 
-namespace tango_spans {
-
-using tango_telemetry::make_trace_id;
-using tango_telemetry::read_trace_id;
+namespace tango_telemetry {
 
 struct Identity {
     std::uint64_t trace_id_high;
@@ -47,4 +44,4 @@ bool read_span_id(PyObject* number, std::uint64_t& id);
 // Appends `key=value,…` of a TraceState; nothing for the default one. False with a Python error set.
 bool append_trace_state(ModuleState& state, PyObject* trace_state, Buffer& out);
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

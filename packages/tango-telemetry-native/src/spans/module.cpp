@@ -10,7 +10,7 @@
 #include "durations.h"
 #include "objects.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 ModuleState* state_of_module(PyObject* module) { return static_cast<ModuleState*>(PyModule_GetState(module)); }
@@ -157,6 +157,6 @@ PyModuleDef module_definition = {
     release,
 };
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry
 
-PyMODINIT_FUNC PyInit__spans() { return PyModuleDef_Init(&tango_spans::module_definition); }
+PyMODINIT_FUNC PyInit__spans() { return PyModuleDef_Init(&tango_telemetry::module_definition); }

@@ -6,7 +6,7 @@
 #include "core/sampler.h"
 #include "identity.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 struct QueueObject {
     PyObject_HEAD
@@ -87,7 +87,7 @@ struct PreparedSpan {
 // start_span() with an encoded copy of its attributes at hand. The parent is `remote` or, without that, the span in
 // `context`, which is a Context or null. Only for a tracer without a sampler and hooks in Python, which see neither.
 PyObject* start_prepared_span(TracerObject* tracer, const PreparedSpan& prepared, PyObject* title, PyObject* context,
-                              const tango_telemetry::SpanNumbers* remote, PyObject* links);
+                              const SpanNumbers* remote, PyObject* links);
 
 // start_span() of a span that the sampler drops whatever else is known of it; null, without an error, for any other.
 // Only for a tracer without a sampler in Python.
@@ -123,4 +123,4 @@ PyTypeObject* create_queue_type(PyObject* module);
 PyTypeObject* create_resource_type(PyObject* module);
 PyTypeObject* create_scope_type(PyObject* module);
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -7,7 +7,7 @@
 #include "calls.h"
 #include "values.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 constexpr std::size_t kMostPlans = 512;
@@ -494,4 +494,4 @@ PyTypeObject* create_plans_type(PyObject* module) {
     return reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &plans_spec, nullptr));
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

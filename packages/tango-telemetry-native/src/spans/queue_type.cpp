@@ -5,7 +5,7 @@
 
 #include "objects.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 QueueObject* as_queue(PyObject* object) { return reinterpret_cast<QueueObject*>(object); }
@@ -156,4 +156,4 @@ PyTypeObject* create_queue_type(PyObject* module) {
     return reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &spec, nullptr));
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

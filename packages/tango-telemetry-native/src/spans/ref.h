@@ -6,7 +6,7 @@
 
 #include <utility>
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 // An owned reference to a Python object, possibly none.
 class Ref {
@@ -68,4 +68,4 @@ inline PyObject* new_ref(PyObject* object) noexcept {
 
 inline PyObject* new_bool(bool value) noexcept { return new_ref(value ? Py_True : Py_False); }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

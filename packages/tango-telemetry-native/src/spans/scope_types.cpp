@@ -3,7 +3,7 @@
 #include "objects.h"
 #include "values.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 // The attributes of a resource or scope, which have no limits, as a message in `out`.
@@ -165,4 +165,4 @@ PyTypeObject* create_scope_type(PyObject* module) {
     return reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &scope_spec, nullptr));
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

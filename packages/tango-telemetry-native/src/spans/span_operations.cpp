@@ -5,7 +5,7 @@
 #include "core/clock.h"
 #include "values.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 constexpr std::uint8_t kUnset = 0;
@@ -384,4 +384,4 @@ bool add_span_link(SpanObject* span, PyObject* context, PyObject* attributes) {
     return true;
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

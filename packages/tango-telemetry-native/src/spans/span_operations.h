@@ -3,7 +3,7 @@
 
 #include "objects.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 constexpr const char* kEndedMethod = "Tried calling %s on an ended span.";
 constexpr const char* kEndedAttribute = "Setting attribute on ended span.";
@@ -28,4 +28,4 @@ bool end_span(SpanObject* span, PyObject* end_time);
 // A time given in nanoseconds, or `missing` if there is none that can be used.
 std::uint64_t time_or(ModuleState& state, PyObject* time, std::uint64_t missing);
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

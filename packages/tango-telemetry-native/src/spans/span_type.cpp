@@ -5,7 +5,7 @@
 #include "span_operations.h"
 #include "values.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 SpanObject* as_span(PyObject* object) { return reinterpret_cast<SpanObject*>(object); }
@@ -400,4 +400,4 @@ PyTypeObject* create_span_type(PyObject* module) {
     return reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &spec, nullptr));
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -7,7 +7,7 @@
 #include "span_operations.h"
 #include "values.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 struct Parent {
@@ -423,7 +423,7 @@ PyObject* start_dropped_span(TracerObject* tracer, PyObject* context) {
 }
 
 PyObject* start_prepared_span(TracerObject* tracer, const PreparedSpan& prepared, PyObject* title, PyObject* context,
-                              const tango_telemetry::SpanNumbers* remote, PyObject* links) {
+                              const SpanNumbers* remote, PyObject* links) {
     Parent parent;
     if (!check_usable(tracer) || (context && !read_parent(*tracer->state, context, parent))) {
         return nullptr;
@@ -445,4 +445,4 @@ PyObject* start_prepared_span(TracerObject* tracer, const PreparedSpan& prepared
     return start_with_parent(tracer, arguments, parent, fits ? &prepared.encoded : nullptr);
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -3,7 +3,7 @@
 
 #include <new>
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 PyObject* module_of_type(PyTypeObject* type) {
     // PyType_GetModuleByDef exists since Python 3.11 only.
@@ -311,4 +311,4 @@ PyObject* configure(PyObject* module, PyObject* args, PyObject* kwargs) {
     Py_RETURN_NONE;
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

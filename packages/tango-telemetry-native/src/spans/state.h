@@ -6,7 +6,7 @@
 #include "core/span_record.h"
 #include "ref.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 // Objects that tango_telemetry_native.spans passes to configure(), each under its name. Those from the private
 // corners of opentelemetry-api may be None; then its public functions are called instead, which costs time only.
@@ -135,8 +135,8 @@ struct ModuleState {
     PyObject* thread_name;  // the property of threading.Thread
     PyObject* threading;  // the dict of that module
     PyObject* threads;  // a dict: what thread_attributes() gave for threads of C++, by a number of the thread
-    const tango_telemetry::GiopFunctions* giop;
-    const tango_telemetry::IdlFunctions* idl;
+    const GiopFunctions* giop;
+    const IdlFunctions* idl;
     PyTypeObject* span_base;
     PyTypeObject* dropped_span_base;
     PyTypeObject* tracer_base;
@@ -198,4 +198,4 @@ private:
 // reported in the log, once for each `what`; true. KeyboardInterrupt and its like are not ours to keep: false.
 bool absorb_error(ModuleState& state, const char* what);
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

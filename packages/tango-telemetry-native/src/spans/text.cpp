@@ -3,7 +3,7 @@
 
 #include "core/utf8.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 bool read_text(PyObject* text, Text& out) {
 #if PY_VERSION_HEX < 0x030C0000
@@ -91,4 +91,4 @@ bool append_any_text(Buffer& out, PyObject* object) {
     return true;
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

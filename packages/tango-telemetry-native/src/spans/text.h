@@ -5,7 +5,7 @@
 #include "core/buffer.h"
 #include "ref.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 // What an str is made of, whatever its width.
 struct Text {
@@ -30,4 +30,4 @@ void append_text(Buffer& out, PyObject* text, std::int64_t max_length = -1);
 // The same for any object, by its str(); false with a Python error set.
 bool append_any_text(Buffer& out, PyObject* object);
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

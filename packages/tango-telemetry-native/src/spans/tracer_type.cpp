@@ -3,7 +3,7 @@
 #include "arguments.h"
 #include "objects.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 TracerObject* as_tracer(PyObject* object) { return reinterpret_cast<TracerObject*>(object); }
@@ -207,4 +207,4 @@ PyTypeObject* create_tracer_type(PyObject* module) {
     return reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &spec, nullptr));
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
 #include "value_encoder.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 // Deeper values are given up as a whole, as the SDK gives them up with RecursionError. A receiver's protobuf
@@ -318,4 +318,4 @@ Encoded encode_value(ModuleState& state, Buffer& out, PyObject* value, std::int6
     return ValueEncoder(state, out, max_length, warnings).encode(value, 0);
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -5,7 +5,7 @@
 #include "text.h"
 #include "warnings.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 // One attribute may take this much. The SDK has no bound, and a list that holds itself twice over never ends.
 constexpr std::size_t kMaxValueSize = std::size_t{16} << 20;
@@ -36,4 +36,4 @@ enum class Encoded { kYes, kUnencodable, kError };
 // code. kError: a Python error is set.
 Encoded encode_value(ModuleState& state, Buffer& out, PyObject* value, std::int64_t max_length, Warnings& warnings);
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
 #include "values.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 // Not PyObject_Hash: a subclass of str may have a __hash__ that runs code, and needs none here.
@@ -226,4 +226,4 @@ bool set_attributes(ModuleState& state, const AttributeTarget& target, PyObject*
     return warnings.write();
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

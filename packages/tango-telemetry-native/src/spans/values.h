@@ -4,7 +4,7 @@
 
 #include "value_encoder.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 // A list with its bounds, and when it must no longer change (a span that was ended in the meantime).
 struct AttributeTarget {
@@ -19,4 +19,4 @@ struct AttributeTarget {
 bool set_attribute(ModuleState& state, const AttributeTarget& target, PyObject* key, PyObject* value);
 bool set_attributes(ModuleState& state, const AttributeTarget& target, PyObject* mapping);
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

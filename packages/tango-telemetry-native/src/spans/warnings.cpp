@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
 #include "warnings.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 Warnings::~Warnings() {
     for (std::size_t i = 0; i < entries_.size(); i++) {
@@ -80,4 +80,4 @@ bool Warnings::write() {
     return true;
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

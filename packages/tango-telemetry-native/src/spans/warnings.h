@@ -3,7 +3,7 @@
 
 #include "state.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 // Log messages of one operation, written when it is complete: a log handler is user code, and finds every span in
 // a state that makes sense.
@@ -32,4 +32,4 @@ private:
     PodVector<Entry> entries_;
 };
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-3.0-or-later
 #include "attribute_list.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 void AttributeList::reset(std::uint8_t tag) noexcept {
     bytes_.clear();
@@ -224,4 +224,4 @@ void AttributeList::append_to(Buffer& out) const noexcept {
     }
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -5,7 +5,7 @@
 
 #include "buffer.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 struct Key {
     const char* data;
@@ -79,4 +79,4 @@ private:
     std::uint8_t tag_;
 };
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

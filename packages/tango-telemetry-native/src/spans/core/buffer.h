@@ -5,7 +5,7 @@
 #include "memory.h"
 #include "wire.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 // Writes after a failed allocation do nothing and leave `failed()` set, so that a whole message is written
 // plainly and checked once at its end. `truncate` goes back to a good state.
@@ -121,4 +121,4 @@ private:
     bool failed_ = false;
 };
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 inline std::uint64_t read_clock(clockid_t clock) noexcept {
     timespec now{};
@@ -19,4 +19,4 @@ inline std::uint64_t wall_ns() noexcept { return read_clock(CLOCK_REALTIME); }
 // Nanoseconds that never step: a span's duration survives a clock that is being set.
 inline std::uint64_t steady_ns() noexcept { return read_clock(CLOCK_MONOTONIC); }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

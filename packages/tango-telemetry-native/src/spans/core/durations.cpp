@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 // ExponentialHistogramDataPoint, its Buckets, and Exemplar of opentelemetry-proto 1.x.
@@ -158,4 +158,4 @@ void Durations::append_to(Buffer& out, const char* attributes, std::size_t size,
     out.close(data_point);
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

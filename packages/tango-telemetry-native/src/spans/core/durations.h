@@ -6,7 +6,7 @@
 
 #include "buffer.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 // The span of one call, which a histogram shows for an example of it; a span id of 0 is none.
 struct Exemplar {
@@ -73,4 +73,4 @@ private:
     std::uint64_t counts_[kMostBuckets];
 };
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

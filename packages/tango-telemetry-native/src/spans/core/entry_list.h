@@ -3,7 +3,7 @@
 
 #include "buffer.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 // The encoded events or links of a span, bounded in number: a full list loses its oldest, as the SDK's
 // BoundedList does.
@@ -67,4 +67,4 @@ private:
     std::uint64_t dropped_ = 0;
 };
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -8,7 +8,7 @@
 
 #include "clock.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 std::atomic<unsigned> fork_generation{1};
@@ -68,4 +68,4 @@ std::uint64_t random_id() noexcept {
 
 void reseed_after_fork() noexcept { fork_generation.fetch_add(1, std::memory_order_relaxed); }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

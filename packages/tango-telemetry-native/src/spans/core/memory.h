@@ -8,7 +8,7 @@
 #include <cstring>
 #include <type_traits>
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 #ifdef TANGO_SPANS_FAIL_ALLOCATIONS
 // The fuzz driver makes allocations fail at chosen moments, to prove that each one is checked.
@@ -92,4 +92,4 @@ private:
     std::size_t capacity_ = 0;
 };
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

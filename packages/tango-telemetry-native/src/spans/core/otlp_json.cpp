@@ -11,7 +11,7 @@
 
 #include "utf8.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 constexpr int kMostDepth = 96;  // values in values; protobuf itself refuses more than 100 messages inside each other
@@ -642,4 +642,4 @@ bool write_json_lines(Signal signal, const char* request, std::size_t size, std:
     return !resources.broken() && !writer.failed();
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -6,7 +6,7 @@
 
 #include "buffer.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 enum class Signal { kTraces, kLogs, kMetrics };
 
@@ -14,4 +14,4 @@ enum class Signal { kTraces, kLogs, kMetrics };
 // log records or metrics. False for what is no such request, or where memory is short; `out` is of no use then.
 bool write_json_lines(Signal signal, const char* request, std::size_t size, std::size_t most_per_line, Buffer& out) noexcept;
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

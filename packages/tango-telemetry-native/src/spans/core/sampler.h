@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 enum class RootRule : std::uint8_t { kNever = 0, kAlways = 1, kRatio = 2, kPython = 3 };
 
@@ -28,4 +28,4 @@ struct Sampler {
     }
 };
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -5,7 +5,7 @@
 
 #include <new>
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 // Every queue of the process, so that a fork can hold still each of them.
@@ -282,4 +282,4 @@ void SpanQueue::register_fork_handlers() noexcept {
     std::call_once(once, [] { pthread_atfork(ForkHandlers::prepare, ForkHandlers::unlock, ForkHandlers::child); });
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -8,7 +8,7 @@
 
 #include "buffer.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 struct Scope;
 
@@ -155,4 +155,4 @@ private:
     SpanQueue* previous_queue_ = nullptr;
 };
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -3,7 +3,7 @@
 
 #include "clock.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 namespace {
 
 // A field of bytes or a counter that is left out when empty, as proto3 does.
@@ -167,4 +167,4 @@ QueuedSpan* SpanRecord::finish(Scope* scope) const noexcept {
     return span;
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -7,7 +7,7 @@
 #include "entry_list.h"
 #include "span_queue.h"
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 // How much a span may hold; -1 is no limit. The fields of opentelemetry.sdk.trace.SpanLimits.
 struct Limits {
@@ -66,4 +66,4 @@ struct SpanRecord {
     QueuedSpan* finish(Scope* scope) const noexcept;
 };
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 constexpr std::uint32_t kReplacement = 0xFFFD;  // three bytes, as many as a surrogate would take
 
@@ -57,4 +57,4 @@ char* write_utf8(char* out, const Point* points, std::size_t count) noexcept {
     return out;
 }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-namespace tango_spans {
+namespace tango_telemetry {
 
 constexpr std::size_t kMaxVarint = 10;
 
@@ -126,4 +126,4 @@ constexpr std::uint32_t kIsRemote = 0x200;
 
 inline std::uint32_t span_flags(bool remote) noexcept { return kHasIsRemote | (remote ? kIsRemote : 0); }
 
-}  // namespace tango_spans
+}  // namespace tango_telemetry
