@@ -19,10 +19,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from rows import ROWS, Place, Row
-
 # Run as a script, this folder is the only one on the path.
-from build import build, find_go
+from building import build, find_go
+from rows import ROWS, Place, Row
 
 _PRIVATE = "TANGO_TELEMETRY_TEST_PRIVATE"
 
