@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -167,12 +168,15 @@ class Process:
                 stream.close()
 
 
+_ports = itertools.count(random.randrange(12_000))
+
+
 def find_free_port() -> int:
-    """Return a port that nobody uses now, below those that Linux gives to connections: one of the other
-    stacks might get it before the server does.
+    """Return a port that nobody uses now, each time another one, below those that Linux gives to
+    connections: one of the other stacks might get it before the server does.
     """
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = 20_000 + next(_ports) % 12_000
         with contextlib.suppress(OSError), socket.socket() as free:
             free.bind(("127.0.0.1", port))
             return port
