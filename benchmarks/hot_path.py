@@ -39,6 +39,8 @@ def _pieces() -> dict[str, Callable[[], object]]:
     import tango_telemetry_server  # noqa: F401
     from tango_telemetry import instrumentation as core
     from tango_telemetry.context.w3c import extract, inject
+    from tango_telemetry.otel import api
+    from tango_telemetry.state import state
     from tango_telemetry_client._calls import wrap_call
     from tango_telemetry_client._targets import Operation
     from tango_telemetry_server import _handlers
@@ -74,19 +76,19 @@ def _pieces() -> dict[str, Callable[[], object]]:
 
     proxy, device = Proxy(), Device()
     tracer = core.get_client_tracer()
-    context = core.get_current()
+    context = api.get_current()
     attributes = {f"key{index}": "some text" for index in range(10)}
-    kind = core.SpanKind.CLIENT
+    kind = api.SpanKind.CLIENT
     span = tracer.start_span("x", context, kind, attributes)
     span_context = span.get_span_context()
-    bridge = core.state.bridge
+    bridge = state.bridge
     texts = inject(span_context) if span_context.is_valid else ("", "")
 
     def carry() -> None:
         bridge.exit(bridge.enter_span("x", span_context))
 
     def current() -> None:
-        core.state.make_current(span, context, core.active_client_span, span).leave()
+        state.make_current(span, context, core.active_client_span, span).leave()
 
     return {
         "client wrapper": lambda: proxy.call("TurnOn"),
@@ -101,8 +103,8 @@ def _pieces() -> dict[str, Callable[[], object]]:
         "carry: enter_span and exit": carry,
         "carry: get_parent": lambda: bridge.get_parent(),
         "make_current and leave": current,
-        "get_current": lambda: core.get_current(),
-        "get_current_span": lambda: core.get_current_span(context),
+        "get_current": lambda: api.get_current(),
+        "get_current_span": lambda: api.get_current_span(context),
         "caller_of_tango": lambda: core.caller_of_tango(1),
     }
 
